@@ -1,0 +1,271 @@
+//! Every way into the engine.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::{
+    message::Message,
+    name::{ConsumerId, ConsumerName, Fence, HandlerName, QuarantineId, QueueName, Sequence},
+    outcome::Outcome,
+    record::{AttemptRecord, ConsumerConfig, HandlerRecord, PauseReason, QuarantineRecord, QueueConfig},
+    time::Timestamp,
+    write::DedupId,
+};
+
+/// Who waits for the answer of an input. The pump gives them out and knows who is behind them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(pub u64);
+
+/// One thing that happened outside.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// Messages to be routed and kept. Each entry is taken or refused for itself.
+    Publish {
+        /// Who waits.
+        ticket: Ticket,
+        /// The messages.
+        entries: Vec<PublishEntry>,
+    },
+    /// A worker or a pulling client wants deliveries, now or when there are some.
+    Lease {
+        /// Who waits.
+        ticket: Ticket,
+        /// Of which consumer.
+        consumer: ConsumerId,
+        /// At most so many.
+        deliveries_max: u32,
+    },
+    /// Whoever waited with that ticket for deliveries waits no more.
+    CancelLease {
+        /// The ticket of the `Lease`.
+        ticket: Ticket,
+        /// Of which consumer.
+        consumer: ConsumerId,
+    },
+    /// Deliveries of one run that were tried, in the order they ran.
+    Settle {
+        /// Who waits.
+        ticket: Ticket,
+        /// The consumer that leased them.
+        consumer: ConsumerId,
+        /// Each delivery and what came of it.
+        settlements: Vec<Settlement>,
+    },
+    /// Leases that were not used. No attempt is burned.
+    Return {
+        /// The consumer that leased them.
+        consumer: ConsumerId,
+        /// Which.
+        leases: Vec<Lease>,
+    },
+    /// Something an operator or the host's own machinery orders.
+    Order {
+        /// Who waits.
+        ticket: Ticket,
+        /// What.
+        order: Order,
+    },
+}
+
+/// One message of a publish.
+#[derive(Clone, Debug)]
+pub struct PublishEntry {
+    /// The message.
+    pub message: Arc<Message>,
+    /// Where it goes.
+    pub to: Destination,
+    /// What makes it the same as an earlier one; none when it cannot be one.
+    pub dedup: Option<DedupId>,
+}
+
+/// Where a published message goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Destination {
+    /// To every queue that binds its topic.
+    Topic,
+    /// To this queue, whatever it binds.
+    Queue(QueueName),
+}
+
+/// An order of an operator or of the host's own machinery.
+#[derive(Clone, Debug)]
+pub enum Order {
+    /// Declare a queue, or change it.
+    PutQueue {
+        /// Its name.
+        name: QueueName,
+        /// What it shall be.
+        config: QueueConfig,
+    },
+    /// Remove a queue, its log and its consumers. What they quarantined stays.
+    DeleteQueue {
+        /// Its name.
+        name: QueueName,
+    },
+    /// Declare a consumer, or change it. The place of an existing one does not move.
+    PutConsumer {
+        /// Its queue.
+        queue: QueueName,
+        /// Its name.
+        name: ConsumerName,
+        /// What it shall be.
+        config: ConsumerConfig,
+    },
+    /// Remove a consumer and its pending deliveries. What it quarantined stays.
+    DeleteConsumer {
+        /// Its queue.
+        queue: QueueName,
+        /// Its name.
+        name: ConsumerName,
+    },
+    /// Declare a handler, or change it.
+    PutHandler {
+        /// All of it.
+        record: HandlerRecord,
+    },
+    /// Remove a handler that no consumer runs.
+    DeleteHandler {
+        /// Its name.
+        name: HandlerName,
+    },
+    /// Let a consumer take nothing.
+    Pause {
+        /// The consumer.
+        consumer: ConsumerId,
+        /// Why.
+        reason: PauseReason,
+    },
+    /// Let a consumer take deliveries again, whyever it was paused.
+    Resume {
+        /// The consumer.
+        consumer: ConsumerId,
+    },
+    /// Give a quarantined delivery back to its consumer as a new message.
+    Redrive {
+        /// The record, as it was read from the store.
+        record: Box<QuarantineRecord>,
+        /// The new message; its lineage names the old one.
+        message: Arc<Message>,
+    },
+    /// Forget quarantined deliveries.
+    PurgeQuarantine {
+        /// Which.
+        ids: Vec<QuarantineId>,
+    },
+}
+
+/// The right to run one attempt of one delivery. Settling or returning it uses it up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// The message's place in the queue.
+    pub sequence: Sequence,
+    /// Which run it is, from 1.
+    pub attempt: u32,
+    /// What makes a late settle known.
+    pub fence: Fence,
+    /// Where the delivery rests: in the log, or pending with this due time.
+    pub pending_due: Option<Timestamp>,
+}
+
+/// What came of one delivery of a run.
+#[derive(Clone, Debug)]
+pub struct Settlement {
+    /// The right under which it ran.
+    pub lease: Lease,
+    /// The message that ran.
+    pub message: Arc<Message>,
+    /// Earlier attempts, as they were read with the delivery.
+    pub earlier: Vec<AttemptRecord>,
+    /// What the handler wants done if it succeeded, or the evidence if it did not.
+    pub result: AttemptResult,
+}
+
+/// How an attempt ended, and what comes with it.
+#[derive(Clone, Debug)]
+pub enum AttemptResult {
+    /// The handler answered `ok`.
+    Succeeded(Effects),
+    /// Anything else. `record.outcome` is not [`Outcome::Success`].
+    Failed(AttemptRecord),
+}
+
+impl AttemptResult {
+    /// What the sandbox saw.
+    #[must_use]
+    pub const fn outcome(&self) -> &Outcome {
+        match self {
+            Self::Succeeded(_) => &Outcome::Success,
+            Self::Failed(record) => &record.outcome,
+        }
+    }
+}
+
+/// What a handler published and stored in one attempt. It exists if and only if the delivery commits.
+#[derive(Clone, Debug, Default)]
+pub struct Effects {
+    /// Messages, routed by topic.
+    pub published: Vec<Arc<Message>>,
+    /// What it read and wrote of its state.
+    pub state: StateAccess,
+}
+
+/// What one attempt read and wrote of its handler's state.
+#[derive(Clone, Debug, Default)]
+pub struct StateAccess {
+    /// The revision of the store that its first read saw: the engine's tick that was durable then. What was
+    /// written later than this conflicts with the reads.
+    pub revision: Revision,
+    /// Keys that it read from the store, also those it found missing.
+    pub reads: Vec<String>,
+    /// Whether it listed keys, which reads all of them.
+    pub listed: bool,
+    /// What it wrote, in order.
+    pub writes: Vec<StateWrite>,
+}
+
+impl StateAccess {
+    /// Whether it touched nothing.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.reads.is_empty() && self.writes.is_empty() && !self.listed
+    }
+}
+
+/// One change of a handler's state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StateWrite {
+    /// Replace the value.
+    Set {
+        /// Its key.
+        key: String,
+        /// What it shall be.
+        value: Bytes,
+    },
+    /// Remove the value.
+    Delete {
+        /// Its key.
+        key: String,
+    },
+    /// Add to a decimal integer.
+    Add {
+        /// Its key.
+        key: String,
+        /// What to add.
+        delta: i64,
+    },
+}
+
+impl StateWrite {
+    /// The key that it changes.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        match self {
+            Self::Set { key, .. } | Self::Delete { key } | Self::Add { key, .. } => key,
+        }
+    }
+}
+
+/// The number of a tick. Each tick's writes are one commit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Revision(pub u64);

@@ -1,0 +1,19 @@
+//! The pure rules of delivery: what happens to every message, as a function of inputs and time.
+//!
+//! This crate must not know of files, sockets, clocks, randomness, threads, sled or wasmtime. It takes what
+//! happened as [`input::Input`], says what must be durable as [`write::Write`], and what must be done outside as
+//! [`effect::Effect`]. [`engine::Engine::tick`] lets no effect out before its writes are durable, and consumes
+//! the engine, so that a failed commit leaves none behind that could be misused.
+
+pub mod cursor;
+pub mod effect;
+pub mod input;
+pub mod limits;
+pub mod message;
+pub mod name;
+pub mod outcome;
+pub mod policy;
+pub mod record;
+pub mod time;
+pub mod topic;
+pub mod write;

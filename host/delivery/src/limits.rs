@@ -1,0 +1,63 @@
+//! Every bound of the host that a message, a name or a record can meet, with its name.
+//!
+//! Bounds that an operator may change live in the configuration of a queue or a consumer; those here are the
+//! defaults and the outer walls.
+
+/// Names of queues, consumers and handlers, message ids, keys, and content types, in bytes.
+pub const NAME_BYTES_MAX: usize = 255;
+/// A topic or a topic pattern, in bytes.
+pub const TOPIC_BYTES_MAX: usize = 255;
+/// Data of one message unless the host is configured otherwise.
+pub const DATA_BYTES_MAX_DEFAULT: usize = 1024 * 1024;
+/// What the host may be configured to accept as data of one message.
+pub const DATA_BYTES_MAX_CEILING: usize = 16 * 1024 * 1024;
+/// Headers of one message.
+pub const HEADERS_MAX: usize = 64;
+/// All header names and values of one message together.
+pub const HEADERS_BYTES_MAX: usize = 16 * 1024;
+/// How many times messages may cause messages before the chain is taken for a loop (outcome `loop`).
+pub const HOPS_MAX: u16 = 32;
+/// A key of handler state.
+pub const STATE_KEY_BYTES_MAX: usize = 255;
+/// A value of handler state.
+pub const STATE_VALUE_BYTES_MAX: usize = 1024 * 1024;
+/// Keys in one answer of `list-keys`.
+pub const STATE_KEYS_PAGE_MAX: usize = 1_000;
+/// A reason that a handler gives for a failure; what is longer is cut.
+pub const REASON_BYTES_MAX: usize = 4 * 1024;
+/// Attempts kept with a delivery as evidence; the oldest go first.
+pub const EVIDENCE_ATTEMPTS_MAX: usize = 16;
+/// The longest wait that a handler may ask for, 7 days in milliseconds.
+pub const HANDLER_DELAY_MS_MAX: u64 = 7 * 24 * 60 * 60 * 1_000;
+/// Patterns that one queue binds.
+pub const BINDINGS_PER_QUEUE_MAX: usize = 1_000;
+/// Queues of one host.
+pub const QUEUES_MAX: usize = 100_000;
+/// Consumers of one host.
+pub const CONSUMERS_MAX: usize = 100_000;
+/// Messages that a queue holds unless configured otherwise.
+pub const QUEUE_MESSAGES_MAX_DEFAULT: u64 = 10_000_000;
+/// Bytes of messages that a queue holds unless configured otherwise, 10 GiB.
+pub const QUEUE_BYTES_MAX_DEFAULT: u64 = 10 * 1024 * 1024 * 1024;
+/// Deliveries of one consumer that are leased at once unless configured otherwise.
+pub const IN_FLIGHT_MAX_DEFAULT: u32 = 1_000;
+/// The most that `in-flight-max` can be set to; it bounds the settled ranges that a cursor carries.
+pub const IN_FLIGHT_MAX_CEILING: u32 = 10_000;
+/// Runs of one handler at once unless configured otherwise.
+pub const CONCURRENCY_DEFAULT: u32 = 2;
+/// The most that `concurrency` can be set to.
+pub const CONCURRENCY_CEILING: u32 = 1_024;
+/// Attempts unless configured otherwise.
+pub const ATTEMPTS_MAX_DEFAULT: u32 = 5;
+/// The most that `attempts` can be set to.
+pub const ATTEMPTS_MAX_CEILING: u32 = 1_000;
+/// Deliveries waiting for a retry or a delay, per consumer; beyond it the consumer takes nothing new.
+pub const PENDING_MAX_DEFAULT: u64 = 1_000_000;
+/// Quarantined deliveries of the host; beyond it consumers that would add to it are paused.
+pub const QUARANTINE_MAX_DEFAULT: u64 = 1_000_000;
+/// How long a published id is remembered, 2 minutes in milliseconds.
+pub const DEDUP_WINDOW_MS_DEFAULT: u64 = 2 * 60 * 1_000;
+/// How many published ids are remembered; past it the oldest are forgotten before their time.
+pub const DEDUP_IDS_MAX_DEFAULT: usize = 1_000_000;
+/// How far beyond what it leases a consumer marks its cursor, so that leasing alone costs no commit.
+pub const DISPATCH_RESERVE: u64 = 4_096;

@@ -1,0 +1,127 @@
+//! What the sandbox saw when a handler ran. Guest failure is a value, never an `Err`.
+
+use serde::{Deserialize, Serialize};
+
+/// How one attempt ended. Kept in the quarantine record, and a metric label by its [`Outcome::name`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "kind")]
+pub enum Outcome {
+    /// The handler returned `ok`.
+    Success,
+    /// The handler asked to be run again.
+    Retry {
+        /// In its words.
+        reason: String,
+        /// The wait it asked for, in milliseconds.
+        after_ms: Option<u64>,
+    },
+    /// The handler asked for a later time. Burns no attempt.
+    Defer {
+        /// The wait it asked for, in milliseconds.
+        after_ms: u64,
+    },
+    /// The handler said that it can never succeed.
+    Reject {
+        /// In its words.
+        reason: String,
+    },
+    /// It used up its fuel.
+    OutOfFuel {
+        /// The limit it reached, in units of fuel.
+        fuel_max: u64,
+    },
+    /// It asked for more memory than its limit and failed because of it.
+    OutOfMemory {
+        /// The limit it reached, in bytes.
+        memory_bytes_max: u64,
+    },
+    /// It ran longer than its limit of wall clock, waiting included.
+    TimedOut {
+        /// The limit it reached, in milliseconds.
+        wall_clock_ms_max: u64,
+    },
+    /// It recursed past its stack.
+    StackOverflow,
+    /// It published more messages or bytes than its limit.
+    PublishLimit {
+        /// Which limit, with its number.
+        limit: String,
+    },
+    /// It stored more bytes than its limit.
+    StateLimit {
+        /// Which limit, with its number.
+        limit: String,
+    },
+    /// It trapped: `unreachable`, a panic, an index out of bounds, a division by zero …
+    Trapped {
+        /// The engine's word for it.
+        trap: String,
+    },
+    /// It called `exit`.
+    Exited {
+        /// Whether it said success. Either way it did not answer.
+        success: bool,
+    },
+    /// The host stopped while it ran. Only deliveries that were alone under suspicion get this.
+    HostCrash,
+    /// The host could not run it, by no fault of the message: a missing component, a store that cannot be read.
+    /// Burns no attempt.
+    HostFault {
+        /// What failed.
+        detail: String,
+    },
+}
+
+impl Outcome {
+    /// The word that metrics, logs and the API use.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Retry { .. } => "retry",
+            Self::Defer { .. } => "defer",
+            Self::Reject { .. } => "reject",
+            Self::OutOfFuel { .. } => "out-of-fuel",
+            Self::OutOfMemory { .. } => "out-of-memory",
+            Self::TimedOut { .. } => "timed-out",
+            Self::StackOverflow => "stack-overflow",
+            Self::PublishLimit { .. } => "publish-limit",
+            Self::StateLimit { .. } => "state-limit",
+            Self::Trapped { .. } => "trapped",
+            Self::Exited { .. } => "exited",
+            Self::HostCrash => "host-crash",
+            Self::HostFault { .. } => "host-fault",
+        }
+    }
+
+    /// One sentence for a person.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        match self {
+            Self::Success => "the handler succeeded".to_owned(),
+            Self::Retry { reason, .. } => format!("the handler asked for a retry: {reason}"),
+            Self::Defer { after_ms } => {
+                format!("the handler asked to be run again in {after_ms} ms")
+            }
+            Self::Reject { reason } => format!("the handler rejected it: {reason}"),
+            Self::OutOfFuel { fuel_max } => {
+                format!("the handler used up its {fuel_max} units of fuel")
+            }
+            Self::OutOfMemory { memory_bytes_max } => {
+                format!("the handler needed more than its {memory_bytes_max} bytes of memory")
+            }
+            Self::TimedOut { wall_clock_ms_max } => {
+                format!("the handler ran longer than its {wall_clock_ms_max} ms")
+            }
+            Self::StackOverflow => "the handler overflowed its stack".to_owned(),
+            Self::PublishLimit { limit } => format!("the handler published more than {limit}"),
+            Self::StateLimit { limit } => format!("the handler stored more than {limit}"),
+            Self::Trapped { trap } => format!("the handler trapped: {trap}"),
+            Self::Exited { success } => {
+                format!("the handler called exit({}) instead of answering", if *success { 0 } else { 1 })
+            }
+            Self::HostCrash => "the host stopped while the handler ran".to_owned(),
+            Self::HostFault { detail } => format!("the host could not run the handler: {detail}"),
+        }
+    }
+}

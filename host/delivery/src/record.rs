@@ -1,0 +1,269 @@
+//! What is kept: the declarations of queues, consumers and handlers, and the records of deliveries that left
+//! the happy path. `store` decides their bytes.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    limits,
+    message::Message,
+    name::{ConsumerId, ConsumerName, Digest, HandlerName, QuarantineId, QueueId, QueueName, Sequence},
+    outcome::Outcome,
+    policy::Backoff,
+    time::Timestamp,
+    topic::TopicPattern,
+};
+
+/// A queue as an operator declares it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueConfig {
+    /// The topics whose messages it takes. With none, only publishing to the queue by name reaches it.
+    pub bindings: Vec<TopicPattern>,
+    /// It refuses messages beyond so many.
+    pub messages_max: u64,
+    /// It refuses messages beyond so many bytes.
+    pub bytes_max: u64,
+}
+
+impl Default for QueueConfig {
+    fn default() -> Self {
+        Self {
+            bindings: Vec::new(),
+            messages_max: limits::QUEUE_MESSAGES_MAX_DEFAULT,
+            bytes_max: limits::QUEUE_BYTES_MAX_DEFAULT,
+        }
+    }
+}
+
+/// A queue as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueRecord {
+    /// Its number.
+    pub id: QueueId,
+    /// Its name.
+    pub name: QueueName,
+    /// Its declaration.
+    pub config: QueueConfig,
+}
+
+/// Where a new consumer begins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Start {
+    /// With the oldest message that the queue still holds.
+    #[default]
+    Beginning,
+    /// With the next message that is published.
+    End,
+}
+
+/// A consumer as an operator declares it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConsumerConfig {
+    /// The handler it runs.
+    pub handler: HandlerName,
+    /// Runs of the handler at once.
+    pub concurrency: u32,
+    /// Deliveries leased at once.
+    pub in_flight_max: u32,
+    /// Attempts before a delivery is quarantined.
+    pub attempts_max: u32,
+    /// The wait between attempts.
+    pub backoff: Backoff,
+    /// Where it begins when it is new.
+    pub start: Start,
+}
+
+impl ConsumerConfig {
+    /// The defaults, for this handler.
+    #[must_use]
+    pub fn new(handler: HandlerName) -> Self {
+        Self {
+            handler,
+            concurrency: limits::CONCURRENCY_DEFAULT,
+            in_flight_max: limits::IN_FLIGHT_MAX_DEFAULT,
+            attempts_max: limits::ATTEMPTS_MAX_DEFAULT,
+            backoff: Backoff::default(),
+            start: Start::default(),
+        }
+    }
+}
+
+/// Why a consumer takes nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "kind")]
+pub enum PauseReason {
+    /// An operator said so.
+    Operator,
+    /// The handler cannot be run: missing, does not compile, wrong world. It resumes when a good one is loaded.
+    Handler {
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// The quarantine is full.
+    QuarantineFull,
+}
+
+/// A consumer as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConsumerRecord {
+    /// Its number.
+    pub id: ConsumerId,
+    /// The queue it reads.
+    pub queue: QueueId,
+    /// Its name, unique on the queue.
+    pub name: ConsumerName,
+    /// Its declaration.
+    pub config: ConsumerConfig,
+    /// Why it takes nothing, when it takes nothing.
+    pub paused: Option<PauseReason>,
+}
+
+/// A handler as it is kept. What it may use is the sandbox's matter; here it is text by key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HandlerRecord {
+    /// Its name.
+    pub name: HandlerName,
+    /// The component that runs now; none when it was declared and not loaded yet.
+    pub digest: Option<Digest>,
+    /// When that component was loaded.
+    pub loaded_at: Timestamp,
+    /// What the component reads by `wasi:config`.
+    pub config: BTreeMap<String, String>,
+    /// Its limits.
+    pub limits: HandlerLimits,
+}
+
+/// What stops a handler. Each is an operator's maximum for one attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HandlerLimits {
+    /// Units of fuel, roughly one for each Wasm instruction.
+    pub fuel_max: u64,
+    /// All memories of an instance together, in bytes.
+    pub memory_bytes_max: u64,
+    /// Milliseconds from the call to the answer, waiting included.
+    pub wall_clock_ms_max: u64,
+    /// Messages published by one attempt.
+    pub published_max: u32,
+    /// Data and headers of all messages published by one attempt, in bytes.
+    pub published_bytes_max: u64,
+    /// Keys and values stored by one attempt, in bytes.
+    pub state_bytes_max: u64,
+    /// Output kept with one attempt, in bytes; the rest is dropped and said to be.
+    pub log_bytes_max: u32,
+    /// Calls of one instance before it is replaced by a fresh one; 1 means a fresh one each time.
+    pub instance_calls_max: u32,
+}
+
+impl Default for HandlerLimits {
+    fn default() -> Self {
+        Self {
+            fuel_max: 1_000_000_000,
+            memory_bytes_max: 64 * 1024 * 1024,
+            wall_clock_ms_max: 30_000,
+            published_max: 1_000,
+            published_bytes_max: 16 * 1024 * 1024,
+            state_bytes_max: 4 * 1024 * 1024,
+            log_bytes_max: 16 * 1024,
+            instance_calls_max: 10_000,
+        }
+    }
+}
+
+/// What is known of one attempt that did not succeed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttemptRecord {
+    /// Which run it was, from 1.
+    pub attempt: u32,
+    /// The version of the handler that ran; none when none could be run.
+    pub digest: Option<Digest>,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// How long it took, in microseconds.
+    pub duration_us: u64,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Units of fuel it used.
+    pub fuel_used: u64,
+    /// The largest memory of its instance, in bytes.
+    pub memory_bytes_peak: u64,
+    /// What it printed, cut at its limit.
+    pub log: String,
+    /// The guest's call stack when it trapped, innermost first.
+    pub backtrace: Vec<String>,
+}
+
+/// A delivery off the happy path: waiting for a retry or a delay. It holds its own copy of the message, so
+/// that the log can go on without it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PendingRecord {
+    /// The message.
+    pub message: Arc<Message>,
+    /// Attempts that count.
+    pub attempts_made: u32,
+    /// The last attempts, oldest first, at most [`limits::EVIDENCE_ATTEMPTS_MAX`].
+    pub attempts: Vec<AttemptRecord>,
+}
+
+/// The key of a pending delivery, in the order they become due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct PendingKey {
+    /// Whose it is.
+    pub consumer: ConsumerId,
+    /// When it may run.
+    pub due: Timestamp,
+    /// The message's place in the queue.
+    pub sequence: Sequence,
+}
+
+/// Why policy gave a delivery up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum QuarantineReason {
+    /// The handler said that it can never succeed.
+    Rejected,
+    /// Every attempt failed; the last attempt says how.
+    AttemptsExhausted,
+    /// What it published had come round too often.
+    Loop,
+}
+
+impl QuarantineReason {
+    /// The word that metrics, logs and the API use.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Rejected => "rejected",
+            Self::AttemptsExhausted => "attempts-exhausted",
+            Self::Loop => "loop",
+        }
+    }
+}
+
+/// A delivery that policy gave up on, with the evidence.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuarantineRecord {
+    /// Its number.
+    pub id: QuarantineId,
+    /// Where it came from.
+    pub queue: QueueName,
+    /// The consumer's number.
+    pub consumer_id: ConsumerId,
+    /// The consumer's name.
+    pub consumer: ConsumerName,
+    /// The handler that failed.
+    pub handler: HandlerName,
+    /// The message's place in the queue.
+    pub sequence: Sequence,
+    /// The message.
+    pub message: Arc<Message>,
+    /// Why it is here.
+    pub reason: QuarantineReason,
+    /// The last attempts, oldest first, at most [`limits::EVIDENCE_ATTEMPTS_MAX`].
+    pub attempts: Vec<AttemptRecord>,
+    /// Attempts that counted, also those no longer in `attempts`.
+    pub attempts_made: u32,
+    /// When policy gave up.
+    pub quarantined_at: Timestamp,
+}

@@ -1,0 +1,224 @@
+//! What the engine asks to be made durable. All writes of one tick are one commit.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::{
+    cursor::Cursor,
+    message::Message,
+    name::{ConsumerId, HandlerName, QuarantineId, QueueId, Sequence},
+    record::{ConsumerRecord, HandlerRecord, PendingKey, PendingRecord, QuarantineRecord, QueueRecord},
+    time::Timestamp,
+};
+
+/// One change of what is durable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Write {
+    /// Add messages to the end of a queue's log.
+    Append {
+        /// The queue.
+        queue: QueueId,
+        /// The place of the first of them.
+        first: Sequence,
+        /// The sum of [`Message::size_bytes`] of all messages ever appended to this queue before them.
+        bytes_before: u64,
+        /// The messages, in order, never none.
+        messages: Vec<Arc<Message>>,
+    },
+    /// Messages below `below` are not needed any more. The store may keep some of them for a while; it always keeps
+    /// the chunk with the last message of the queue, from which the end of the log is known after a restart.
+    Trim {
+        /// The queue.
+        queue: QueueId,
+        /// The first message that is still needed.
+        below: Sequence,
+    },
+    /// Where a consumer is.
+    PutCursor {
+        /// The consumer.
+        consumer: ConsumerId,
+        /// Its place.
+        cursor: Cursor,
+    },
+    /// A delivery waits for a later time.
+    PutPending {
+        /// Its key.
+        key: PendingKey,
+        /// All of it.
+        record: PendingRecord,
+    },
+    /// A pending delivery was settled, or gets a new key in the same commit.
+    DeletePending {
+        /// Its key.
+        key: PendingKey,
+    },
+    /// A delivery is given up.
+    PutQuarantine {
+        /// All of it.
+        record: Box<QuarantineRecord>,
+    },
+    /// A quarantined delivery was redriven or purged.
+    DeleteQuarantine {
+        /// Its number.
+        id: QuarantineId,
+    },
+    /// A handler's value.
+    PutState {
+        /// Whose.
+        handler: HandlerName,
+        /// Its key.
+        key: String,
+        /// What it is now.
+        value: Bytes,
+    },
+    /// A handler's value is no more.
+    DeleteState {
+        /// Whose.
+        handler: HandlerName,
+        /// Its key.
+        key: String,
+    },
+    /// Add to a handler's decimal integer. A missing one counts as 0; sums stop at the ends of the range. The
+    /// engine has made sure that the value is an integer.
+    AddState {
+        /// Whose.
+        handler: HandlerName,
+        /// Its key.
+        key: String,
+        /// What to add.
+        delta: i64,
+    },
+    /// Ids were published, to be remembered until the window has passed.
+    PutDedup {
+        /// When; the key, together with the mark of the commit that the store gives it.
+        at: Timestamp,
+        /// Hashes of the ids.
+        ids: Vec<DedupId>,
+    },
+    /// Ids published before `before` need not be remembered any more.
+    DeleteDedup {
+        /// The first time that still counts.
+        before: Timestamp,
+    },
+    /// A queue was declared or changed.
+    PutQueue {
+        /// All of it.
+        record: QueueRecord,
+    },
+    /// A queue is removed, with its log. Its consumers are removed by writes of their own.
+    DeleteQueue {
+        /// The queue.
+        queue: QueueId,
+    },
+    /// A consumer was declared or changed.
+    PutConsumer {
+        /// All of it.
+        record: ConsumerRecord,
+    },
+    /// A consumer is removed, with its cursor and all its pending deliveries. Its quarantine stays.
+    DeleteConsumer {
+        /// The consumer.
+        consumer: ConsumerId,
+    },
+    /// A handler was declared or changed.
+    PutHandler {
+        /// All of it.
+        record: HandlerRecord,
+    },
+    /// A handler is removed. Its state stays until it is purged.
+    DeleteHandler {
+        /// The handler.
+        name: HandlerName,
+    },
+    /// Numbers that are never used again.
+    PutCounters {
+        /// All of them.
+        counters: Counters,
+    },
+}
+
+/// 128 bits of a hash of what makes a publish unique: topic or source, and id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DedupId(pub u128);
+
+/// The next numbers to be given out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Counters {
+    /// For queues.
+    pub queue: u32,
+    /// For consumers.
+    pub consumer: u32,
+    /// For quarantined deliveries.
+    pub quarantine: u64,
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        Self { queue: 1, consumer: 1, quarantine: 1 }
+    }
+}
+
+/// What a store gives back when it is opened, in this order: counters, handlers, queues with the ends of their
+/// logs, consumers with their cursors, pending keys, quarantine keys, dedup ids. Bodies stay on disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Recovered {
+    /// Numbers that are never used again.
+    Counters(Counters),
+    /// A handler.
+    Handler(HandlerRecord),
+    /// A queue.
+    Queue {
+        /// All of it.
+        record: QueueRecord,
+        /// Its log.
+        log: LogBounds,
+    },
+    /// A consumer; its queue came before.
+    Consumer {
+        /// All of it.
+        record: ConsumerRecord,
+        /// Its place. It is written in the same commit as the consumer, so it is always there.
+        cursor: Cursor,
+    },
+    /// A pending delivery, without its message.
+    Pending {
+        /// Its key.
+        key: PendingKey,
+        /// Attempts that count.
+        attempts_made: u32,
+    },
+    /// A quarantined delivery, without its message.
+    Quarantined {
+        /// Its number.
+        id: QuarantineId,
+        /// Whose it was.
+        consumer: ConsumerId,
+    },
+    /// Ids to be remembered.
+    Dedup {
+        /// When they were published.
+        at: Timestamp,
+        /// Hashes of the ids.
+        ids: Vec<DedupId>,
+    },
+}
+
+/// The ends of a queue's log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogBounds {
+    /// The first message that the store still has; equal to `next` when it has none.
+    pub first: Sequence,
+    /// The place of the next message.
+    pub next: Sequence,
+    /// The sum of sizes of all messages ever appended before `first`.
+    pub bytes_before_first: u64,
+    /// The sum of sizes of all messages ever appended.
+    pub bytes_before_next: u64,
+}
+
+impl LogBounds {
+    /// A log that never had a message.
+    pub const EMPTY: Self =
+        Self { first: Sequence::FIRST, next: Sequence::FIRST, bytes_before_first: 0, bytes_before_next: 0 };
+}
