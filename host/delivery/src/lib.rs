@@ -6,7 +6,9 @@
 //! the engine, so that a failed commit leaves none behind that could be misused.
 
 pub mod cursor;
+pub mod dedup;
 pub mod effect;
+pub mod engine;
 pub mod input;
 pub mod limits;
 pub mod message;
@@ -14,6 +16,8 @@ pub mod name;
 pub mod outcome;
 pub mod policy;
 pub mod record;
+pub mod routing;
+pub mod state_window;
 pub mod time;
 pub mod topic;
 pub mod write;

@@ -62,6 +62,11 @@ pub enum Outcome {
         /// Whether it said success. Either way it did not answer.
         success: bool,
     },
+    /// It succeeded, but no queue takes a message that it published.
+    Unroutable {
+        /// Where the message was to go.
+        topic: String,
+    },
     /// The host stopped while it ran. Only deliveries that were alone under suspicion get this.
     HostCrash,
     /// The host could not run it, by no fault of the message: a missing component, a store that cannot be read.
@@ -89,6 +94,7 @@ impl Outcome {
             Self::StateLimit { .. } => "state-limit",
             Self::Trapped { .. } => "trapped",
             Self::Exited { .. } => "exited",
+            Self::Unroutable { .. } => "unroutable",
             Self::HostCrash => "host-crash",
             Self::HostFault { .. } => "host-fault",
         }
@@ -120,6 +126,7 @@ impl Outcome {
             Self::Exited { success } => {
                 format!("the handler called exit({}) instead of answering", if *success { 0 } else { 1 })
             }
+            Self::Unroutable { topic } => format!("the handler published to {topic}, which no queue takes"),
             Self::HostCrash => "the host stopped while the handler ran".to_owned(),
             Self::HostFault { detail } => format!("the host could not run the handler: {detail}"),
         }

@@ -104,6 +104,7 @@ pub fn verdict(
         | Outcome::StateLimit { .. }
         | Outcome::Trapped { .. }
         | Outcome::Exited { .. }
+        | Outcome::Unroutable { .. }
         | Outcome::HostCrash => again(None),
     }
 }

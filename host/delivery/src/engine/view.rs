@@ -1,0 +1,113 @@
+//! What an operator may see of the engine.
+
+use super::Engine;
+use crate::{
+    name::{ConsumerId, HandlerName, QuarantineId, QueueId, QueueName, Sequence},
+    record::{ConsumerRecord, HandlerRecord, QueueRecord},
+};
+
+/// A queue and how full it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueueView {
+    /// What was declared.
+    pub record: QueueRecord,
+    /// The oldest message that a consumer still needs; equal to `next` when there is none.
+    pub first: Sequence,
+    /// The place of the next message.
+    pub next: Sequence,
+    /// Messages from `first` to `next`.
+    pub messages: u64,
+    /// Their size in bytes, exact to about a thousand messages.
+    pub bytes: u64,
+    /// Its consumers.
+    pub consumers: Vec<ConsumerId>,
+}
+
+/// A consumer and how far it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConsumerView {
+    /// What was declared.
+    pub record: ConsumerRecord,
+    /// Its queue's name.
+    pub queue: QueueName,
+    /// Everything in the log below it is settled.
+    pub floor: Sequence,
+    /// Messages of the log that are not settled, leased ones among them.
+    pub lag: u64,
+    /// Deliveries leased now.
+    pub in_flight: u64,
+    /// Deliveries off the log: waiting for a retry or a delay, leased ones among them.
+    pub pending: u64,
+    /// Deliveries in quarantine.
+    pub quarantined: u64,
+}
+
+impl Engine {
+    /// All queues, by number.
+    pub fn queues(&self) -> impl Iterator<Item = QueueView> {
+        self.queues.keys().filter_map(|id| self.queue(*id))
+    }
+
+    /// One queue.
+    #[must_use]
+    pub fn queue(&self, id: QueueId) -> Option<QueueView> {
+        let queue = self.queues.get(&id)?;
+        Some(QueueView {
+            record: queue.record.clone(),
+            first: queue.first,
+            next: queue.next,
+            messages: queue.messages(),
+            bytes: queue.bytes(),
+            consumers: queue.consumers.iter().copied().collect(),
+        })
+    }
+
+    /// A queue's number.
+    #[must_use]
+    pub fn queue_id(&self, name: &QueueName) -> Option<QueueId> {
+        self.queue_ids.get(name).copied()
+    }
+
+    /// All consumers, by number.
+    pub fn consumers(&self) -> impl Iterator<Item = ConsumerView> {
+        let mut quarantined = std::collections::BTreeMap::<ConsumerId, u64>::new();
+        for consumer in self.quarantined.values() {
+            *quarantined.entry(*consumer).or_default() += 1;
+        }
+        self.consumers.iter().filter_map(move |(id, consumer)| {
+            let queue = self.queues.get(&consumer.record.queue)?;
+            Some(ConsumerView {
+                record: consumer.record.clone(),
+                queue: queue.record.name.clone(),
+                floor: consumer.cursor().floor,
+                lag: consumer.lag(queue.next),
+                in_flight: consumer.in_flight.len() as u64,
+                pending: consumer.pending_len(),
+                quarantined: quarantined.get(id).copied().unwrap_or_default(),
+            })
+        })
+    }
+
+    /// All handlers, by name.
+    pub fn handlers(&self) -> impl Iterator<Item = &HandlerRecord> {
+        self.handlers.values()
+    }
+
+    /// One handler.
+    #[must_use]
+    pub fn handler(&self, name: &HandlerName) -> Option<&HandlerRecord> {
+        self.handlers.get(name)
+    }
+
+    /// How many deliveries rest in quarantine.
+    #[must_use]
+    pub fn quarantined(&self) -> u64 {
+        self.quarantined.len() as u64
+    }
+
+    /// Whether this delivery rests in quarantine.
+    #[must_use]
+    pub fn is_quarantined(&self, id: QuarantineId) -> bool {
+        self.quarantined.contains_key(&id)
+    }
+}
