@@ -101,6 +101,11 @@ pub enum PauseReason {
         /// What is wrong with it.
         detail: String,
     },
+    /// A message cannot be read from the store.
+    Store {
+        /// Where the damage is.
+        detail: String,
+    },
     /// The quarantine is full.
     QuarantineFull,
 }

@@ -1,1 +1,108 @@
+//! Write Wasmill handlers in Rust.
+//!
+//! A handler is a function that is called once for each delivery. Its parameters say what it wants of the
+//! delivery, and its answer says what shall become of it:
+//!
+//! ```
+//! use wasmill::{Context, Json, Outgoing};
+//!
+//! #[derive(serde::Deserialize, serde::Serialize)]
+//! struct Quake {
+//!     magnitude: f64,
+//!     place: String,
+//! }
+//!
+//! #[wasmill::handler]
+//! fn on_quake(quake: Json<Quake>, ctx: Context) -> wasmill::Result {
+//!     ctx.state().increment("seen", 1)?;
+//!     if quake.magnitude >= 5.0 {
+//!         ctx.publish(Outgoing::json("alerts", &*quake)?.key(&quake.place))?;
+//!     }
+//!     Ok(())
+//! }
+//!
+//! // Natively a handler is a plain function and `Context` is an in-memory stand-in, so that is how to test it:
+//! let ctx = Context::for_test();
+//! let quake = Quake { magnitude: 6.1, place: "Hualien, Taiwan".to_owned() };
+//! assert_eq!(on_quake(Json(quake), ctx.clone()), Ok(()));
+//! assert_eq!(ctx.published()[0].topic, "alerts");
+//! assert_eq!(ctx.state().get_int("seen"), Ok(1));
+//! ```
+//!
+//! # What an answer means
+//! `Ok(())` settles the delivery: in one atomic commit it is done, everything it published is queued and
+//! everything it stored is stored. A [`Failure`] voids all of that and says what to do: [`retry`] later, [`defer`]
+//! without using up an attempt, or [`reject`], which puts the delivery in quarantine at once. A panic is a trap: the
+//! attempt is void and the consumer's policy decides about the next one.
+//!
+//! **`?` on any [`std::error::Error`] is a retry.** Errors of this crate that can never pass are rejections instead,
+//! and their types say so: [`PublishError`], [`StateError`].
+//!
+//! # What a handler can see
+//! Nothing but its delivery, what it may publish, its own state and its configured values: no files, no network,
+//! no environment. What it prints goes to the host's log and into the record of the attempt. The host may use one
+//! instance for many deliveries and may start a new one at any time: globals are a cache, never a store.
+//!
+//! The host meets a handler only in the WIT files of the folder `wit`; this crate keeps the bindings to itself, so
+//! that a handler's crate needs no WIT files and no build script.
 
+// The attribute writes `::wasmill`, which must mean this crate in its own tests too.
+#[cfg(test)]
+extern crate self as wasmill;
+
+mod context;
+mod delivery;
+mod extract;
+mod failure;
+#[doc(hidden)]
+pub mod glue;
+mod host;
+mod outgoing;
+mod state;
+
+/// ```
+/// use wasmill::{Context, Json};
+///
+/// #[derive(serde::Deserialize)]
+/// struct Quake {
+///     magnitude: f64,
+/// }
+///
+/// #[wasmill::handler]
+/// fn on_quake(quake: Json<Quake>, ctx: Context) -> wasmill::Result {
+///     if quake.magnitude >= 5.0 {
+///         ctx.publish(wasmill::Outgoing::text("alerts", format!("magnitude {}", quake.magnitude)))?;
+///     }
+///     Ok(())
+/// }
+/// ```
+/// A parameter that cannot be made from a delivery does not compile:
+/// ```compile_fail,E0277
+/// #[wasmill::handler]
+/// fn on_quake(magnitude: f64) -> wasmill::Result {
+///     Ok(())
+/// }
+/// ```
+/// Nor does one that is async:
+/// ```compile_fail
+/// #[wasmill::handler]
+/// async fn on_quake() -> wasmill::Result {
+///     Ok(())
+/// }
+/// ```
+pub use wasmill_macros::handler;
+
+pub use crate::{
+    context::Context,
+    extract::{Bytes, FromDelivery, Json, Text},
+    failure::{Failure, defer, reject, retry, retry_after},
+    glue::bindings::wasmill::handler::{
+        producer::Outgoing,
+        types::{Delivery, Message},
+    },
+    outgoing::PublishError,
+    state::{KeyPage, State, StateError},
+};
+
+/// What a handler answers: nothing, or a [`Failure`].
+pub type Result<T = (), E = Failure> = core::result::Result<T, E>;

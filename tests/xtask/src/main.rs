@@ -1,1 +1,137 @@
-fn main() {}
+//! The commands of the project's developers: `cargo xtask`.
+//!
+//! It adds what a fresh machine lacks, says what it is doing, and stops with one clear sentence when it cannot.
+
+mod guests;
+mod shell;
+mod suite;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::shell::{cargo, run, say};
+
+/// Build, run and test Wasmill.
+#[derive(Parser)]
+#[command(name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Build everything and run the main job on real input: 1,707 earthquakes through three handlers
+    Demo(Demo),
+    /// Run all tests; CI calls this
+    Test,
+    /// Build all components into target/guests
+    Guests,
+    /// Run the simulator of the delivery engine
+    Simulate(Simulate),
+    /// Kill a working host again and again and audit what it kept
+    Crash(Crash),
+    /// Measure throughput and latency; arguments go to `wasmill bench`
+    Bench(Bench),
+    /// Check sizes, directions of dependencies, words and maps
+    Tidy,
+}
+
+#[derive(clap::Args)]
+struct Demo {
+    /// Kill the host with SIGKILL half way and start it again; the summary is the same
+    #[arg(long)]
+    crash: bool,
+    /// Print the summary as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(clap::Args)]
+struct Simulate {
+    /// How many seeds
+    #[arg(long, default_value_t = 1_000)]
+    seeds: u64,
+    /// Only this seed
+    #[arg(long)]
+    seed: Option<u64>,
+}
+
+#[derive(clap::Args)]
+struct Crash {
+    /// How many kills
+    #[arg(long, default_value_t = 100)]
+    kills: u32,
+}
+
+#[derive(clap::Args)]
+struct Bench {
+    /// Use the release profile; without it the profile of the tests is used, which is optimised too
+    #[arg(long)]
+    release: bool,
+    /// See `wasmill bench --help`
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    arguments: Vec<String>,
+}
+
+fn main() -> ExitCode {
+    match carry_out(Arguments::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(&format!("FAILED: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn carry_out(command: Command) -> Result<()> {
+    match command {
+        Command::Demo(demo) => show(&demo),
+        Command::Test => suite::test(),
+        Command::Guests => guests::build().map(|_| ()),
+        Command::Simulate(Simulate { seeds, seed }) => simulate(seeds, seed),
+        Command::Crash(Crash { kills }) => crash(kills),
+        Command::Bench(bench) => measure(bench),
+        Command::Tidy => run(cargo(["test", "--quiet", "--locked", "--package", "tidy"])),
+    }
+}
+
+fn show(demo: &Demo) -> Result<()> {
+    guests::build()?;
+    build_host()?;
+    say("running the demo");
+    let mut command = cargo(["run", "--quiet", "--locked", "--package", "quakes", "--"]);
+    command.args(demo.crash.then_some("--crash")).args(demo.json.then_some("--json"));
+    run(command)
+}
+
+/// Build the host; the first time this compiles Wasmtime, which takes about ten minutes on two cores.
+fn build_host() -> Result<()> {
+    say("building the host (the first time Wasmtime is compiled: about ten minutes on two cores)");
+    run(cargo(["build", "--locked", "--package", "wasmill-server", "--package", "quakes"]))
+}
+
+fn simulate(seeds: u64, seed: Option<u64>) -> Result<()> {
+    let mut command = cargo(["run", "--quiet", "--locked", "--package", "wasmill-simulation", "--"]);
+    command.args(["--seeds", &seeds.to_string()]);
+    if let Some(seed) = seed {
+        command.args(["--seed", &seed.to_string()]);
+    }
+    run(command)
+}
+
+fn crash(kills: u32) -> Result<()> {
+    guests::build()?;
+    let mut command = cargo(["run", "--quiet", "--locked", "--package", "crash", "--"]);
+    command.args(["--kills", &kills.to_string()]);
+    run(command)
+}
+
+fn measure(bench: Bench) -> Result<()> {
+    guests::build()?;
+    let mut command = cargo(["run", "--quiet", "--locked", "--package", "wasmill-server"]);
+    command.args(bench.release.then_some("--release")).args(["--", "bench"]).args(bench.arguments);
+    run(command)
+}

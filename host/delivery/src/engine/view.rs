@@ -68,6 +68,12 @@ impl Engine {
         self.queue_ids.get(name).copied()
     }
 
+    /// A queue's name.
+    #[must_use]
+    pub fn queue_name(&self, id: QueueId) -> Option<&QueueName> {
+        self.queues.get(&id).map(|queue| &queue.record.name)
+    }
+
     /// All consumers, by number.
     pub fn consumers(&self) -> impl Iterator<Item = ConsumerView> {
         let mut quarantined = std::collections::BTreeMap::<ConsumerId, u64>::new();

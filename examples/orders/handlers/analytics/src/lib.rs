@@ -1,0 +1,1 @@
+//! Counts orders and revenue by currency.

@@ -1,0 +1,1 @@
+//! Tells the customer that an order was placed.

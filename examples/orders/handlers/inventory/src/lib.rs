@@ -1,0 +1,1 @@
+//! Takes what was ordered out of stock.

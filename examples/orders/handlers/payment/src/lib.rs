@@ -1,0 +1,1 @@
+//! Charges an order and says so.

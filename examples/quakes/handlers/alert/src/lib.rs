@@ -1,0 +1,1 @@
+//! Publishes an alert for every strong earthquake.

@@ -1,0 +1,1 @@
+//! Counts earthquakes by region and keeps the strongest of each.

@@ -1,0 +1,1 @@
+//! Rejects records that are not earthquakes as the catalogue describes them.

@@ -1,0 +1,386 @@
+//! The host: everything put together, and its doors.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError, RwLock, atomic::Ordering},
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use tokio::{runtime::Runtime, sync::Semaphore};
+use wasmill_delivery::{
+    effect::OrderReceipt,
+    engine::{ConsumerView, Engine, QueueView, Recovery},
+    input::{Order, Revision},
+    message::Message,
+    name::{ConsumerId, ConsumerName, HandlerName, MessageId, QueueId, QueueName, Sequence},
+    record::{ConsumerConfig, PauseReason, QueueConfig},
+};
+use wasmill_sandbox::{Sandbox, SandboxOptions, StateReader};
+use wasmill_store::{Components, Reader, Store};
+
+use crate::{
+    dispatch::Dispatch,
+    draft::Draft,
+    embedded::EmbeddedBroker,
+    error::{HostError, PublishError},
+    inbox::Command,
+    options::HostOptions,
+    pump::{Pump, Shared},
+    registry::Registry,
+};
+
+/// Data of messages that wait for the pump, all publishers together; more waits outside. 64 MiB.
+pub const PUBLISH_BYTES_WAITING_MAX: u32 = 64 * 1024 * 1024;
+
+/// A running host. Cheap to clone; all clones are the same host.
+///
+/// Call [`Host::close`] to stop it: a host that is only dropped stops as if it had crashed, which loses nothing but
+/// runs again what was under way.
+#[derive(Clone)]
+pub struct Host {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) broker: EmbeddedBroker,
+    pub(crate) dispatch: Dispatch<EmbeddedBroker>,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) reader: Reader,
+    pub(crate) components: Components,
+    pub(crate) options: HostOptions,
+    /// Handlers are changed one at a time.
+    pub(crate) changing_handlers: tokio::sync::Mutex<()>,
+    shared: Arc<Shared>,
+    publish_budget: Semaphore,
+    queue_names: RwLock<BTreeMap<QueueId, QueueName>>,
+    pump: Mutex<Option<JoinHandle<()>>>,
+    handler_threads: Mutex<Option<Runtime>>,
+}
+
+/// A message is durable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Published {
+    /// Its id, given or made.
+    pub id: MessageId,
+    /// Whether the same id was published lately, so that nothing was added now.
+    pub duplicate: bool,
+    /// Where it went; empty for a duplicate.
+    pub places: Vec<(QueueName, Sequence)>,
+}
+
+impl Host {
+    /// Open the store, recover what it holds, and start work.
+    ///
+    /// # Errors
+    /// When the store cannot be opened or is damaged, or this machine cannot run the sandbox.
+    pub async fn open(options: HostOptions) -> Result<Self, HostError> {
+        let opening = tokio::task::spawn_blocking(move || Self::open_blocking(options));
+        let (host, consumers) =
+            opening.await.map_err(|error| HostError::Stopped { reason: Some(error.to_string()) })??;
+        host.load_recovered_handlers().await?;
+        host.inner.dispatch.reconcile(consumers);
+        Ok(host)
+    }
+
+    fn open_blocking(options: HostOptions) -> Result<(Self, Vec<ConsumerView>), HostError> {
+        let store = Store::open(&options.store_folder, options.store)?;
+        let mut recovery = Recovery::new(options.limits);
+        store.recover(&mut |recovered| recovery.take(recovered))?;
+        let engine = recovery.finish();
+        let consumers = engine.consumers().collect();
+        let host = Self { inner: Arc::new(Inner::start(options, store, engine)?) };
+        Ok((host, consumers))
+    }
+
+    /// Publish one message. It is durable when this answers.
+    ///
+    /// # Errors
+    /// When it breaks a rule or no queue takes it; nothing is kept then. When the host stops meanwhile, whether it
+    /// was kept is not known: publish it again with the same id.
+    pub async fn publish(&self, draft: Draft) -> Result<Published, PublishError> {
+        let mut answers = self.publish_many(vec![draft]).await?;
+        answers.pop().unwrap_or(Err(PublishError::Host(HostError::Stopped { reason: None })))
+    }
+
+    /// Publish many messages in one commit. Each is taken or refused for itself; the answers are in the order of
+    /// the drafts.
+    ///
+    /// # Errors
+    /// When the host stops before it can answer.
+    pub async fn publish_many(&self, drafts: Vec<Draft>) -> Result<Vec<Result<Published, PublishError>>, HostError> {
+        let mut ids = Vec::with_capacity(drafts.len());
+        let mut entries = Vec::with_capacity(drafts.len());
+        for draft in drafts {
+            match draft.into_entry(self.inner.options.data_bytes_max) {
+                Ok(entry) => {
+                    ids.push(Ok(entry.message.id.clone()));
+                    entries.push(entry);
+                }
+                Err(error) => ids.push(Err(error)),
+            }
+        }
+        let bytes = entries.iter().map(|entry| entry.message.size_bytes()).sum::<u64>();
+        let permits = u32::try_from(bytes).unwrap_or(u32::MAX).min(PUBLISH_BYTES_WAITING_MAX);
+        let _budget = self.inner.publish_budget.acquire_many(permits).await;
+        let answers = if entries.is_empty() { Vec::new() } else { self.inner.broker.publish(entries).await? };
+        let mut answers = answers.into_iter();
+        let stopped = || PublishError::Host(HostError::Stopped { reason: None });
+        let published = ids.into_iter().map(|id| {
+            let id = id?;
+            let receipt = answers.next().ok_or_else(stopped)??;
+            let places = self.inner.name_places(&receipt.places);
+            Ok(Published { id, duplicate: receipt.duplicate, places })
+        });
+        Ok(published.collect())
+    }
+
+    /// Declare a queue, or change it. Answers whether it is new.
+    ///
+    /// # Errors
+    /// When a number is out of its range or the host has stopped.
+    pub async fn put_queue(&self, name: QueueName, config: QueueConfig) -> Result<bool, HostError> {
+        let receipt = self.order(Order::PutQueue { name: name.clone(), config }).await?;
+        match receipt {
+            OrderReceipt::Queue { id, created } => {
+                self.inner.queue_names.write().unwrap_or_else(PoisonError::into_inner).insert(id, name);
+                Ok(created)
+            }
+            OrderReceipt::Done | OrderReceipt::Consumer { .. } | OrderReceipt::Purged { .. } => Ok(false),
+        }
+    }
+
+    /// Remove a queue with its messages and consumers. What they quarantined stays.
+    ///
+    /// # Errors
+    /// When there is no such queue or the host has stopped.
+    pub async fn delete_queue(&self, name: QueueName) -> Result<(), HostError> {
+        self.order(Order::DeleteQueue { name }).await?;
+        self.reconcile().await
+    }
+
+    /// Declare a consumer, or change it. Answers whether it is new.
+    ///
+    /// # Errors
+    /// When its queue or handler does not exist, a number is out of its range, or the host has stopped.
+    pub async fn put_consumer(
+        &self,
+        queue: QueueName,
+        name: ConsumerName,
+        config: ConsumerConfig,
+    ) -> Result<bool, HostError> {
+        let receipt = self.order(Order::PutConsumer { queue, name, config }).await?;
+        self.reconcile().await?;
+        Ok(matches!(receipt, OrderReceipt::Consumer { created: true, .. }))
+    }
+
+    /// Remove a consumer and what it has waiting. What it quarantined stays.
+    ///
+    /// # Errors
+    /// When there is no such consumer or the host has stopped.
+    pub async fn delete_consumer(&self, queue: QueueName, name: ConsumerName) -> Result<(), HostError> {
+        self.order(Order::DeleteConsumer { queue, name }).await?;
+        self.reconcile().await
+    }
+
+    /// Let a consumer take nothing until it is resumed. What it has under way it finishes.
+    ///
+    /// # Errors
+    /// When it is gone or the host has stopped.
+    pub async fn pause(&self, consumer: ConsumerId) -> Result<(), HostError> {
+        self.order(Order::Pause { consumer, reason: PauseReason::Operator }).await.map(|_| ())
+    }
+
+    /// Let a consumer take deliveries again.
+    ///
+    /// # Errors
+    /// When it is gone or the host has stopped.
+    pub async fn resume(&self, consumer: ConsumerId) -> Result<(), HostError> {
+        self.order(Order::Resume { consumer }).await.map(|_| ())
+    }
+
+    /// All queues.
+    ///
+    /// # Errors
+    /// When the host has stopped.
+    pub async fn queues(&self) -> Result<Vec<QueueView>, HostError> {
+        self.inner.broker.query(|engine| engine.queues().collect()).await
+    }
+
+    /// All consumers.
+    ///
+    /// # Errors
+    /// When the host has stopped.
+    pub async fn consumers(&self) -> Result<Vec<ConsumerView>, HostError> {
+        self.inner.broker.query(|engine| engine.consumers().collect()).await
+    }
+
+    /// Messages of a queue's log from a place on, at most `limit`. Settled ones may be among them: the log is trimmed
+    /// in chunks.
+    ///
+    /// # Errors
+    /// When the store is damaged there.
+    pub fn messages(
+        &self,
+        queue: QueueId,
+        from: Sequence,
+        limit: usize,
+    ) -> Result<Vec<(Sequence, Arc<Message>)>, HostError> {
+        Ok(self.inner.reader.log_page(queue, from, limit)?)
+    }
+
+    /// A value of a handler's state.
+    ///
+    /// # Errors
+    /// When the store is damaged there.
+    pub fn state(&self, handler: &HandlerName, key: &str) -> Result<Option<Bytes>, HostError> {
+        Ok(self.inner.reader.state(handler, key)?)
+    }
+
+    /// Keys of a handler's state that begin with `prefix`, after `after`, at most `limit`.
+    ///
+    /// # Errors
+    /// When the store is damaged there.
+    pub fn state_keys(
+        &self,
+        handler: &HandlerName,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<String>, HostError> {
+        Ok(self.inner.reader.state_keys(handler, prefix, after, limit)?)
+    }
+
+    /// The size of the store on disk, in bytes.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn store_bytes(&self) -> Result<u64, HostError> {
+        Ok(self.inner.reader.size_on_disk_bytes()?)
+    }
+
+    /// Why the host stopped by itself, if it did.
+    #[must_use]
+    pub fn failure(&self) -> Option<String> {
+        self.inner.shared.failure.get().cloned()
+    }
+
+    /// Stop: take nothing new, settle what is under way, make everything durable. What is still running after
+    /// `patience` is left; it runs again at the next start. Answers whether everything was settled.
+    pub async fn close(&self, patience: Duration) -> bool {
+        let drained = tokio::time::timeout(patience, self.inner.dispatch.drain()).await.is_ok();
+        self.inner.shared.inbox.put(Command::Stop);
+        let pump = self.inner.pump.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(pump) = pump {
+            let _ = tokio::task::spawn_blocking(|| pump.join()).await;
+        }
+        self.inner.stop_threads();
+        drained
+    }
+
+    pub(crate) async fn order(&self, order: Order) -> Result<OrderReceipt, HostError> {
+        self.inner.broker.order(order).await
+    }
+
+    async fn reconcile(&self) -> Result<(), HostError> {
+        let consumers = self.consumers().await?;
+        self.inner.dispatch.reconcile(consumers);
+        Ok(())
+    }
+}
+
+impl Inner {
+    fn start(options: HostOptions, store: Store, engine: Engine) -> Result<Self, HostError> {
+        let reader = store.reader();
+        let components = store.components();
+        let shared = Arc::new(Shared::default());
+        let mut sandbox_options = SandboxOptions::new(options.store_folder.join("compiled"));
+        sandbox_options.instances_max = options.instances_max;
+        let sandbox = Sandbox::new(sandbox_options)?;
+        let state = Arc::new(StoredState { shared: Arc::clone(&shared), reader: reader.clone() });
+        let registry = Arc::new(Registry::new(sandbox, state, options.data_bytes_max));
+        let broker = EmbeddedBroker::new(Arc::clone(&shared), reader.clone());
+        let handler_threads = start_handler_threads(options.handler_threads)?;
+        let queue_names = engine.queues().map(|queue| (queue.record.id, queue.record.name)).collect();
+        let dispatch = Dispatch::new(
+            Arc::new(broker.clone()),
+            Arc::clone(&registry),
+            Arc::clone(&options.observer),
+            handler_threads.handle().clone(),
+        );
+        let pump = Pump::new(Arc::clone(&shared), store, Arc::clone(&options.observer));
+        let pump = std::thread::Builder::new()
+            .name("wasmill-pump".to_owned())
+            .spawn(move || pump.run(engine))
+            .map_err(HostError::Thread)?;
+        Ok(Self {
+            broker,
+            dispatch,
+            registry,
+            reader,
+            components,
+            options,
+            changing_handlers: tokio::sync::Mutex::new(()),
+            shared,
+            publish_budget: Semaphore::new(PUBLISH_BYTES_WAITING_MAX as usize),
+            queue_names: RwLock::new(queue_names),
+            pump: Mutex::new(Some(pump)),
+            handler_threads: Mutex::new(Some(handler_threads)),
+        })
+    }
+
+    fn name_places(&self, places: &[(QueueId, Sequence)]) -> Vec<(QueueName, Sequence)> {
+        let names = self.queue_names.read().unwrap_or_else(PoisonError::into_inner);
+        places.iter().filter_map(|(queue, at)| Some((names.get(queue)?.clone(), *at))).collect()
+    }
+
+    fn stop_threads(&self) {
+        let threads = self.handler_threads.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(threads) = threads {
+            threads.shutdown_background();
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.shared.inbox.put(Command::Stop);
+        self.stop_threads();
+    }
+}
+
+fn start_handler_threads(count: usize) -> Result<Runtime, HostError> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(count.max(1))
+        .thread_name("wasmill-handler")
+        .enable_all()
+        .build()
+        .map_err(HostError::Thread)
+}
+
+/// Handler state as it is durable.
+struct StoredState {
+    shared: Arc<Shared>,
+    reader: Reader,
+}
+
+impl StateReader for StoredState {
+    fn revision(&self) -> Revision {
+        Revision(self.shared.revision.load(Ordering::Acquire))
+    }
+
+    fn get(&self, handler: &HandlerName, key: &str) -> Result<Option<Bytes>, String> {
+        self.reader.state(handler, key).map_err(|error| error.to_string())
+    }
+
+    fn list_keys(
+        &self,
+        handler: &HandlerName,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<String>, String> {
+        self.reader.state_keys(handler, prefix, after, limit).map_err(|error| error.to_string())
+    }
+}

@@ -1,0 +1,70 @@
+//! What the host tells whoever keeps its metrics. Called on hot paths: an observer must be quick and must not block.
+
+use std::time::Duration;
+
+use wasmill_delivery::{
+    effect::SettleAnswer,
+    name::{ConsumerName, Digest, HandlerName, QueueName},
+    outcome::Outcome,
+};
+
+/// One commit of the store.
+#[derive(Clone, Copy, Debug)]
+pub struct Commit {
+    /// From the first write to the answer of the disk.
+    pub duration: Duration,
+}
+
+/// One attempt, as it ended in the sandbox.
+#[derive(Clone, Copy, Debug)]
+pub struct AttemptSeen<'a> {
+    /// Where the delivery came from.
+    pub queue: &'a QueueName,
+    /// Whose it was.
+    pub consumer: &'a ConsumerName,
+    /// What ran.
+    pub handler: &'a HandlerName,
+    /// How it ended.
+    pub outcome: &'a Outcome,
+    /// How long it took, in microseconds.
+    pub duration_us: u64,
+    /// Units of fuel it used.
+    pub fuel_used: u64,
+    /// The largest memory of its instance, in bytes.
+    pub memory_bytes_peak: u64,
+}
+
+/// One delivery, as it was settled.
+#[derive(Clone, Copy, Debug)]
+pub struct SettleSeen<'a> {
+    /// Where the delivery came from.
+    pub queue: &'a QueueName,
+    /// Whose it was.
+    pub consumer: &'a ConsumerName,
+    /// What ran.
+    pub handler: &'a HandlerName,
+    /// How its attempt ended, by [`Outcome::name`].
+    pub outcome: &'static str,
+    /// What was decided.
+    pub answer: &'a SettleAnswer,
+}
+
+/// Whoever keeps the metrics.
+pub trait Observer: Send + Sync + 'static {
+    /// Messages were added to a queue, durably.
+    fn published(&self, _queue: &QueueName, _messages: u64) {}
+    /// A commit became durable.
+    fn committed(&self, _commit: &Commit) {}
+    /// An attempt ended.
+    fn attempted(&self, _attempt: &AttemptSeen<'_>) {}
+    /// A delivery was settled, durably.
+    fn settled(&self, _settled: &SettleSeen<'_>) {}
+    /// A handler runs this version from now on.
+    fn handler_replaced(&self, _handler: &HandlerName, _digest: Digest) {}
+}
+
+/// Nobody looks.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoObserver;
+
+impl Observer for NoObserver {}

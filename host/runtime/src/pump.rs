@@ -1,0 +1,198 @@
+//! The one thread that owns the engine and the store.
+//!
+//! It takes everything that waits, steps the engine once, has the writes made durable in one commit, and only then
+//! lets answers and leases out. While it commits, the next commands gather: that is the group commit.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use wasmill_delivery::{
+    effect::{Effect, OrderReceipt, OrderRefusal, PublishRefusal, Receipt, SettleAnswer},
+    engine::Engine,
+    input::{Input, Ticket},
+    name::QueueId,
+    write::Write,
+};
+use wasmill_store::{Store, StoreError};
+
+use crate::{
+    draft::now,
+    inbox::{Command, Inbox, LeaseAnswer, LeasesHeld, Query, Reply},
+    observer::{Commit, Observer},
+};
+
+/// What the pump shares with the rest of the host.
+#[derive(Default)]
+pub(crate) struct Shared {
+    pub(crate) inbox: Arc<Inbox>,
+    /// The revision that is durable, for readers of state.
+    pub(crate) revision: AtomicU64,
+    next_ticket: AtomicU64,
+    /// Why the pump stopped, when it was not asked to.
+    pub(crate) failure: OnceLock<String>,
+}
+
+impl Shared {
+    pub(crate) fn ticket(&self) -> Ticket {
+        Ticket(self.next_ticket.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+/// Who waits for what.
+#[derive(Default)]
+struct Waiting {
+    publishes: HashMap<Ticket, Reply<Vec<Result<Receipt, PublishRefusal>>>>,
+    leases: HashMap<Ticket, Reply<LeaseAnswer>>,
+    settles: HashMap<Ticket, Reply<Vec<SettleAnswer>>>,
+    orders: HashMap<Ticket, Reply<Result<OrderReceipt, OrderRefusal>>>,
+}
+
+/// What one look in the inbox brought.
+#[derive(Default)]
+struct Batch {
+    inputs: Vec<Input>,
+    queries: Vec<Query>,
+    stop: bool,
+}
+
+/// See the module.
+pub(crate) struct Pump {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) store: Store,
+    pub(crate) observer: Arc<dyn Observer>,
+    waiting: Waiting,
+}
+
+impl Pump {
+    pub(crate) fn new(shared: Arc<Shared>, store: Store, observer: Arc<dyn Observer>) -> Self {
+        Self { shared, store, observer, waiting: Waiting::default() }
+    }
+
+    /// Run until told to stop or until a commit fails.
+    pub(crate) fn run(mut self, engine: Engine) {
+        if let Err(error) = self.turn(engine) {
+            tracing::error!(%error, "the store failed; the host stops, and nothing that was answered is lost");
+            let _ = self.shared.failure.set(error.to_string());
+        }
+        // Dropping what was left tells everybody who waits that there will be no answer.
+        drop(self.shared.inbox.close());
+    }
+
+    fn turn(&mut self, mut engine: Engine) -> Result<(), StoreError> {
+        loop {
+            let wait = engine.next_due().map(|due| Duration::from_millis(due.ms_since(now())));
+            let commands = self.shared.inbox.take(wait);
+            let batch = self.sort(commands);
+            engine = self.step(engine, batch.inputs)?;
+            for query in batch.queries {
+                query(&engine);
+            }
+            if batch.stop {
+                return Ok(());
+            }
+        }
+    }
+
+    fn step(&mut self, engine: Engine, inputs: Vec<Input>) -> Result<Engine, StoreError> {
+        let mut commit = None;
+        let store = &mut self.store;
+        let (engine, effects) = engine.tick(now(), inputs, |writes| {
+            let started = Instant::now();
+            store.commit(writes)?;
+            commit = Some((started.elapsed(), appended(writes)));
+            Ok(())
+        })?;
+        self.shared.revision.store(engine.revision().0, Ordering::Release);
+        for effect in effects {
+            self.release(effect);
+        }
+        if let Some((duration, appended)) = commit {
+            self.report(&engine, duration, &appended);
+        }
+        Ok(engine)
+    }
+
+    fn sort(&mut self, commands: Vec<Command>) -> Batch {
+        let mut batch = Batch { inputs: Vec::with_capacity(commands.len()), ..Batch::default() };
+        for command in commands {
+            match command {
+                Command::Publish { entries, reply } => {
+                    let ticket = self.shared.ticket();
+                    self.waiting.publishes.insert(ticket, reply);
+                    batch.inputs.push(Input::Publish { ticket, entries });
+                }
+                Command::Lease { ticket, consumer, deliveries_max, reply } => {
+                    self.waiting.leases.insert(ticket, reply);
+                    batch.inputs.push(Input::Lease { ticket, consumer, deliveries_max });
+                }
+                Command::CancelLease { ticket, consumer } => {
+                    self.waiting.leases.remove(&ticket);
+                    batch.inputs.push(Input::CancelLease { ticket, consumer });
+                }
+                Command::Settle { consumer, settlements, reply } => {
+                    let ticket = self.shared.ticket();
+                    self.waiting.settles.insert(ticket, reply);
+                    batch.inputs.push(Input::Settle { ticket, consumer, settlements });
+                }
+                Command::Return { consumer, leases } => batch.inputs.push(Input::Return { consumer, leases }),
+                Command::Order { order, reply } => {
+                    let ticket = self.shared.ticket();
+                    self.waiting.orders.insert(ticket, reply);
+                    batch.inputs.push(Input::Order { ticket, order });
+                }
+                Command::Query(query) => batch.queries.push(query),
+                Command::Stop => batch.stop = true,
+            }
+        }
+        batch
+    }
+
+    /// Carry out one effect. Somebody who does not wait any more is not an error.
+    fn release(&mut self, effect: Effect) {
+        match effect {
+            Effect::Published { ticket, answers } => answer(&mut self.waiting.publishes, ticket, answers),
+            Effect::Leased { ticket, consumer, queue, leases } => {
+                // Dropped anywhere on the way, the leases go back by themselves.
+                let held = LeasesHeld { inbox: Arc::clone(&self.shared.inbox), consumer, queue, leases };
+                answer(&mut self.waiting.leases, ticket, Some(held));
+            }
+            Effect::LeaseEnded { ticket } => answer(&mut self.waiting.leases, ticket, None),
+            Effect::Settled { ticket, answers } => answer(&mut self.waiting.settles, ticket, answers),
+            Effect::Ordered { ticket, answer: result } => answer(&mut self.waiting.orders, ticket, result),
+            Effect::Paused { consumer, reason } => {
+                tracing::warn!(consumer = consumer.0, ?reason, "a consumer is paused");
+            }
+        }
+    }
+
+    fn report(&self, engine: &Engine, duration: Duration, appended: &[(QueueId, u64)]) {
+        self.observer.committed(&Commit { duration });
+        for (queue, messages) in appended {
+            if let Some(name) = engine.queue_name(*queue) {
+                self.observer.published(name, *messages);
+            }
+        }
+    }
+}
+
+fn answer<T>(waiting: &mut HashMap<Ticket, Reply<T>>, ticket: Ticket, value: T) {
+    if let Some(reply) = waiting.remove(&ticket) {
+        let _ = reply.send(value);
+    }
+}
+
+fn appended(writes: &[Write]) -> Vec<(QueueId, u64)> {
+    let mut appended = Vec::new();
+    for write in writes {
+        if let Write::Append { queue, messages, .. } = write {
+            appended.push((*queue, messages.len() as u64));
+        }
+    }
+    appended
+}

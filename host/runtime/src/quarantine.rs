@@ -1,0 +1,76 @@
+//! The quarantine: look at what is in it, send it again, or forget it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use wasmill_delivery::{
+    effect::{OrderReceipt, OrderRefusal},
+    input::Order,
+    message::{Lineage, Message},
+    name::{MessageId, QuarantineId},
+    record::QuarantineRecord,
+};
+
+use crate::{
+    draft::{check_size, new_id, now},
+    error::{HostError, PublishError},
+    host::Host,
+};
+
+impl Host {
+    /// Quarantined deliveries after `after`, oldest first, at most `limit`.
+    ///
+    /// # Errors
+    /// When the store is damaged there.
+    pub fn quarantine_page(
+        &self,
+        after: Option<QuarantineId>,
+        limit: usize,
+    ) -> Result<Vec<QuarantineRecord>, HostError> {
+        Ok(self.inner.reader.quarantine_page(after, limit)?)
+    }
+
+    /// One quarantined delivery with its evidence.
+    ///
+    /// # Errors
+    /// When there is none of that number, or the store is damaged there.
+    pub fn quarantined(&self, id: QuarantineId) -> Result<QuarantineRecord, HostError> {
+        let record = self.inner.reader.quarantine(id)?;
+        record.ok_or(HostError::Refused(OrderRefusal::UnknownQuarantine { id }))
+    }
+
+    /// Give a quarantined delivery back to the consumer that gave it up, as a new message that names the old one; with
+    /// other data if there is some. Its attempts begin anew. Answers with the id of the new message.
+    ///
+    /// # Errors
+    /// When there is none of that number, its consumer is gone, or the new data is too large.
+    pub async fn redrive(&self, id: QuarantineId, data: Option<Bytes>) -> Result<MessageId, PublishError> {
+        let record = self.quarantined(id)?;
+        if let Some(data) = &data {
+            check_size(data, self.inner.options.data_bytes_max)?;
+        }
+        let old = &record.message;
+        let lineage = Lineage { redrive_of: Some((old.id.clone(), id)), ..old.lineage.clone() };
+        let message = Message {
+            id: new_id()?,
+            data: data.unwrap_or_else(|| old.data.clone()),
+            published_at: now(),
+            lineage,
+            ..Message::clone(old)
+        };
+        let new = message.id.clone();
+        self.order(Order::Redrive { record: Box::new(record), message: Arc::new(message) }).await?;
+        Ok(new)
+    }
+
+    /// Forget quarantined deliveries. Answers how many there were.
+    ///
+    /// # Errors
+    /// When the host has stopped.
+    pub async fn purge_quarantine(&self, ids: Vec<QuarantineId>) -> Result<u64, HostError> {
+        match self.order(Order::PurgeQuarantine { ids }).await? {
+            OrderReceipt::Purged { count } => Ok(count),
+            OrderReceipt::Done | OrderReceipt::Queue { .. } | OrderReceipt::Consumer { .. } => Ok(0),
+        }
+    }
+}

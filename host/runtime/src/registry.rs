@@ -1,0 +1,92 @@
+//! Which component each handler runs now. Replacing one switches a pointer: deliveries under way finish on the old
+//! version, the next run takes the new one.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use tokio::sync::watch;
+use wasmill_delivery::{name::HandlerName, record::HandlerRecord};
+use wasmill_sandbox::{HandlerContext, LoadError, Program, Sandbox, StateReader};
+
+/// A version of a handler, ready to run.
+pub(crate) struct Version {
+    pub(crate) program: Arc<Program>,
+    pub(crate) context: Arc<HandlerContext>,
+}
+
+/// What there is to run under a name.
+#[derive(Clone, Default)]
+pub(crate) enum Slot {
+    /// The host is still looking.
+    #[default]
+    Loading,
+    /// This.
+    Ready(Arc<Version>),
+    /// Nothing, and why.
+    Broken(String),
+}
+
+/// All handlers by name.
+pub(crate) struct Registry {
+    sandbox: Sandbox,
+    state: Arc<dyn StateReader>,
+    data_bytes_max: usize,
+    slots: RwLock<BTreeMap<HandlerName, watch::Sender<Slot>>>,
+}
+
+impl Registry {
+    pub(crate) const fn new(sandbox: Sandbox, state: Arc<dyn StateReader>, data_bytes_max: usize) -> Self {
+        Self { sandbox, state, data_bytes_max, slots: RwLock::new(BTreeMap::new()) }
+    }
+
+    /// Compile a component, or find its compiled code. Blocks for as long as that takes.
+    pub(crate) fn compile(&self, wasm: &[u8]) -> Result<Arc<Program>, LoadError> {
+        self.sandbox.load(wasm)
+    }
+
+    /// Run this program under the record's name from now on.
+    pub(crate) fn switch(&self, record: &HandlerRecord, program: Arc<Program>) {
+        let context = Arc::new(HandlerContext {
+            handler: record.name.clone(),
+            limits: record.limits,
+            config: record.config.clone(),
+            data_bytes_max: self.data_bytes_max,
+            state: Arc::clone(&self.state),
+        });
+        self.set(&record.name, Slot::Ready(Arc::new(Version { program, context })));
+    }
+
+    /// There is nothing to run under that name, and why.
+    pub(crate) fn set_broken(&self, name: &HandlerName, problem: String) {
+        self.set(name, Slot::Broken(problem));
+    }
+
+    /// What runs now.
+    pub(crate) fn current(&self, name: &HandlerName) -> Slot {
+        self.watch(name).borrow().clone()
+    }
+
+    /// What runs now, and what comes after it.
+    pub(crate) fn watch(&self, name: &HandlerName) -> watch::Receiver<Slot> {
+        let slots = self.slots.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(slot) = slots.get(name) {
+            return slot.subscribe();
+        }
+        drop(slots);
+        let mut slots = self.slots.write().unwrap_or_else(PoisonError::into_inner);
+        slots.entry(name.clone()).or_default().subscribe()
+    }
+
+    /// Forget a handler.
+    pub(crate) fn remove(&self, name: &HandlerName) {
+        self.set_broken(name, "the handler was removed".to_owned());
+        self.slots.write().unwrap_or_else(PoisonError::into_inner).remove(name);
+    }
+
+    fn set(&self, name: &HandlerName, slot: Slot) {
+        let mut slots = self.slots.write().unwrap_or_else(PoisonError::into_inner);
+        slots.entry(name.clone()).or_default().send_replace(slot);
+    }
+}

@@ -1,0 +1,281 @@
+//! One worker slot of a consumer: lease a run, try each delivery of it, settle the run, and again.
+//!
+//! The next run is leased while this one is tried, and a run is settled while the next one is tried, so that
+//! neither the sandbox waits for the disk nor the disk for the sandbox.
+
+use std::{
+    collections::VecDeque,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::sync::watch;
+use wasmill_delivery::{
+    effect::SettleAnswer,
+    input::AttemptResult,
+    name::{ConsumerId, ConsumerName, QueueName},
+    outcome::Outcome,
+    record::{ConsumerConfig, PauseReason},
+};
+use wasmill_sandbox::{Delivery, Session, StagedState};
+
+use crate::{
+    broker::{Broker, Leased, Settled},
+    error::HostError,
+    observer::{AttemptSeen, Observer, SettleSeen},
+    registry::{Registry, Slot as HandlerSlot, Version},
+};
+
+/// A run is made so long that trying it takes about this: long enough to share a commit, short enough that other
+/// slots are not left idle.
+const RUN_TARGET: Duration = Duration::from_millis(5);
+/// The longest run, however quick the handler is.
+const RUN_DELIVERIES_MAX: u32 = 256;
+/// The first run, before it is known how quick the handler is.
+const RUN_DELIVERIES_FIRST: u32 = 16;
+/// Runs that are being settled while further ones are tried.
+const SETTLING_MAX: usize = 4;
+/// A slot without work for so long lets its instance go.
+const IDLE_MAX: Duration = Duration::from_secs(2);
+
+/// The consumer that a slot works for.
+pub(crate) struct Worked {
+    pub(crate) id: ConsumerId,
+    pub(crate) queue: QueueName,
+    pub(crate) name: ConsumerName,
+    pub(crate) config: ConsumerConfig,
+}
+
+type LeaseFuture<B> = Pin<Box<dyn Future<Output = Result<Option<<B as Broker>::Run>, HostError>> + Send>>;
+type SettleFuture = Pin<Box<dyn Future<Output = Result<Vec<SettleAnswer>, HostError>> + Send>>;
+
+/// See the module.
+pub(crate) struct Slot<B: Broker> {
+    broker: Arc<B>,
+    registry: Arc<Registry>,
+    observer: Arc<dyn Observer>,
+    worked: Arc<Worked>,
+    stop: watch::Receiver<bool>,
+    session: Option<(Arc<Version>, Session)>,
+    run_deliveries_max: u32,
+    settling: VecDeque<Settling>,
+}
+
+/// A run that was handed to the broker.
+struct Settling {
+    outcomes: Vec<&'static str>,
+    answers: SettleFuture,
+}
+
+/// What trying a run brought.
+struct Tried<T> {
+    settled: Vec<Settled<T>>,
+    wrote_state: bool,
+}
+
+impl<B: Broker> Slot<B> {
+    pub(crate) fn new(
+        broker: Arc<B>,
+        registry: Arc<Registry>,
+        observer: Arc<dyn Observer>,
+        worked: Arc<Worked>,
+        stop: watch::Receiver<bool>,
+    ) -> Self {
+        Self {
+            broker,
+            registry,
+            observer,
+            worked,
+            stop,
+            session: None,
+            run_deliveries_max: RUN_DELIVERIES_FIRST,
+            settling: VecDeque::new(),
+        }
+    }
+
+    /// Work until told to stop or the consumer is gone. What is under way then is finished and settled.
+    pub(crate) async fn work(mut self) {
+        if let Err(error) = self.turn().await {
+            let (consumer, queue) = (&self.worked.name, &self.worked.queue);
+            if !matches!(error, HostError::Stopped { .. }) {
+                tracing::error!(%consumer, %queue, %error, "a worker stops");
+            }
+        }
+    }
+
+    async fn turn(&mut self) -> Result<(), HostError> {
+        let mut lease = self.lease();
+        while let Some(run) = self.next_run(&mut lease).await? {
+            let Some(version) = self.version().await? else {
+                drop(run);
+                lease = self.lease();
+                continue;
+            };
+            // A quick handler gets its next run while it works on this one. Behind a slow one that run would wait,
+            // though another slot may be idle.
+            let ahead = (self.run_deliveries_max >= RUN_DELIVERIES_FIRST).then(|| self.lease());
+            let tried = self.try_run(&version, run).await;
+            self.settle(tried).await?;
+            lease = ahead.unwrap_or_else(|| self.lease());
+        }
+        drop(lease);
+        self.settled_all().await
+    }
+
+    fn lease(&self) -> LeaseFuture<B> {
+        Box::pin(self.broker.lease(self.worked.id, self.run_deliveries_max))
+    }
+
+    /// The next run; none when the slot is to stop. Letting a lease wait go gives back what it would have got.
+    async fn next_run(&mut self, lease: &mut LeaseFuture<B>) -> Result<Option<B::Run>, HostError> {
+        loop {
+            if *self.stop.borrow_and_update() {
+                return Ok(None);
+            }
+            tokio::select! {
+                biased;
+                changed = self.stop.changed() => if changed.is_err() { return Ok(None) },
+                run = lease.as_mut() => return self.checked(run).await,
+                () = tokio::time::sleep(IDLE_MAX), if self.session.is_some() => {
+                    self.settled_all().await?;
+                    self.session = None;
+                }
+            }
+        }
+    }
+
+    /// A run that cannot be read pauses the consumer: the message is damaged, and running others first would hide it.
+    async fn checked(&mut self, run: Result<Option<B::Run>, HostError>) -> Result<Option<B::Run>, HostError> {
+        if let Err(HostError::Store(error)) = &run {
+            self.broker.pause(self.worked.id, PauseReason::Store { detail: error.to_string() }).await?;
+        }
+        run
+    }
+
+    /// The version to run. When there is none the consumer is paused, for its messages are not at fault.
+    async fn version(&mut self) -> Result<Option<Arc<Version>>, HostError> {
+        let mut slot = self.registry.watch(&self.worked.config.handler);
+        let found = slot.wait_for(|slot| !matches!(slot, HandlerSlot::Loading)).await.map(|slot| slot.clone());
+        let problem = match found {
+            Ok(HandlerSlot::Ready(version)) => return Ok(Some(version)),
+            Ok(HandlerSlot::Broken(problem)) => problem,
+            Ok(HandlerSlot::Loading) | Err(_) => "the handler was removed".to_owned(),
+        };
+        let (consumer, queue, handler) = (&self.worked.name, &self.worked.queue, &self.worked.config.handler);
+        tracing::warn!(%consumer, %queue, %handler, problem, "paused: the handler cannot run");
+        self.broker.pause(self.worked.id, PauseReason::Handler { detail: problem }).await?;
+        Ok(None)
+    }
+
+    async fn try_run(&mut self, version: &Arc<Version>, run: B::Run) -> Tried<B::Token> {
+        let mut session = self.session_for(version);
+        let mut staged = StagedState::default();
+        let mut tried = Tried { settled: Vec::with_capacity(run.size_hint().0), wrote_state: false };
+        let started = Instant::now();
+        let mut run = run;
+        for leased in run.by_ref() {
+            let settled = self.try_one(&mut session, &mut staged, leased).await;
+            tried.wrote_state |= wrote_state(&settled.result);
+            tried.settled.push(settled);
+            if started.elapsed() > RUN_TARGET * 2 || *self.stop.borrow() {
+                break;
+            }
+        }
+        // Whatever was not tried goes back with the rest of the run.
+        drop(run);
+        self.adapt(started.elapsed(), tried.settled.len());
+        self.session = Some((Arc::clone(version), session));
+        tried
+    }
+
+    fn session_for(&mut self, version: &Arc<Version>) -> Session {
+        match self.session.take() {
+            Some((of, session)) if Arc::ptr_eq(&of, version) => session,
+            _ => Session::new(Arc::clone(&version.program), Arc::clone(&version.context)),
+        }
+    }
+
+    async fn try_one(
+        &mut self,
+        session: &mut Session,
+        staged: &mut StagedState,
+        leased: Leased<B::Token>,
+    ) -> Settled<B::Token> {
+        let Leased { token, message, sequence, attempt, earlier } = leased;
+        let delivery = Delivery {
+            message: Arc::clone(&message),
+            queue: self.worked.queue.clone(),
+            consumer: self.worked.name.clone(),
+            sequence,
+            attempt,
+            attempts_max: self.worked.config.attempts_max,
+        };
+        let attempt = session.run(&delivery, staged).await;
+        self.observer.attempted(&AttemptSeen {
+            queue: &self.worked.queue,
+            consumer: &self.worked.name,
+            handler: &self.worked.config.handler,
+            outcome: attempt.result.outcome(),
+            duration_us: attempt.duration_us,
+            fuel_used: attempt.fuel_used,
+            memory_bytes_peak: attempt.memory_bytes_peak,
+        });
+        Settled { token, message, earlier, result: attempt.result }
+    }
+
+    /// Choose the length of the next runs by what this one took.
+    fn adapt(&mut self, took: Duration, deliveries: usize) {
+        let each_ns = took.as_nanos() / deliveries.max(1) as u128;
+        let fit = RUN_TARGET.as_nanos() / each_ns.max(1);
+        let fit = u32::try_from(fit).unwrap_or(u32::MAX).clamp(1, RUN_DELIVERIES_MAX);
+        // Twice as long at most, so that one quick run does not make a long queue for one slot.
+        self.run_deliveries_max = fit.min(self.run_deliveries_max.saturating_mul(2));
+    }
+
+    async fn settle(&mut self, tried: Tried<B::Token>) -> Result<(), HostError> {
+        let outcomes = tried.settled.iter().map(|settled| settled.result.outcome().name()).collect();
+        let answers = Box::pin(self.broker.settle(self.worked.id, tried.settled));
+        self.settling.push_back(Settling { outcomes, answers });
+        if tried.wrote_state {
+            // The next run must see what this one stored.
+            return self.settled_all().await;
+        }
+        while self.settling.len() > SETTLING_MAX {
+            self.settled_first().await?;
+        }
+        Ok(())
+    }
+
+    async fn settled_all(&mut self) -> Result<(), HostError> {
+        while !self.settling.is_empty() {
+            self.settled_first().await?;
+        }
+        Ok(())
+    }
+
+    async fn settled_first(&mut self) -> Result<(), HostError> {
+        let Some(Settling { outcomes, answers }) = self.settling.pop_front() else { return Ok(()) };
+        for (outcome, answer) in outcomes.into_iter().zip(answers.await?) {
+            self.observer.settled(&SettleSeen {
+                queue: &self.worked.queue,
+                consumer: &self.worked.name,
+                handler: &self.worked.config.handler,
+                outcome,
+                answer: &answer,
+            });
+        }
+        Ok(())
+    }
+}
+
+fn wrote_state(result: &AttemptResult) -> bool {
+    match result {
+        AttemptResult::Succeeded(effects) => !effects.state.writes.is_empty(),
+        AttemptResult::Failed(record) => {
+            debug_assert!(record.outcome != Outcome::Success, "a failure that is a success");
+            false
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! What `bindgen!` makes of the contract in `wit/`.
+//!
+//! Types are borrowed, so that a delivery is written into the guest's memory straight from the shared message.
+#![allow(missing_docs, unreachable_pub, unsafe_code, unused_qualifications, clippy::all, clippy::unwrap_used)]
+
+wasmtime::component::bindgen!({
+    world: "message-handler",
+    path: "../../wit",
+    ownership: Borrowing { duplicate_if_necessary: false },
+    imports: { default: trappable },
+    exports: { default: async },
+});

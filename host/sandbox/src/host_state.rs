@@ -1,0 +1,68 @@
+//! What the host keeps for one instance.
+
+use std::{sync::Arc, time::Instant};
+
+use wasmtime_wasi::{WasiCtxView, WasiView};
+
+use crate::{
+    attempt::{Delivery, HandlerContext},
+    bindings::wasmill::handler::types,
+    meter::MemoryMeter,
+    outbox::Outbox,
+    overlay::StagedState,
+    state_view::{Below, StateView},
+    wasi::Wasi,
+};
+
+/// The data of a wasmtime store. The functions of the host see nothing but this.
+pub(crate) struct HostState {
+    pub(crate) context: Arc<HandlerContext>,
+    pub(crate) meter: MemoryMeter,
+    pub(crate) current: Current,
+    wasi: Option<Box<Wasi>>,
+}
+
+/// What belongs to the attempt that runs now. The next one on the same instance sees nothing of it.
+pub(crate) struct Current {
+    pub(crate) delivery: Delivery,
+    pub(crate) deadline: Instant,
+    pub(crate) outbox: Outbox,
+    pub(crate) state: StateView,
+}
+
+impl Current {
+    pub(crate) fn new(delivery: Delivery, deadline: Instant, staged: StagedState) -> Self {
+        Self { delivery, deadline, outbox: Outbox::default(), state: StateView::over(staged) }
+    }
+}
+
+impl HostState {
+    pub(crate) fn new(context: Arc<HandlerContext>, current: Current) -> Self {
+        let meter = MemoryMeter::new(context.limits.memory_bytes_max);
+        Self { context, meter, current, wasi: None }
+    }
+
+    /// Turn to the next delivery.
+    pub(crate) fn begin_attempt(&mut self, current: Current) {
+        self.meter.begin_attempt();
+        self.current = current;
+    }
+
+    /// What the guest printed in this attempt.
+    pub(crate) fn take_log(&self) -> String {
+        self.wasi.as_ref().map_or_else(String::new, |wasi| wasi.log().take())
+    }
+
+    pub(crate) fn state(&mut self) -> (&mut StateView, Below<'_>) {
+        (&mut self.current.state, Below { context: &self.context, deadline: self.current.deadline })
+    }
+}
+
+impl WasiView for HostState {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        let log_bytes_max = self.context.limits.log_bytes_max;
+        self.wasi.get_or_insert_with(|| Box::new(Wasi::new(log_bytes_max))).view()
+    }
+}
+
+impl types::Host for HostState {}

@@ -1,0 +1,146 @@
+//! From writes to the changes of one batch.
+
+use std::collections::BTreeMap;
+
+use sled::Batch;
+use wasmill_delivery::{
+    name::{ConsumerId, HandlerName, QueueId, Sequence},
+    time::Timestamp,
+    write::{DedupId, Write},
+};
+
+use crate::{
+    chunk::{Chunk, Cutter},
+    error::StoreError,
+    key::{self, Key, KeyRange},
+    record,
+    staging::Staging,
+    sweep::Sweep,
+    value::Payload,
+};
+
+/// What the writer remembers from one commit to the next.
+#[derive(Default)]
+pub(crate) struct Memory {
+    pub(crate) sweep: Sweep,
+    /// No mark of dedup ids below it is used again while the store is open.
+    dedup_mark: u64,
+}
+
+/// A commit that is being put together.
+pub(crate) struct Commit<'a> {
+    staging: Staging<'a>,
+    memory: &'a mut Memory,
+    chunk_bytes: usize,
+    appended: BTreeMap<QueueId, Cutter>,
+    trimmed: Vec<(QueueId, Sequence)>,
+}
+
+/// A commit that is ready.
+pub(crate) struct Ready {
+    /// None when nothing changes.
+    pub(crate) batch: Option<Batch>,
+    /// For the tail cache.
+    pub(crate) appended: Vec<(QueueId, Chunk)>,
+    /// Messages of the queue below the place, which the tail cache can forget.
+    pub(crate) trimmed: Vec<(QueueId, Sequence)>,
+}
+
+impl<'a> Commit<'a> {
+    pub(crate) fn new(staging: Staging<'a>, memory: &'a mut Memory, chunk_bytes: usize) -> Self {
+        Self { staging, memory, chunk_bytes, appended: BTreeMap::new(), trimmed: Vec::new() }
+    }
+
+    pub(crate) fn stage(&mut self, write: &Write) -> Result<(), StoreError> {
+        match write {
+            Write::Append { queue, first, bytes_before, messages } => {
+                let cutter = self.appended.entry(*queue).or_insert_with(|| Cutter::new(self.chunk_bytes));
+                cutter.append(*first, *bytes_before, messages);
+                Ok(())
+            }
+            Write::Trim { queue, below } => self.trim(*queue, *below),
+            Write::PutCursor { consumer, cursor } => self.staging.put(key::cursor(*consumer), record::encode(cursor)),
+            Write::PutPending { key, record } => self.staging.put(key::pending(*key), record::encode_pending(record)),
+            Write::DeletePending { key } => self.staging.delete(&key::pending(*key)),
+            Write::PutQuarantine { record } => {
+                self.staging.put(key::quarantine(record.id), record::encode_quarantine(record))
+            }
+            Write::DeleteQuarantine { id } => self.staging.delete(&key::quarantine(*id)),
+            Write::PutState { handler, key, value } => self.staging.put(key::state(handler, key), Payload::of(value)),
+            Write::DeleteState { handler, key } => self.staging.delete(&key::state(handler, key)),
+            Write::AddState { handler, key, delta } => self.add_state(handler, key, *delta),
+            Write::PutDedup { at, ids } => self.put_dedup(*at, ids),
+            Write::DeleteDedup { before } => {
+                let range = self.memory.sweep.forget_ids(*before);
+                self.staging.delete_staged(&range)
+            }
+            Write::PutQueue { record } => self.staging.put(key::queue(record.id), record::encode(record)),
+            Write::DeleteQueue { queue } => self.delete_queue(*queue),
+            Write::PutConsumer { record } => self.staging.put(key::consumer(record.id), record::encode(record)),
+            Write::DeleteConsumer { consumer } => self.delete_consumer(*consumer),
+            Write::PutHandler { record } => self.staging.put(key::handler(&record.name), record::encode(record)),
+            Write::DeleteHandler { name } => self.staging.delete(&key::handler(name)),
+            Write::PutCounters { counters } => self.staging.put(key::counters(), record::encode(counters)),
+        }
+    }
+
+    /// Cut what was appended into chunks, and sweep.
+    pub(crate) fn finish(mut self) -> Result<Ready, StoreError> {
+        let mut appended = Vec::new();
+        for (queue, cutter) in self.appended {
+            for encoded in cutter.finish() {
+                self.staging.add(key::log(queue, encoded.chunk.first), encoded.payload);
+                appended.push((queue, encoded.chunk));
+            }
+        }
+        self.memory.sweep.step(&mut self.staging)?;
+        let batch = (!self.staging.is_empty()).then(|| self.staging.into_batch());
+        Ok(Ready { batch, appended, trimmed: self.trimmed })
+    }
+
+    /// Everything before the chunk that holds `below`, or before the last one of the log.
+    fn trim(&mut self, queue: QueueId, below: Sequence) -> Result<(), StoreError> {
+        let until = KeyRange { start: key::log_of(queue), end: key::successor(&key::log(queue, below)) };
+        if let Some((kept, _)) = self.staging.database().range(&until).next_back().transpose()? {
+            let (_, first) = key::parse_log(&kept)?;
+            self.memory.sweep.trim(queue, kept.to_vec());
+            self.trimmed.push((queue, first));
+        }
+        Ok(())
+    }
+
+    fn add_state(&mut self, handler: &HandlerName, key: &str, delta: i64) -> Result<(), StoreError> {
+        let key = key::state(handler, key);
+        let sum = self.integer(&key)?.saturating_add(delta);
+        self.staging.put(key, Payload::of(sum.to_string().as_bytes()))
+    }
+
+    fn integer(&self, key: &Key) -> Result<i64, StoreError> {
+        let Some(value) = self.staging.read(key)? else { return Ok(0) };
+        let parsed = std::str::from_utf8(&value).ok().and_then(|text| text.parse().ok());
+        parsed.ok_or_else(|| StoreError::damaged(key::describe(key), "it is not a decimal integer of 64 bits"))
+    }
+
+    fn put_dedup(&mut self, at: Timestamp, ids: &[DedupId]) -> Result<(), StoreError> {
+        let last = self.staging.database().range(&KeyRange::of_prefix(key::dedup_at(at))).next_back().transpose()?;
+        let stored = last.map_or(Ok(0), |(key, _)| key::parse_dedup(&key).map(|(_, mark)| mark + 1))?;
+        let mark = stored.max(self.memory.dedup_mark);
+        self.memory.dedup_mark = mark + 1;
+        self.staging.add(key::dedup(at, mark), record::encode_ids(ids));
+        Ok(())
+    }
+
+    fn delete_queue(&mut self, queue: QueueId) -> Result<(), StoreError> {
+        self.appended.remove(&queue);
+        self.memory.sweep.remove_log(queue);
+        self.trimmed.push((queue, Sequence(u64::MAX)));
+        self.staging.delete(&key::queue(queue))
+    }
+
+    fn delete_consumer(&mut self, consumer: ConsumerId) -> Result<(), StoreError> {
+        let pending = self.memory.sweep.remove_pending(consumer);
+        self.staging.delete_staged(&pending)?;
+        self.staging.delete(&key::cursor(consumer))?;
+        self.staging.delete(&key::consumer(consumer))
+    }
+}

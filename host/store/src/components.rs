@@ -1,0 +1,54 @@
+//! Handlers' components, in files named by their digest.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use wasmill_delivery::name::Digest;
+
+use crate::{error::StoreError, folder::write_whole};
+
+/// The components of a store. Clones share the same folder.
+#[derive(Clone, Debug)]
+pub struct Components {
+    folder: Arc<Path>,
+    /// Held while one is written, because two writers of one digest would share a temporary file.
+    writing: Arc<Mutex<()>>,
+}
+
+impl Components {
+    pub(crate) fn new(folder: &Path) -> Self {
+        Self { folder: folder.into(), writing: Arc::default() }
+    }
+
+    /// Keep a component; it is durable when this returns. `digest` is the SHA-256 of `bytes`, which is the
+    /// caller's to compute.
+    ///
+    /// # Errors
+    /// When the file cannot be written; then there is no file under this digest that was not there before.
+    pub fn put(&self, bytes: &[u8], digest: Digest) -> Result<(), StoreError> {
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        write_whole(&self.path(digest), bytes)
+    }
+
+    /// A component; none when it is not kept here.
+    ///
+    /// # Errors
+    /// When the file is there and cannot be read.
+    pub fn get(&self, digest: Digest) -> Result<Option<Vec<u8>>, StoreError> {
+        let path = self.path(digest);
+        match fs::read(&path) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(StoreError::io("read", path, error)),
+        }
+    }
+
+    /// Where a component is, or would be.
+    #[must_use]
+    pub fn path(&self, digest: Digest) -> PathBuf {
+        self.folder.join(format!("{digest}.wasm"))
+    }
+}

@@ -1,0 +1,90 @@
+//! The only file that calls sled: one tree, one writer, batches, and what makes them durable.
+
+use std::{
+    fs::File,
+    ops::Bound,
+    path::{Path, PathBuf},
+};
+
+use bytes::Bytes;
+use sled::{Batch, IVec};
+
+use crate::{
+    error::StoreError,
+    key::{Key, KeyRange},
+    options::StoreOptions,
+    value,
+};
+
+/// With sled's default of 512 KiB a page of large values becomes a file of its own, outside of its cache.
+const SEGMENT_BYTES: usize = 16 * 1024 * 1024;
+
+pub(crate) struct Database {
+    sled: sled::Db,
+    /// An own handle of sled's file, for the fsync that sled leaves out.
+    file: File,
+    path: PathBuf,
+}
+
+impl Database {
+    /// Open the database in the folder `path`, which is made when it is not there.
+    pub(crate) fn open(path: &Path, options: &StoreOptions) -> Result<Self, StoreError> {
+        let sled = sled::Config::new()
+            .path(path)
+            .segment_size(SEGMENT_BYTES)
+            .cache_capacity(options.cache_bytes)
+            .mode(sled::Mode::HighThroughput)
+            .flush_every_ms(None)
+            .open()
+            .map_err(|error| StoreError::database("open", path, &error))?;
+        let file_path = path.join("db");
+        let file = File::open(&file_path).map_err(|error| StoreError::io("open", &file_path, error))?;
+        sync(&path.join("conf"))?;
+        sync(path)?;
+        Ok(Self { sled, file, path: path.to_owned() })
+    }
+
+    /// One entry, as it is.
+    pub(crate) fn find(&self, key: &[u8]) -> Result<Option<IVec>, StoreError> {
+        self.sled.get(key).map_err(|error| self.failed("read", &error))
+    }
+
+    /// A whole value, checked.
+    pub(crate) fn read(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        value::read(key, |key| self.find(key))
+    }
+
+    /// Entries in order, as they are.
+    pub(crate) fn range<'a>(
+        &'a self,
+        range: &KeyRange,
+    ) -> impl DoubleEndedIterator<Item = Result<(IVec, IVec), StoreError>> + use<'a> {
+        let bounds: (Bound<&Key>, Bound<&Key>) = (Bound::Included(&range.start), Bound::Excluded(&range.end));
+        self.sled.range::<&Key, _>(bounds).map(|entry| entry.map_err(|error| self.failed("read", &error)))
+    }
+
+    /// Apply a batch: all or nothing, also after a crash. It is durable after [`Self::make_durable`].
+    pub(crate) fn apply(&self, batch: Batch) -> Result<(), StoreError> {
+        self.sled.apply_batch(batch).map_err(|error| self.failed("write", &error))
+    }
+
+    /// Wait until all that was applied is on the disk. sled's `flush` ends with `sync_file_range`, which neither
+    /// writes the file's size nor empties the disk's cache (its manual page says so), so an fdatasync follows.
+    pub(crate) fn make_durable(&self) -> Result<(), StoreError> {
+        self.sled.flush().map_err(|error| self.failed("flush", &error))?;
+        self.file.sync_data().map_err(|error| StoreError::io("make durable", self.path.join("db"), error))
+    }
+
+    pub(crate) fn size_on_disk_bytes(&self) -> Result<u64, StoreError> {
+        self.sled.size_on_disk().map_err(|error| self.failed("measure its files", &error))
+    }
+
+    fn failed(&self, action: &'static str, error: &sled::Error) -> StoreError {
+        StoreError::database(action, &self.path, error)
+    }
+}
+
+/// Make a file, or the names in a folder, durable.
+pub(crate) fn sync(path: &Path) -> Result<(), StoreError> {
+    File::open(path).and_then(|file| file.sync_all()).map_err(|error| StoreError::io("make durable", path, error))
+}

@@ -1,0 +1,128 @@
+//! The store's folder: what is in it, who may open it, and which format it has.
+//!
+//! `db/` is sled's, `components/` holds handlers' components by digest, `compiled/` belongs to the sandbox, `LOCK`
+//! is held by the process that has the store open and names it, `FORMAT` has the number of the store's format.
+
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions, TryLockError},
+    io::{self, Read, Seek, Write},
+    path::{Path, PathBuf},
+};
+
+use crate::{database::sync, error::StoreError};
+
+/// The format that is written, and the latest that is known.
+pub(crate) const FORMAT: u32 = 1;
+const FORMAT_TITLE: &str = "wasmill store format ";
+
+/// A folder that is locked and has a format that is known.
+pub(crate) struct Folder {
+    pub(crate) path: PathBuf,
+    /// Dropping it lets others in.
+    pub(crate) lock: File,
+}
+
+impl Folder {
+    /// Make what is missing, and lock it. A store of a newer format is refused before anything is changed.
+    pub(crate) fn open(path: &Path) -> Result<Self, StoreError> {
+        check_format(path)?;
+        create_folder(path)?;
+        let lock = lock(path)?;
+        check_format(path)?;
+        write_format(path)?;
+        for name in ["db", "components", "compiled"] {
+            create_folder(&path.join(name))?;
+        }
+        sync(path)?;
+        Ok(Self { path: path.to_owned(), lock })
+    }
+
+    pub(crate) fn database(&self) -> PathBuf {
+        self.path.join("db")
+    }
+
+    pub(crate) fn components(&self) -> PathBuf {
+        self.path.join("components")
+    }
+}
+
+/// Messages and components are nobody else's to read.
+fn create_folder(path: &Path) -> Result<(), StoreError> {
+    let mut builder = DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path).map_err(|error| StoreError::io("create the folder", path, error))
+}
+
+fn lock(folder: &Path) -> Result<File, StoreError> {
+    let path = folder.join("LOCK");
+    let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
+    let mut file = opened.map_err(|error| StoreError::io("open", &path, error))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            return Err(StoreError::InUse { path: folder.to_owned(), holder: holder(&mut file) });
+        }
+        Err(TryLockError::Error(error)) => return Err(StoreError::io("lock", &path, error)),
+    }
+    write_holder(&mut file).map_err(|error| StoreError::io("write", &path, error))?;
+    Ok(file)
+}
+
+fn holder(file: &mut File) -> String {
+    let mut text = String::new();
+    let read = file.take(20).read_to_string(&mut text);
+    match (read, text.trim().parse::<u32>()) {
+        (Ok(_), Ok(pid)) => format!("process {pid}"),
+        (Ok(_) | Err(_), _) => "another process".to_owned(),
+    }
+}
+
+fn write_holder(file: &mut File) -> io::Result<()> {
+    file.set_len(0)?;
+    file.rewind()?;
+    writeln!(file, "{}", std::process::id())
+}
+
+/// A folder without the file is a new one, unless it has a database: the file is made durable before that is made.
+fn check_format(folder: &Path) -> Result<(), StoreError> {
+    let path = folder.join("FORMAT");
+    let refuse = |problem: &str| Err(StoreError::NotAStore { path: folder.to_owned(), problem: problem.to_owned() });
+    let text = match fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound && folder.join("db").exists() => {
+            return refuse("it has a database and no file FORMAT");
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(StoreError::io("read", path, error)),
+    };
+    let Some(found) = text.strip_prefix(FORMAT_TITLE).and_then(|number| number.trim().parse().ok()) else {
+        return refuse("its file FORMAT does not say a format");
+    };
+    if found > FORMAT {
+        return Err(StoreError::NewerFormat { path: folder.to_owned(), found, known: FORMAT });
+    }
+    Ok(())
+}
+
+fn write_format(folder: &Path) -> Result<(), StoreError> {
+    let path = folder.join("FORMAT");
+    if path.exists() {
+        return Ok(());
+    }
+    write_whole(&path, format!("{FORMAT_TITLE}{FORMAT}\n").as_bytes())
+}
+
+/// Write a file so that after a crash there is either all of it or none: under another name first, made durable,
+/// then renamed, and the name made durable.
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    let temporary = path.with_extension("tmp");
+    let written = File::create(&temporary).and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.sync_all()
+    });
+    written.map_err(|error| StoreError::io("write", &temporary, error))?;
+    fs::rename(&temporary, path).map_err(|error| StoreError::io("write", path, error))?;
+    path.parent().map_or(Ok(()), sync)
+}

@@ -1,0 +1,116 @@
+//! Giving back what is durable, when a store is opened. Bodies stay on disk: of a log only the first and the last
+//! chunk are read, and of pending and quarantined deliveries only the number that goes before the record.
+
+use bytes::Bytes;
+use sled::IVec;
+use wasmill_delivery::{
+    name::{QueueId, Sequence},
+    record::{ConsumerRecord, QueueRecord},
+    write::{LogBounds, Recovered},
+};
+
+use crate::{
+    chunk::ChunkHead,
+    error::StoreError,
+    key::{self, Key, KeyRange},
+    record,
+    shared::Shared,
+    value,
+};
+
+/// Visit all, in the order that [`Recovered`] documents.
+pub(crate) fn recover(shared: &Shared, visit: &mut dyn FnMut(Recovered)) -> Result<(), StoreError> {
+    if let Some(payload) = shared.read(&key::counters())? {
+        visit(Recovered::Counters(record::decode(&key::counters(), &payload)?));
+    }
+    let mut each = |kind, recovered: &dyn Fn(&[u8], IVec) -> Result<Recovered, StoreError>| {
+        shared.scan(KeyRange::of_kind(kind)).try_for_each(|entry| {
+            let (key, found) = entry?;
+            visit(recovered(&key, found)?);
+            Ok(())
+        })
+    };
+    each(key::HANDLER, &|key, found| Ok(Recovered::Handler(record::decode(key, &whole(shared, key, found)?)?)))?;
+    each(key::QUEUE, &|key, found| queue(shared, key, found))?;
+    each(key::CONSUMER, &|key, found| consumer(shared, key, found))?;
+    each(key::PENDING, &|key, found| {
+        let attempts_made = record::attempts_made(key, &value::open(key, found)?.payload)?;
+        Ok(Recovered::Pending { key: key::parse_pending(key)?, attempts_made })
+    })?;
+    each(key::QUARANTINE, &|key, found| {
+        let consumer = record::quarantined_of(key, &value::open(key, found)?.payload)?;
+        Ok(Recovered::Quarantined { id: key::parse_quarantine(key)?, consumer })
+    })?;
+    each(key::DEDUP, &|key, found| {
+        let ids = record::decode_ids(key, &whole(shared, key, found)?)?;
+        Ok(Recovered::Dedup { at: key::parse_dedup(key)?.0, ids })
+    })
+}
+
+fn whole(shared: &Shared, key: &[u8], found: IVec) -> Result<Bytes, StoreError> {
+    shared.whole(key, found)?.ok_or_else(|| missing(key))
+}
+
+fn missing(key: &[u8]) -> StoreError {
+    StoreError::damaged(key::describe(key), "it is missing")
+}
+
+fn queue(shared: &Shared, key: &[u8], found: IVec) -> Result<Recovered, StoreError> {
+    let record: QueueRecord = record::decode(key, &whole(shared, key, found)?)?;
+    let log = log_bounds(shared, record.id)?;
+    Ok(Recovered::Queue { record, log })
+}
+
+fn consumer(shared: &Shared, key: &[u8], found: IVec) -> Result<Recovered, StoreError> {
+    let record: ConsumerRecord = record::decode(key, &whole(shared, key, found)?)?;
+    let cursor_key = key::cursor(record.id);
+    let payload = shared.read(&cursor_key)?.ok_or_else(|| missing(&cursor_key))?;
+    Ok(Recovered::Consumer { record, cursor: record::decode(&cursor_key, &payload)? })
+}
+
+fn log_bounds(shared: &Shared, queue: QueueId) -> Result<LogBounds, StoreError> {
+    let log = KeyRange::of_prefix(key::log_of(queue));
+    let last = shared.database.range(&log).next_back().transpose()?;
+    let first = shared.scan(log).next().transpose()?;
+    let (Some(first), Some(last)) = (first, last) else { return Ok(LogBounds::EMPTY) };
+    let (first, first_head) = chunk_head(first)?;
+    let (last, last_head) = chunk_head(last)?;
+    Ok(LogBounds {
+        first,
+        next: last.plus(u64::from(last_head.count)),
+        bytes_before_first: first_head.bytes_before,
+        bytes_before_next: last_head.bytes_before + last_head.bytes,
+    })
+}
+
+fn chunk_head((key, found): (IVec, IVec)) -> Result<(Sequence, ChunkHead), StoreError> {
+    let (_, first) = key::parse_log(&key)?;
+    let head = ChunkHead::take(&value::open(&key, found)?.payload);
+    Ok((first, head.map_err(|problem| StoreError::damaged(key::describe(&key), problem))?))
+}
+
+/// The logs of queues and the pending deliveries of consumers that are no more: a removal that had not been swept
+/// to its end before the store was closed.
+pub(crate) fn orphans(shared: &Shared) -> Result<(Vec<u32>, Vec<u32>), StoreError> {
+    let logs = owners_without(shared, key::LOG, key::QUEUE)?;
+    let pending = owners_without(shared, key::PENDING, key::CONSUMER)?;
+    Ok((logs, pending))
+}
+
+/// The owners in the keys of one kind that have no record of the other kind; one read for each owner.
+fn owners_without(shared: &Shared, kind: u8, owner_kind: u8) -> Result<Vec<u32>, StoreError> {
+    let mut orphans = Vec::new();
+    let mut rest = KeyRange::of_kind(kind);
+    while let Some((key, _)) = shared.database.range(&rest).next().transpose()? {
+        let owner = key::parse_owner(&key)?;
+        if shared.database.find(&with_kind(owner_kind, &key[1..5]))?.is_none() {
+            orphans.push(owner);
+        }
+        rest.start = KeyRange::of_prefix(key[..5].to_vec()).end;
+    }
+    Ok(orphans)
+}
+
+fn with_kind(kind: u8, owner: &[u8]) -> Key {
+    [&[kind], owner].concat()
+}

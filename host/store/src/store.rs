@@ -1,0 +1,159 @@
+//! The one writer.
+
+use std::{
+    path::Path,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use wasmill_delivery::{
+    name::{ConsumerId, QueueId},
+    write::{Recovered, Write},
+};
+
+use crate::{
+    commit::{Commit, Memory, Ready},
+    components::Components,
+    database::Database,
+    error::StoreError,
+    flusher::Flusher,
+    folder::Folder,
+    options::{Durability, StoreOptions},
+    reader::Reader,
+    recover,
+    shared::Shared,
+    staging::Staging,
+    sweep::Gone,
+    tail::Tail,
+};
+
+/// A store that is open, and its only writer. Its folder stays locked until it and all its readers are dropped.
+///
+/// All its methods block: give it a thread of its own.
+pub struct Store {
+    options: StoreOptions,
+    memory: Memory,
+    components: Components,
+    /// Before `shared`, so that it flushes while the database is there.
+    _flusher: Option<Flusher>,
+    shared: Arc<Shared>,
+}
+
+impl Store {
+    /// Open the store in the folder `path`. What is missing is made, the folder too.
+    ///
+    /// # Errors
+    /// When the folder cannot be made, read or written, when another process has the store open, when its format is
+    /// newer than this program, or when its database is damaged. The error names the folder and says what to do.
+    pub fn open(path: &Path, options: StoreOptions) -> Result<Self, StoreError> {
+        let folder = Folder::open(path)?;
+        let components = Components::new(&folder.components());
+        let shared = Arc::new(Shared {
+            path: folder.path.clone(),
+            database: Database::open(&folder.database(), &options)?,
+            tail: Tail::new(options.log_cache_bytes),
+            gone: Gone::default(),
+            dirty: AtomicBool::new(false),
+            failed: OnceLock::new(),
+            _lock: folder.lock,
+        });
+        let memory = memory_of(&shared)?;
+        let flusher = flusher_for(options.durability, &shared)?;
+        Ok(Self { options, memory, components, _flusher: flusher, shared })
+    }
+
+    /// Visit all that is durable, in the order that [`Recovered`] documents. It streams: memory does not grow with
+    /// what is stored. Of a log it reads the first and the last chunk. Counters are visited when some were put.
+    ///
+    /// # Errors
+    /// When something of it is damaged or cannot be read. What was visited before is sound.
+    pub fn recover(&self, visit: &mut dyn FnMut(Recovered)) -> Result<(), StoreError> {
+        recover::recover(&self.shared, visit)
+    }
+
+    /// Commit writes: all or nothing, in their order, so that a later one sees what an earlier one did. It is
+    /// durable when this returns, or later with [`Durability::Interval`]. With no writes it goes on sweeping, see
+    /// [`Self::is_sweeping`].
+    ///
+    /// # Errors
+    /// When the writes cannot be made durable. Then nobody knows what is on the disk until the store is opened
+    /// again, so every later commit is refused with [`StoreError::Poisoned`].
+    pub fn commit(&mut self, writes: &[Write]) -> Result<(), StoreError> {
+        if let Some(first) = self.shared.failed.get() {
+            return Err(StoreError::Poisoned { first: first.clone() });
+        }
+        let result = self.try_commit(writes);
+        result.inspect_err(|error| self.shared.poison(error))
+    }
+
+    /// Whether something that was deleted still takes space, because commits delete a bounded number of entries
+    /// each. An idle host may commit nothing until it is false.
+    #[must_use]
+    pub fn is_sweeping(&self) -> bool {
+        !self.memory.sweep.is_done()
+    }
+
+    /// Something to read with.
+    #[must_use]
+    pub fn reader(&self) -> Reader {
+        Reader { shared: Arc::clone(&self.shared) }
+    }
+
+    /// Handlers' components.
+    #[must_use]
+    pub fn components(&self) -> Components {
+        self.components.clone()
+    }
+
+    fn try_commit(&mut self, writes: &[Write]) -> Result<(), StoreError> {
+        let staging = Staging::new(&self.shared.database);
+        let mut commit = Commit::new(staging, &mut self.memory, self.options.chunk_bytes);
+        writes.iter().try_for_each(|write| commit.stage(write))?;
+        let Ready { batch, appended, trimmed } = commit.finish()?;
+        if let Some(batch) = batch {
+            self.shared.database.apply(batch)?;
+            self.make_durable()?;
+        }
+        self.shared.gone.replace(self.memory.sweep.open_ranges());
+        for (queue, below) in trimmed {
+            self.shared.tail.forget(queue, below);
+        }
+        for (queue, chunk) in appended {
+            self.shared.tail.keep(queue, Arc::new(chunk));
+        }
+        Ok(())
+    }
+
+    fn make_durable(&self) -> Result<(), StoreError> {
+        match self.options.durability {
+            Durability::Fsync => self.shared.database.make_durable(),
+            Durability::Interval { flush_ms: _ } => {
+                self.shared.dirty.store(true, Ordering::Release);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// A removal may not have been swept to its end before the store was closed.
+fn memory_of(shared: &Shared) -> Result<Memory, StoreError> {
+    let mut memory = Memory::default();
+    let (queues, consumers) = recover::orphans(shared)?;
+    for queue in queues {
+        memory.sweep.remove_log(QueueId(queue));
+    }
+    for consumer in consumers {
+        memory.sweep.remove_pending(ConsumerId(consumer));
+    }
+    shared.gone.replace(memory.sweep.open_ranges());
+    Ok(memory)
+}
+
+fn flusher_for(durability: Durability, shared: &Arc<Shared>) -> Result<Option<Flusher>, StoreError> {
+    match durability {
+        Durability::Fsync => Ok(None),
+        Durability::Interval { flush_ms } => Flusher::start(Arc::clone(shared), flush_ms).map(Some),
+    }
+}

@@ -1,0 +1,137 @@
+//! Deleting much in steps: what a trim, a removed queue or consumer, or forgotten ids leave behind is deleted a
+//! bounded number of entries per commit. Until then readers pass over it. After a restart what a removed queue or
+//! consumer left is found by having no owner; what a trim or forgotten ids left is asked for again by the engine.
+
+use std::{
+    collections::BTreeMap,
+    sync::{PoisonError, RwLock},
+};
+
+use wasmill_delivery::{
+    name::{ConsumerId, QueueId},
+    time::Timestamp,
+};
+
+use crate::{
+    error::StoreError,
+    key::{self, Key, KeyRange},
+    staging::Staging,
+};
+
+/// Entries that one commit sweeps. A delete takes some microseconds when its page is in memory, and the read of a
+/// page of about a megabyte when it is not.
+const ENTRIES_PER_COMMIT_MAX: usize = 256;
+
+/// What is still to be deleted. Belongs to the writer.
+#[derive(Default)]
+pub(crate) struct Sweep {
+    /// By what the keys of their owner begin with.
+    open: BTreeMap<Key, KeyRange>,
+    /// How far each queue's log is swept: a trim begins there, and not at entries that are long gone.
+    fronts: BTreeMap<Key, Key>,
+}
+
+impl Sweep {
+    /// Delete the chunks of a queue before the one with the key `end`.
+    pub(crate) fn trim(&mut self, queue: QueueId, end: Key) {
+        let owner = key::log_of(queue);
+        let open = self.open.get(&owner).map(|range| &range.start);
+        let start = open.or_else(|| self.fronts.get(&owner)).unwrap_or(&owner).clone();
+        self.extend(owner, KeyRange { start, end });
+    }
+
+    /// Delete a queue's log.
+    pub(crate) fn remove_log(&mut self, queue: QueueId) -> KeyRange {
+        self.remove_all(key::log_of(queue))
+    }
+
+    /// Delete a consumer's pending deliveries.
+    pub(crate) fn remove_pending(&mut self, consumer: ConsumerId) -> KeyRange {
+        self.remove_all(key::pending_of(consumer))
+    }
+
+    /// Delete the ids that were published before a time.
+    pub(crate) fn forget_ids(&mut self, before: Timestamp) -> KeyRange {
+        let range = KeyRange { start: vec![key::DEDUP], end: key::dedup_at(before) };
+        self.extend(range.start.clone(), range.clone());
+        range
+    }
+
+    pub(crate) fn is_done(&self) -> bool {
+        self.open.is_empty()
+    }
+
+    pub(crate) fn open_ranges(&self) -> Vec<KeyRange> {
+        self.open.values().cloned().collect()
+    }
+
+    /// Delete the next entries.
+    pub(crate) fn step(&mut self, staging: &mut Staging<'_>) -> Result<(), StoreError> {
+        let mut budget = ENTRIES_PER_COMMIT_MAX;
+        while budget > 0
+            && let Some((owner, range)) = self.open.pop_first()
+        {
+            let rest = sweep_range(&range, staging, &mut budget)?;
+            if rest.is_empty() {
+                self.remember_front(owner, range.end);
+            } else {
+                self.open.insert(owner, rest);
+            }
+        }
+        Ok(())
+    }
+
+    fn remove_all(&mut self, owner: Key) -> KeyRange {
+        let range = KeyRange::of_prefix(owner.clone());
+        self.open.insert(owner.clone(), range.clone());
+        self.fronts.remove(&owner);
+        range
+    }
+
+    fn extend(&mut self, owner: Key, mut range: KeyRange) {
+        if let Some(open) = self.open.get(&owner) {
+            range.end = range.end.max(open.end.clone());
+        }
+        if !range.is_empty() {
+            self.open.insert(owner, range);
+        }
+    }
+
+    /// Only trims need it; a log that is removed as a whole is not trimmed any more.
+    fn remember_front(&mut self, owner: Key, end: Key) {
+        if owner[0] == key::LOG && KeyRange::of_prefix(owner.clone()).end != end {
+            self.fronts.insert(owner, end);
+        }
+    }
+}
+
+/// Delete entries of a range until it is empty or the budget used up, and return what is left of it.
+fn sweep_range(range: &KeyRange, staging: &mut Staging<'_>, budget: &mut usize) -> Result<KeyRange, StoreError> {
+    let mut rest = range.clone();
+    for entry in staging.database().range(range) {
+        if *budget == 0 {
+            return Ok(rest);
+        }
+        let (key, value) = entry?;
+        staging.delete_found(&key, &value);
+        *budget -= 1;
+        rest.start = key::successor(&key);
+    }
+    Ok(KeyRange { start: range.end.clone(), end: range.end.clone() })
+}
+
+/// What is deleted for readers and not yet swept. Shared with them; empty nearly always.
+#[derive(Default)]
+pub(crate) struct Gone(RwLock<Vec<KeyRange>>);
+
+impl Gone {
+    pub(crate) fn replace(&self, ranges: Vec<KeyRange>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = ranges;
+    }
+
+    /// When the key is gone, the first key that may not be.
+    pub(crate) fn end_at(&self, key: &[u8]) -> Option<Key> {
+        let ranges = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        ranges.iter().find(|range| range.contains(key)).map(|range| range.end.clone())
+    }
+}

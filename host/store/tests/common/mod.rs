@@ -1,0 +1,133 @@
+//! What several tests make.
+
+#![allow(dead_code, reason = "each test crate uses some of it")]
+
+use std::{path::Path, sync::Arc};
+
+use wasmill_delivery::{
+    cursor::Cursor,
+    message::{Lineage, Message},
+    name::{ConsumerId, ConsumerName, HandlerName, MessageId, MessageKey, QuarantineId, QueueId, QueueName, Sequence},
+    outcome::Outcome,
+    record::{
+        AttemptRecord, ConsumerConfig, ConsumerRecord, HandlerLimits, HandlerRecord, PendingRecord, QuarantineReason,
+        QuarantineRecord, QueueConfig, QueueRecord,
+    },
+    time::Timestamp,
+    topic::Topic,
+    write::{Recovered, Write},
+};
+use wasmill_store::{Store, StoreOptions};
+
+pub fn message(number: u64, data_bytes: usize) -> Arc<Message> {
+    let data: Vec<u8> = (0..data_bytes as u64).map(|at| (at ^ number).to_le_bytes()[0]).collect();
+    Arc::new(Message {
+        id: MessageId::new(format!("id-{number}")).unwrap(),
+        topic: Topic::new("orders.eu.created").unwrap(),
+        key: number.is_multiple_of(2).then(|| MessageKey::new(format!("key-{number}")).unwrap()),
+        content_type: number.is_multiple_of(3).then(|| "application/json".to_owned()),
+        headers: vec![("traceparent".to_owned(), format!("00-{number:032x}-01"))],
+        data: data.into(),
+        published_at: Timestamp(1_700_000_000_000 + number),
+        lineage: Lineage { hops: 1, cause: None, redrive_of: None },
+    })
+}
+
+pub fn sizes(messages: &[Arc<Message>]) -> u64 {
+    messages.iter().map(|message| message.size_bytes()).sum()
+}
+
+pub fn queue(id: u32) -> QueueRecord {
+    let name = QueueName::new(format!("queue-{id}")).unwrap();
+    QueueRecord { id: QueueId(id), name, config: QueueConfig::default() }
+}
+
+pub fn handler_name(number: u32) -> HandlerName {
+    HandlerName::new(format!("handler-{number}")).unwrap()
+}
+
+pub fn handler(number: u32) -> HandlerRecord {
+    HandlerRecord {
+        name: handler_name(number),
+        digest: None,
+        loaded_at: Timestamp(5),
+        config: [("k".to_owned(), "v".to_owned())].into(),
+        limits: HandlerLimits::default(),
+    }
+}
+
+pub fn consumer(id: u32, queue: u32) -> ConsumerRecord {
+    ConsumerRecord {
+        id: ConsumerId(id),
+        queue: QueueId(queue),
+        name: ConsumerName::new(format!("consumer-{id}")).unwrap(),
+        config: ConsumerConfig::new(handler_name(1)),
+        paused: None,
+    }
+}
+
+pub fn put_consumer(id: u32, queue: u32) -> [Write; 2] {
+    let cursor = Cursor::starting_at(Sequence::FIRST);
+    [Write::PutConsumer { record: consumer(id, queue) }, Write::PutCursor { consumer: ConsumerId(id), cursor }]
+}
+
+pub fn attempt() -> AttemptRecord {
+    AttemptRecord {
+        attempt: 1,
+        digest: None,
+        started_at: Timestamp(9),
+        duration_us: 3,
+        outcome: Outcome::Trapped { trap: "unreachable".to_owned() },
+        fuel_used: 1,
+        memory_bytes_peak: 2,
+        log: "oh".to_owned(),
+        backtrace: vec!["f".to_owned()],
+    }
+}
+
+pub fn pending(number: u64, data_bytes: usize) -> PendingRecord {
+    let attempts_made = u32::try_from(number % 7).unwrap();
+    PendingRecord { message: message(number, data_bytes), attempts_made, attempts: vec![attempt()] }
+}
+
+pub fn quarantined(id: u64, data_bytes: usize) -> QuarantineRecord {
+    QuarantineRecord {
+        id: QuarantineId(id),
+        queue: QueueName::new("queue-1").unwrap(),
+        consumer_id: ConsumerId(u32::try_from(id % 5).unwrap()),
+        consumer: ConsumerName::new("consumer-1").unwrap(),
+        handler: handler_name(1),
+        sequence: Sequence(id),
+        message: message(id, data_bytes),
+        reason: QuarantineReason::Rejected,
+        attempts: vec![attempt()],
+        attempts_made: 5,
+        quarantined_at: Timestamp(77),
+    }
+}
+
+/// Appends with the right number of bytes before each.
+#[derive(Default)]
+pub struct Log {
+    next: u64,
+    bytes: u64,
+}
+
+impl Log {
+    pub fn append(&mut self, queue: u32, messages: Vec<Arc<Message>>) -> Write {
+        let (first, bytes_before) = (Sequence(self.next + 1), self.bytes);
+        self.next += messages.len() as u64;
+        self.bytes += sizes(&messages);
+        Write::Append { queue: QueueId(queue), first, bytes_before, messages }
+    }
+}
+
+pub fn open(path: &Path) -> Store {
+    Store::open(path, StoreOptions::default()).unwrap()
+}
+
+pub fn recovered(store: &Store) -> Vec<Recovered> {
+    let mut all = Vec::new();
+    store.recover(&mut |recovered| all.push(recovered)).unwrap();
+    all
+}

@@ -1,0 +1,203 @@
+//! Why a delivery did not succeed, and what shall become of it.
+
+use std::{error::Error, fmt, time::Duration};
+
+use crate::glue::{Failure as WitFailure, bindings::wasmill::handler::types::RetryRequest};
+
+/// Why a delivery did not succeed. Whatever it published or stored in this attempt is void.
+///
+/// Any [`std::error::Error`] becomes a [`Failure::Retry`], so that `?` works and an unforeseen fault is tried again
+/// rather than lost. For that reason `Failure` itself is not a `std::error::Error`.
+///
+/// ```
+/// use wasmill::Failure;
+///
+/// fn parse(text: &str) -> wasmill::Result<u32> {
+///     Ok(text.parse()?)
+/// }
+/// assert_eq!(parse("x"), Err(Failure::Retry { reason: "invalid digit found in string".to_owned(), after: None }));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// Something passing: try again later. Uses up an attempt.
+    Retry {
+        /// Kept with the attempt and shown to operators; the host cuts it at 4 KiB.
+        reason: String,
+        /// Wait at least so long, at most 7 days; without it the consumer's backoff decides.
+        after: Option<Duration>,
+    },
+    /// Not now: try again after so long, at most 7 days. Uses up no attempt.
+    Defer(Duration),
+    /// It can never succeed: put it in quarantine at once, with this reason.
+    Reject(String),
+}
+
+/// Try again later, when the consumer's backoff says so.
+///
+/// ```
+/// fn charge() -> wasmill::Result {
+///     Err(wasmill::retry("the card network does not answer"))
+/// }
+/// assert!(matches!(charge(), Err(wasmill::Failure::Retry { after: None, .. })));
+/// ```
+#[must_use]
+pub fn retry(reason: impl Into<String>) -> Failure {
+    Failure::Retry { reason: reason.into(), after: None }
+}
+
+/// Try again, but not before `after` has passed.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// let failure = wasmill::retry_after("429 from the mail service", Duration::from_secs(30));
+/// assert!(matches!(failure, wasmill::Failure::Retry { after: Some(wait), .. } if wait.as_secs() == 30));
+/// ```
+#[must_use]
+pub fn retry_after(reason: impl Into<String>, after: Duration) -> Failure {
+    Failure::Retry { reason: reason.into(), after: Some(after) }
+}
+
+/// Not now: try again after so long, without using up an attempt.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// assert_eq!(wasmill::defer(Duration::from_secs(1)), wasmill::Failure::Defer(Duration::from_secs(1)));
+/// ```
+#[must_use]
+pub const fn defer(after: Duration) -> Failure {
+    Failure::Defer(after)
+}
+
+/// It can never succeed: quarantine it at once.
+///
+/// ```
+/// assert_eq!(wasmill::reject("no order id"), wasmill::Failure::Reject("no order id".to_owned()));
+/// ```
+#[must_use]
+pub fn reject(reason: impl Into<String>) -> Failure {
+    Failure::Reject(reason.into())
+}
+
+/// Return from the handler with a [`retry`](fn@crate::retry), its reason written as for [`format!`].
+///
+/// ```
+/// fn charge(status: u16) -> wasmill::Result {
+///     if status >= 500 {
+///         wasmill::retry!("the card network answered {status}");
+///     }
+///     Ok(())
+/// }
+/// assert_eq!(charge(503), Err(wasmill::retry("the card network answered 503")));
+/// assert_eq!(charge(200), Ok(()));
+/// ```
+#[macro_export]
+macro_rules! retry {
+    ($($reason:tt)+) => {
+        return ::core::result::Result::Err($crate::retry(::std::format!($($reason)+)))
+    };
+}
+
+/// Return from the handler with a [`reject`](fn@crate::reject), its reason written as for [`format!`].
+///
+/// ```
+/// fn check(quantity: i64) -> wasmill::Result {
+///     if quantity < 1 {
+///         wasmill::reject!("quantity is {quantity}; it must be 1 or more");
+///     }
+///     Ok(())
+/// }
+/// assert_eq!(check(-2), Err(wasmill::reject("quantity is -2; it must be 1 or more")));
+/// ```
+#[macro_export]
+macro_rules! reject {
+    ($($reason:tt)+) => {
+        return ::core::result::Result::Err($crate::reject(::std::format!($($reason)+)))
+    };
+}
+
+impl<E: Error> From<E> for Failure {
+    /// A retry, with the error and what caused it as the reason.
+    fn from(error: E) -> Self {
+        retry(Chain(&error).to_string())
+    }
+}
+
+impl From<Failure> for WitFailure {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Retry { reason, after } => Self::Retry(RetryRequest { reason, after: after.map(whole_ms) }),
+            Failure::Defer(after) => Self::Defer(whole_ms(after)),
+            Failure::Reject(reason) => Self::Reject(reason),
+        }
+    }
+}
+
+/// Milliseconds, rounded up: a wait that was asked for is never cut short.
+fn whole_ms(wait: Duration) -> u64 {
+    u64::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
+}
+
+/// An error and its causes on one line.
+struct Chain<'a>(&'a dyn Error);
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug)]
+    struct Outer(std::num::ParseIntError);
+
+    impl fmt::Display for Outer {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("the stock is unreadable")
+        }
+    }
+
+    impl Error for Outer {
+        fn source(&self) -> Option<&(dyn Error + 'static)> {
+            Some(&self.0)
+        }
+    }
+
+    #[test]
+    fn an_error_is_a_retry_that_names_its_causes() {
+        let outer = Outer("seven".parse::<i32>().expect_err("not a number"));
+        let expected = "the stock is unreadable: invalid digit found in string";
+        assert_eq!(Failure::from(outer), retry(expected));
+    }
+
+    #[test]
+    fn waits_are_whole_milliseconds_rounded_up_and_never_overflow() {
+        for (wait, ms) in [
+            (Duration::ZERO, 0),
+            (Duration::from_nanos(1), 1),
+            (Duration::from_millis(5), 5),
+            (Duration::from_micros(5_001), 6),
+            (Duration::MAX, u64::MAX),
+        ] {
+            assert_eq!(whole_ms(wait), ms, "{wait:?}");
+        }
+    }
+
+    #[test]
+    fn the_contract_gets_what_the_handler_said() {
+        let retry = WitFailure::from(retry_after("busy", Duration::from_secs(2)));
+        assert_eq!(retry, WitFailure::Retry(RetryRequest { reason: "busy".to_owned(), after: Some(2_000) }));
+        assert_eq!(WitFailure::from(defer(Duration::from_secs(1))), WitFailure::Defer(1_000));
+        assert_eq!(WitFailure::from(reject("no")), WitFailure::Reject("no".to_owned()));
+    }
+}

@@ -1,0 +1,161 @@
+//! What a handler publishes.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::{Failure, Outgoing, glue::bindings::wasmill::handler::producer::PublishError as WitPublishError, reject};
+
+impl Outgoing {
+    /// A message whose data is a value as JSON, content type `application/json`.
+    ///
+    /// # Errors
+    /// When the value has no JSON, such as a map whose keys are not strings.
+    ///
+    /// ```
+    /// let outgoing = wasmill::Outgoing::json("alerts", &[1, 2])?.key("CA").header("severity", "high");
+    /// assert_eq!(outgoing.data, b"[1,2]");
+    /// assert_eq!(outgoing.key.as_deref(), Some("CA"));
+    /// # Ok::<(), wasmill::PublishError>(())
+    /// ```
+    pub fn json<T: Serialize + ?Sized>(topic: impl Into<String>, value: &T) -> Result<Self, PublishError> {
+        let topic = topic.into();
+        match serde_json::to_vec(value) {
+            Ok(data) => Ok(Self::new(topic, "application/json", data)),
+            Err(problem) => Err(PublishError::NotJson { topic, problem: problem.to_string() }),
+        }
+    }
+
+    /// A message whose data is text, content type `text/plain; charset=utf-8`.
+    ///
+    /// ```
+    /// assert_eq!(wasmill::Outgoing::text("notes", "hello").data, b"hello");
+    /// ```
+    #[must_use]
+    pub fn text(topic: impl Into<String>, text: impl Into<String>) -> Self {
+        Self::new(topic.into(), "text/plain; charset=utf-8", text.into().into_bytes())
+    }
+
+    /// A message whose data is any bytes, content type `application/octet-stream`. Set the field `content_type` when
+    /// you know better.
+    ///
+    /// ```
+    /// let outgoing = wasmill::Outgoing::bytes("images", vec![0x89, b'P']);
+    /// assert_eq!(outgoing.content_type.as_deref(), Some("application/octet-stream"));
+    /// ```
+    #[must_use]
+    pub fn bytes(topic: impl Into<String>, data: impl Into<Vec<u8>>) -> Self {
+        Self::new(topic.into(), "application/octet-stream", data.into())
+    }
+
+    /// Give it a key: messages with the same key belong together. At most 255 bytes.
+    #[must_use]
+    pub fn key(mut self, key: impl Into<String>) -> Self {
+        self.key = Some(key.into());
+        self
+    }
+
+    /// Add a header. Names are made lower case and may repeat. At most 64, 16 KiB together.
+    #[must_use]
+    pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.headers.push((name.into(), value.into()));
+        self
+    }
+
+    fn new(topic: String, content_type: &str, data: Vec<u8>) -> Self {
+        Self { topic, key: None, content_type: Some(content_type.to_owned()), headers: Vec::new(), data }
+    }
+}
+
+/// The message is not one that the host could ever queue. The handler may go on.
+///
+/// It is no [`std::error::Error`], so that `?` on it is a [`reject`](fn@crate::reject): trying again would fail again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PublishError {
+    /// The topic is not one.
+    InvalidTopic {
+        /// The topic given.
+        topic: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The key, the content type or the headers are not allowed.
+    InvalidMessage {
+        /// Where it was to go.
+        topic: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The data is too large.
+    TooLarge {
+        /// Where it was to go.
+        topic: String,
+        /// The most that the host takes.
+        data_bytes_max: u64,
+    },
+    /// The value given has no JSON.
+    NotJson {
+        /// Where it was to go.
+        topic: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+}
+
+impl PublishError {
+    /// The contract's error names the problem only; the topic says where in the handler to look.
+    pub(crate) fn from_contract(topic: &str, error: WitPublishError) -> Self {
+        let topic = topic.to_owned();
+        match error {
+            WitPublishError::InvalidTopic(problem) => Self::InvalidTopic { topic, problem },
+            WitPublishError::InvalidMessage(problem) => Self::InvalidMessage { topic, problem },
+            WitPublishError::TooLarge(data_bytes_max) => Self::TooLarge { topic, data_bytes_max },
+        }
+    }
+}
+
+impl fmt::Display for PublishError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InvalidTopic { topic, problem } => write!(f, "cannot publish to topic {topic:?}: {problem}"),
+            Self::InvalidMessage { topic, problem } => write!(f, "cannot publish this message to {topic}: {problem}"),
+            Self::TooLarge { topic, data_bytes_max } => {
+                write!(f, "cannot publish to {topic}: the data is larger than {data_bytes_max} bytes")
+            }
+            Self::NotJson { topic, problem } => {
+                write!(f, "cannot publish to {topic}: the value has no JSON: {problem}")
+            }
+        }
+    }
+}
+
+impl From<PublishError> for Failure {
+    fn from(error: PublishError) -> Self {
+        reject(error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn a_value_without_json_is_refused_and_question_mark_rejects() {
+        fn publish() -> crate::Result {
+            Outgoing::json("alerts", &BTreeMap::from([((1, 2), 3)]))?;
+            Ok(())
+        }
+        let Err(Failure::Reject(reason)) = publish() else { panic!("a map with pairs as keys has no JSON") };
+        assert!(reason.contains("alerts") && reason.contains("key must be a string"), "{reason}");
+    }
+
+    #[test]
+    fn the_error_names_the_topic() {
+        let error = PublishError::from_contract("a..b", WitPublishError::InvalidTopic("has an empty word".to_owned()));
+        assert_eq!(error.to_string(), "cannot publish to topic \"a..b\": has an empty word");
+        let error = PublishError::from_contract("alerts", WitPublishError::TooLarge(1_048_576));
+        assert_eq!(error.to_string(), "cannot publish to alerts: the data is larger than 1048576 bytes");
+    }
+}

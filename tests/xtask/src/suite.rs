@@ -1,0 +1,38 @@
+//! All tests, in the order in which they are quickest to fail.
+
+use std::time::Instant;
+
+use anyhow::Result;
+
+use crate::{
+    guests,
+    shell::{cargo, run, say},
+};
+
+pub(crate) fn test() -> Result<()> {
+    let started = Instant::now();
+    step("formatting", || run(cargo(["fmt", "--all", "--check"])))?;
+    step("components", || guests::build().map(|_| ()))?;
+    step("building the tests (the first time Wasmtime is compiled: about ten minutes on two cores)", || {
+        run(cargo(["build", "--quiet", "--locked", "--workspace", "--all-targets"]))
+    })?;
+    step("tests", || run(cargo(["test", "--quiet", "--locked", "--workspace"])))?;
+    step("lints", || {
+        run(cargo(["clippy", "--quiet", "--locked", "--workspace", "--all-targets", "--", "--deny", "warnings"]))
+    })?;
+    step("documentation", || {
+        let mut doc = cargo(["doc", "--quiet", "--locked", "--workspace", "--no-deps"]);
+        doc.env("RUSTDOCFLAGS", "--deny warnings");
+        run(doc)
+    })?;
+    say(&format!("all passed in {} s", started.elapsed().as_secs()));
+    Ok(())
+}
+
+fn step(what: &str, work: impl FnOnce() -> Result<()>) -> Result<()> {
+    say(what);
+    let started = Instant::now();
+    work()?;
+    say(&format!("{} took {:.1} s", what.split(" (").next().unwrap_or(what), started.elapsed().as_secs_f64()));
+    Ok(())
+}
