@@ -152,6 +152,7 @@ mod tests {
         assert!(!holds(&tail, 10) && holds(&tail, 11));
         tail.forget(QUEUE, Sequence(21));
         assert!(!holds(&tail, 20));
-        assert_eq!((tail.held().bytes, tail.held().used.len()), (0, 0));
+        let held = tail.held();
+        assert_eq!((held.bytes, held.used.len()), (0, 0));
     }
 }

@@ -1,0 +1,248 @@
+//! The model of the store: plain maps, and an opinion on every write.
+//!
+//! It stands for `wasmill-store`: one commit is taken whole or not at all, trimmed messages may stay for a while, and
+//! what [`Disk::recover`] gives back comes in the order that the real one promises.
+
+mod legality;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use bytes::Bytes;
+use wasmill_delivery::{
+    cursor::Cursor,
+    input::Lease,
+    message::Message,
+    name::{ConsumerId, HandlerName, QuarantineId, QueueId, Sequence},
+    record::{ConsumerRecord, HandlerRecord, PendingKey, PendingRecord, QuarantineRecord, QueueRecord},
+    time::Timestamp,
+    write::{Counters, DedupId, LogBounds, Recovered, Write},
+};
+
+use crate::{state::State, violation::Checked};
+
+/// All that is durable.
+#[derive(Clone, Debug, Default)]
+pub struct Disk {
+    /// Numbers that are never used again.
+    pub counters: Counters,
+    /// Handlers.
+    pub handlers: BTreeMap<HandlerName, HandlerRecord>,
+    /// Queues with their logs.
+    pub queues: BTreeMap<QueueId, DiskQueue>,
+    /// Consumers.
+    pub consumers: BTreeMap<ConsumerId, ConsumerRecord>,
+    /// Their places.
+    pub cursors: BTreeMap<ConsumerId, Cursor>,
+    /// Deliveries off the log.
+    pub pending: BTreeMap<PendingKey, PendingRecord>,
+    /// Deliveries given up.
+    pub quarantine: BTreeMap<QuarantineId, QuarantineRecord>,
+    /// What handlers stored.
+    pub state: State,
+    /// Ids, by time and commit.
+    pub dedup: BTreeMap<(Timestamp, u64), Vec<DedupId>>,
+    /// How many commits were taken.
+    pub commits: u64,
+}
+
+/// A queue and its log, in the chunks in which it was written.
+#[derive(Clone, Debug)]
+pub struct DiskQueue {
+    /// Its declaration.
+    pub record: QueueRecord,
+    chunks: BTreeMap<Sequence, Chunk>,
+    /// The place of the next message.
+    pub next: Sequence,
+    bytes_before_next: u64,
+    /// The last trim since the engine started.
+    trimmed_below: Sequence,
+}
+
+#[derive(Clone, Debug)]
+struct Chunk {
+    bytes_before: u64,
+    messages: Vec<Arc<Message>>,
+}
+
+impl DiskQueue {
+    fn new(record: QueueRecord) -> Self {
+        Self {
+            record,
+            chunks: BTreeMap::new(),
+            next: Sequence::FIRST,
+            bytes_before_next: 0,
+            trimmed_below: Sequence::FIRST,
+        }
+    }
+
+    /// The message at that place, if it is still there.
+    #[must_use]
+    pub fn message(&self, at: Sequence) -> Option<&Arc<Message>> {
+        let (first, chunk) = self.chunks.range(..=at).next_back()?;
+        chunk.messages.get(usize::try_from(at.0 - first.0).ok()?)
+    }
+
+    /// The ends of the log.
+    #[must_use]
+    pub fn bounds(&self) -> LogBounds {
+        let oldest = self.chunks.first_key_value();
+        LogBounds {
+            first: oldest.map_or(self.next, |(first, _)| *first),
+            next: self.next,
+            bytes_before_first: oldest.map_or(self.bytes_before_next, |(_, chunk)| chunk.bytes_before),
+            bytes_before_next: self.bytes_before_next,
+        }
+    }
+
+    fn append(&mut self, first: Sequence, bytes_before: u64, messages: &[Arc<Message>]) {
+        self.next = first.plus(messages.len() as u64);
+        self.bytes_before_next = bytes_before + messages.iter().map(|message| message.size_bytes()).sum::<u64>();
+        self.chunks.insert(first, Chunk { bytes_before, messages: messages.to_vec() });
+    }
+
+    /// Drop chunks that nobody needs, but never the last one: the end of the log is known from it.
+    fn drop_below(&mut self, below: Sequence) {
+        while let Some((first, chunk)) = self.chunks.first_key_value() {
+            if self.chunks.len() == 1 || first.plus(chunk.messages.len() as u64) > below {
+                return;
+            }
+            self.chunks.pop_first();
+        }
+    }
+}
+
+/// Whether a commit really drops what it trims, or leaves it for later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trimming {
+    /// At once.
+    Eager,
+    /// Not this time.
+    Lazy,
+}
+
+impl Disk {
+    /// Take one commit, write by write, in order.
+    ///
+    /// # Errors
+    /// When a write is not legal on what is there.
+    pub fn commit(&mut self, writes: &[Write], trimming: Trimming) -> Checked {
+        let dispatch_before = self.cursors.clone();
+        for write in writes {
+            self.check(write)?;
+            self.apply(write, trimming);
+        }
+        self.commits += 1;
+        self.check_whole(&dispatch_before)
+    }
+
+    /// Take one write without an opinion on it.
+    pub fn apply(&mut self, write: &Write, trimming: Trimming) {
+        match write {
+            Write::Append { queue, first, bytes_before, messages } => {
+                if let Some(queue) = self.queues.get_mut(queue) {
+                    queue.append(*first, *bytes_before, messages);
+                }
+            }
+            Write::Trim { queue, below } => self.trim(*queue, *below, trimming),
+            Write::PutCursor { consumer, cursor } => {
+                self.cursors.insert(*consumer, cursor.clone());
+            }
+            Write::PutPending { key, record } => {
+                self.pending.insert(*key, record.clone());
+            }
+            Write::DeletePending { key } => {
+                self.pending.remove(key);
+            }
+            Write::PutQuarantine { record } => {
+                self.quarantine.insert(record.id, (**record).clone());
+            }
+            Write::DeleteQuarantine { id } => {
+                self.quarantine.remove(id);
+            }
+            Write::PutState { handler, key, value } => self.state.set(handler, key, value.clone()),
+            Write::DeleteState { handler, key } => self.state.delete(handler, key),
+            Write::AddState { handler, key, delta } => self.state.add(handler, key, *delta),
+            Write::PutDedup { at, ids } => {
+                self.dedup.insert((*at, self.commits), ids.clone());
+            }
+            Write::DeleteDedup { before } => self.dedup.retain(|(at, _), _| at >= before),
+            Write::PutQueue { record } => match self.queues.get_mut(&record.id) {
+                Some(queue) => queue.record = record.clone(),
+                None => {
+                    self.queues.insert(record.id, DiskQueue::new(record.clone()));
+                }
+            },
+            Write::DeleteQueue { queue } => {
+                self.queues.remove(queue);
+            }
+            Write::PutConsumer { record } => {
+                self.consumers.insert(record.id, record.clone());
+            }
+            Write::DeleteConsumer { consumer } => {
+                self.consumers.remove(consumer);
+                self.cursors.remove(consumer);
+                self.pending.retain(|key, _| key.consumer != *consumer);
+            }
+            Write::PutHandler { record } => {
+                self.handlers.insert(record.name.clone(), record.clone());
+            }
+            Write::DeleteHandler { name } => {
+                self.handlers.remove(name);
+            }
+            Write::PutCounters { counters } => self.counters = *counters,
+        }
+    }
+
+    fn trim(&mut self, queue: QueueId, below: Sequence, trimming: Trimming) {
+        let Some(queue) = self.queues.get_mut(&queue) else { return };
+        queue.trimmed_below = below;
+        if trimming == Trimming::Eager {
+            queue.drop_below(below);
+        }
+    }
+
+    /// What the real store gives back when it is opened, in its order.
+    pub fn recover(&mut self) -> Vec<Recovered> {
+        for queue in self.queues.values_mut() {
+            queue.trimmed_below = queue.bounds().first;
+        }
+        let counters = std::iter::once(Recovered::Counters(self.counters));
+        let handlers = self.handlers.values().cloned().map(Recovered::Handler);
+        let queues = self
+            .queues
+            .values()
+            .map(|queue| Recovered::Queue { record: queue.record.clone(), log: queue.bounds() });
+        let consumers = self.consumers.iter().map(|(id, record)| Recovered::Consumer {
+            record: record.clone(),
+            cursor: self.cursors[id].clone(),
+        });
+        let pending = self
+            .pending
+            .iter()
+            .map(|(key, record)| Recovered::Pending { key: *key, attempts_made: record.attempts_made });
+        let quarantined = self
+            .quarantine
+            .values()
+            .map(|record| Recovered::Quarantined { id: record.id, consumer: record.consumer_id });
+        let dedup = self.dedup.iter().map(|((at, _), ids)| Recovered::Dedup { at: *at, ids: ids.clone() });
+        counters.chain(handlers).chain(queues).chain(consumers).chain(pending).chain(quarantined).chain(dedup).collect()
+    }
+
+    /// The message of a lease and its earlier attempts, as a worker reads them.
+    #[must_use]
+    pub fn delivery(&self, consumer: ConsumerId, queue: QueueId, lease: &Lease) -> Option<PendingRecord> {
+        match lease.pending_due {
+            Some(due) => self.pending.get(&PendingKey { consumer, due, sequence: lease.sequence }).cloned(),
+            None => {
+                let message = Arc::clone(self.queues.get(&queue)?.message(lease.sequence)?);
+                Some(PendingRecord { message, attempts_made: 0, attempts: Vec::new() })
+            }
+        }
+    }
+
+    /// A handler's value.
+    #[must_use]
+    pub fn value(&self, handler: &HandlerName, key: &str) -> Option<Bytes> {
+        self.state.get(handler, key)
+    }
+}

@@ -1,0 +1,184 @@
+//! Which writes the store may be asked for. A write that breaks a rule here would damage a real store.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use wasmill_delivery::{
+    cursor::Cursor,
+    limits::EVIDENCE_ATTEMPTS_MAX,
+    message::Message,
+    name::{ConsumerId, QueueId, Sequence},
+    record::{ConsumerRecord, PendingKey, PendingRecord, QuarantineRecord},
+    write::Write,
+};
+
+use super::Disk;
+use crate::violation::{Checked, ensure};
+
+impl Disk {
+    pub(super) fn check(&self, write: &Write) -> Checked {
+        match write {
+            Write::Append { queue, first, bytes_before, messages } => {
+                self.check_append(*queue, *first, *bytes_before, messages)
+            }
+            Write::Trim { queue, below } => self.check_trim(*queue, *below),
+            Write::PutCursor { consumer, cursor } => self.check_cursor(*consumer, cursor),
+            Write::PutPending { key, record } => self.check_pending(key, record),
+            Write::DeletePending { key } => {
+                ensure!(self.pending.contains_key(key), "DeletePending names {key:?}, which is not there");
+                Ok(())
+            }
+            Write::PutQuarantine { record } => self.check_quarantine(record),
+            Write::DeleteQuarantine { id } => {
+                ensure!(self.quarantine.contains_key(id), "DeleteQuarantine names {id}, which is not there");
+                Ok(())
+            }
+            Write::PutState { .. } | Write::DeleteState { .. } | Write::DeleteDedup { .. } => Ok(()),
+            Write::AddState { handler, key, .. } => {
+                let value = self.state.get(handler, key);
+                ensure!(
+                    crate::state::integer(value.as_ref()).is_some(),
+                    "AddState on {handler}/{key}, which holds {value:?}"
+                );
+                Ok(())
+            }
+            Write::PutDedup { ids, .. } => {
+                let unique: BTreeSet<_> = ids.iter().collect();
+                ensure!(!ids.is_empty() && unique.len() == ids.len(), "PutDedup with ids {ids:?}");
+                Ok(())
+            }
+            Write::PutQueue { record } => {
+                let namesake = self.queues.values().find(|queue| queue.record.name == record.name);
+                ensure!(namesake.is_none_or(|queue| queue.record.id == record.id), "two queues {}", record.name);
+                Ok(())
+            }
+            Write::DeleteQueue { queue } => {
+                ensure!(self.queues.contains_key(queue), "DeleteQueue names {queue:?}, which is not there");
+                let consumer = self.consumers.values().find(|consumer| consumer.queue == *queue);
+                ensure!(consumer.is_none(), "{queue:?} is deleted under {consumer:?}");
+                Ok(())
+            }
+            Write::PutConsumer { record } => self.check_consumer(record),
+            Write::DeleteConsumer { consumer } => {
+                ensure!(self.consumers.contains_key(consumer), "DeleteConsumer names {consumer:?}, not there");
+                Ok(())
+            }
+            Write::PutHandler { .. } => Ok(()),
+            Write::DeleteHandler { name } => {
+                ensure!(self.handlers.contains_key(name), "DeleteHandler names {name}, which is not there");
+                let user = self.consumers.values().find(|consumer| consumer.config.handler == *name);
+                ensure!(user.is_none(), "handler {name} is deleted under {user:?}");
+                Ok(())
+            }
+            Write::PutCounters { counters } => {
+                let old = &self.counters;
+                let grows = counters.queue >= old.queue
+                    && counters.consumer >= old.consumer
+                    && counters.quarantine >= old.quarantine;
+                ensure!(grows, "counters go back from {old:?} to {counters:?}");
+                Ok(())
+            }
+        }
+    }
+
+    fn check_append(&self, id: QueueId, first: Sequence, bytes_before: u64, messages: &[Arc<Message>]) -> Checked {
+        let queue = self.queues.get(&id);
+        ensure!(queue.is_some(), "Append to {id:?}, which is not there");
+        ensure!(!messages.is_empty(), "Append of nothing to {id:?}");
+        let end = queue.map(|queue| (queue.next, queue.bytes_before_next));
+        ensure!(
+            end == Some((first, bytes_before)),
+            "Append to {id:?} at {first:?} after {bytes_before} bytes, but the log ends at {end:?}"
+        );
+        Ok(())
+    }
+
+    fn check_trim(&self, id: QueueId, below: Sequence) -> Checked {
+        let queue = self.queues.get(&id);
+        ensure!(queue.is_some(), "Trim of {id:?}, which is not there");
+        let bounds = queue.map(|queue| (queue.trimmed_below, queue.next));
+        ensure!(
+            bounds.is_some_and(|(low, high)| low < below && below <= high),
+            "Trim of {id:?} below {below:?}, outside {bounds:?}"
+        );
+        for consumer in self.consumers.values().filter(|consumer| consumer.queue == id) {
+            let floor = self.cursors[&consumer.id].floor;
+            ensure!(floor >= below, "Trim of {id:?} below {below:?}, but {} needs {floor:?}", consumer.name);
+        }
+        Ok(())
+    }
+
+    fn check_cursor(&self, id: ConsumerId, cursor: &Cursor) -> Checked {
+        let consumer = self.consumers.get(&id);
+        ensure!(consumer.is_some(), "PutCursor for {id:?}, which is not there");
+        let end = consumer.and_then(|consumer| self.queues.get(&consumer.queue)).map(|queue| queue.next);
+        let top = cursor.settled.last().map_or(cursor.floor, |(_, end)| *end);
+        ensure!(end.is_some_and(|end| top <= end), "{id:?} settled up to {top:?}, but its log ends at {end:?}");
+        let apart = cursor.settled.windows(2).all(|pair| pair[0].1 < pair[1].0);
+        let above = cursor.settled.first().is_none_or(|(start, _)| *start > cursor.floor);
+        let filled = cursor.settled.iter().all(|(start, end)| start < end);
+        ensure!(apart && above && filled, "{id:?} has a cursor out of shape: {cursor:?}");
+        if let Some(old) = self.cursors.get(&id) {
+            let kept = old.settled.iter().all(|(start, end)| {
+                (start.0..end.0).all(|sequence| cursor.is_settled(Sequence(sequence)))
+            });
+            let forward = cursor.floor >= old.floor && cursor.dispatch_bound >= old.dispatch_bound && kept;
+            ensure!(forward, "{id:?} goes back from {old:?} to {cursor:?}");
+        }
+        Ok(())
+    }
+
+    fn check_pending(&self, key: &PendingKey, record: &PendingRecord) -> Checked {
+        ensure!(self.consumers.contains_key(&key.consumer), "PutPending for a consumer that is gone: {key:?}");
+        let same = |other: &&PendingKey| (other.consumer, other.sequence) == (key.consumer, key.sequence);
+        let twice = self.pending.keys().find(same);
+        ensure!(twice.is_none(), "PutPending of {key:?}, but {twice:?} is the same delivery");
+        ensure!(record.attempts.len() <= EVIDENCE_ATTEMPTS_MAX, "PutPending of {key:?} with too much evidence");
+        Ok(())
+    }
+
+    fn check_quarantine(&self, record: &QuarantineRecord) -> Checked {
+        let id = record.id;
+        ensure!(!self.quarantine.contains_key(&id), "PutQuarantine of {id}, which is there already");
+        ensure!(id.0 >= self.counters.quarantine, "PutQuarantine of {id}, a number that was used before");
+        ensure!(record.attempts.len() <= EVIDENCE_ATTEMPTS_MAX, "PutQuarantine of {id} with too much evidence");
+        ensure!(self.consumers.contains_key(&record.consumer_id), "PutQuarantine of {id} for a consumer that is gone");
+        Ok(())
+    }
+
+    fn check_consumer(&self, record: &ConsumerRecord) -> Checked {
+        let ConsumerRecord { id, queue, name, config, .. } = record;
+        ensure!(self.queues.contains_key(queue), "PutConsumer {name} on {queue:?}, which is not there");
+        ensure!(self.handlers.contains_key(&config.handler), "PutConsumer {name} without its handler");
+        let twice = self.consumers.values().find(|other| other.queue == *queue && other.name == *name);
+        ensure!(twice.is_none_or(|other| other.id == *id), "two consumers {name} on {queue:?}");
+        Ok(())
+    }
+
+    /// What must hold once all writes of a commit are in.
+    pub(super) fn check_whole(&self, before: &BTreeMap<ConsumerId, Cursor>) -> Checked {
+        for id in self.consumers.keys() {
+            ensure!(self.cursors.contains_key(id), "{id:?} has no cursor");
+            ensure!(id.0 < self.counters.consumer, "{id:?} could be used again");
+        }
+        for id in self.queues.keys() {
+            ensure!(id.0 < self.counters.queue, "{id:?} could be used again");
+        }
+        for id in self.quarantine.keys() {
+            ensure!(id.0 < self.counters.quarantine, "quarantine number {id} could be used again");
+        }
+        for key in self.pending.keys() {
+            let cursor = self.cursors.get(&key.consumer);
+            let settled = cursor.is_some_and(|cursor| cursor.is_settled(key.sequence));
+            ensure!(settled, "{key:?} is pending and unsettled in the log at once");
+        }
+        for (id, old) in before {
+            let top = self.cursors.get(id).map(|cursor| cursor.settled.last().map_or(cursor.floor, |(_, end)| *end));
+            let ran = top.is_none_or(|top| top <= old.dispatch_bound.max(old.floor));
+            ensure!(ran, "{id:?} settled up to {top:?}, beyond its bound {:?} when that was leased", old.dispatch_bound);
+        }
+        Ok(())
+    }
+}
