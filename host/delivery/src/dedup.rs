@@ -44,8 +44,8 @@ impl Dedup {
         self.by_time.push_back((at, ids));
     }
 
-    /// Forget what is past the window or beyond the limit. Answers with the first time that still counts when it
-    /// moved.
+    /// Forget what is past the window or beyond the limit. Answers with the first time that still counts when
+    /// something was forgotten. Ask before [`Self::knows`], or an id is known for longer than its window.
     pub fn forget(&mut self, now: Timestamp) -> Option<Timestamp> {
         let mut moved = false;
         while let Some((at, ids)) = self.by_time.front() {
@@ -65,6 +65,7 @@ impl Dedup {
             for id in ids {
                 self.known.remove(&id);
             }
+            moved = true;
         }
         moved.then_some(self.forgotten_before)
     }

@@ -260,6 +260,12 @@ impl Host {
         Ok(self.inner.reader.size_on_disk_bytes()?)
     }
 
+    /// The most that the data of one message may be, in bytes.
+    #[must_use]
+    pub fn data_bytes_max(&self) -> usize {
+        self.inner.options.data_bytes_max
+    }
+
     /// Why the host stopped by itself, if it did.
     #[must_use]
     pub fn failure(&self) -> Option<String> {

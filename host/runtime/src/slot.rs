@@ -137,6 +137,7 @@ impl<B: Broker> Slot<B> {
             tokio::select! {
                 biased;
                 changed = self.stop.changed() => if changed.is_err() { return Ok(None) },
+                answers = first_answers(&mut self.settling) => self.seen_first(answers?),
                 run = lease.as_mut() => return self.checked(run).await,
                 () = tokio::time::sleep(IDLE_MAX), if self.session.is_some() => {
                     self.settled_all().await?;
@@ -256,8 +257,14 @@ impl<B: Broker> Slot<B> {
     }
 
     async fn settled_first(&mut self) -> Result<(), HostError> {
-        let Some(Settling { outcomes, answers }) = self.settling.pop_front() else { return Ok(()) };
-        for (outcome, answer) in outcomes.into_iter().zip(answers.await?) {
+        let answers = first_answers(&mut self.settling).await?;
+        self.seen_first(answers);
+        Ok(())
+    }
+
+    fn seen_first(&mut self, answers: Vec<SettleAnswer>) {
+        let outcomes = self.settling.pop_front().map(|settling| settling.outcomes).unwrap_or_default();
+        for (outcome, answer) in outcomes.into_iter().zip(answers) {
             self.observer.settled(&SettleSeen {
                 queue: &self.worked.queue,
                 consumer: &self.worked.name,
@@ -266,7 +273,14 @@ impl<B: Broker> Slot<B> {
                 answer: &answer,
             });
         }
-        Ok(())
+    }
+}
+
+/// The answers to the run that was handed in first; never, when there is none.
+async fn first_answers(settling: &mut VecDeque<Settling>) -> Result<Vec<SettleAnswer>, HostError> {
+    match settling.front_mut() {
+        Some(first) => first.answers.as_mut().await,
+        None => std::future::pending().await,
     }
 }
 

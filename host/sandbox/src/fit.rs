@@ -2,6 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use wasmparser::{Parser, Payload, Validator, WasmFeatures};
 use wasmtime::{
     Engine,
     component::{Component, InstancePre, Linker, types::ComponentItem},
@@ -130,13 +131,35 @@ pub(crate) fn compile(engine: &Engine, wasm: &[u8]) -> Result<Component, LoadErr
     let compiled = catch_unwind(AssertUnwindSafe(|| Component::from_binary(engine, wasm)));
     let detail = match compiled {
         Ok(Ok(component)) => return Ok(component),
-        Ok(Err(error)) if error.is::<wasmparser::BinaryReaderError>() => {
-            return Err(LoadError::Malformed { detail: format!("{error:#}") });
-        }
         Ok(Err(error)) => format!("{error:#}"),
         Err(_) => "the compiler panicked; this is a mistake in it, please report it with the component".to_owned(),
     };
-    Err(LoadError::Compile { detail })
+    Err(malformed(wasm).unwrap_or(LoadError::Compile { detail }))
+}
+
+/// Whether a component that does not compile is at fault itself. All features are taken for granted: one that the
+/// engine does not have is a matter of compiling.
+fn malformed(wasm: &[u8]) -> Option<LoadError> {
+    let validated = catch_unwind(|| Validator::new_with_features(WasmFeatures::all()).validate_all(wasm));
+    let detail = match validated {
+        Ok(Ok(_)) if is_cut_short(wasm) => "it ends in the middle of a part of it".to_owned(),
+        Ok(Ok(_)) => return None,
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "it cannot even be read".to_owned(),
+    };
+    Some(LoadError::Malformed { detail })
+}
+
+/// Whether a module or component in it ends behind its end. The validator is content when it ends between two
+/// sections of it.
+fn is_cut_short(wasm: &[u8]) -> bool {
+    Parser::new(0).parse_all(wasm).flatten().any(|payload| {
+        matches!(
+            payload,
+            Payload::ModuleSection { unchecked_range: part, .. } | Payload::ComponentSection { unchecked_range: part, .. }
+                if part.end > wasm.len()
+        )
+    })
 }
 
 /// Link a compiled component; all that can be checked before it is started is checked here.

@@ -236,3 +236,64 @@ fn borrowed<'a>(delivery: &'a Delivery, headers: &'a [(&'a str, &'a str)]) -> ty
         max_attempts: delivery.attempts_max,
     }
 }
+#[cfg(test)]
+mod measure {
+    use super::*;
+    use std::collections::BTreeMap;
+    struct Nil;
+    impl crate::StateReader for Nil {
+        fn revision(&self) -> wasmill_delivery::input::Revision { Default::default() }
+        fn get(&self, _: &wasmill_delivery::name::HandlerName, _: &str) -> Result<Option<bytes::Bytes>, String> { Ok(None) }
+        fn list_keys(&self, _: &wasmill_delivery::name::HandlerName, _: &str, _: Option<&str>, _: usize) -> Result<Vec<String>, String> { Ok(vec![]) }
+    }
+    fn min(what: &str, mut f: impl FnMut()) {
+        let mut best = f64::MAX; let mut all = vec![];
+        for _ in 0..2000 {
+            let t = Instant::now();
+            for _ in 0..100 { f(); }
+            let x = t.elapsed().as_nanos() as f64 / 100.0; all.push(x);
+            if x < best { best = x; }
+        }
+        all.sort_by(f64::total_cmp);
+        println!("{what}: min {best:.0} ns, 10% {:.0}, median {:.0}", all[all.len()/10], all[all.len()/2]);
+    }
+    #[test]
+    fn measure() {
+        let folder = tempfile::tempdir().unwrap();
+        let sandbox = crate::Sandbox::new(crate::SandboxOptions::new(folder.path())).unwrap();
+        let program = sandbox.load(&std::fs::read("/work/main/target/guests/guest-noop.wasm").unwrap()).unwrap();
+        println!("{:?}", program.imports());
+        let mut limits = wasmill_delivery::record::HandlerLimits::default();
+        limits.instance_calls_max = u32::MAX;
+        let context = |limits| Arc::new(HandlerContext { handler: "h".parse().unwrap(), limits, config: BTreeMap::new(), data_bytes_max: 1000, state: Arc::new(Nil) });
+        let delivery = Delivery { message: Arc::new(wasmill_delivery::message::Message { id: "message-1".to_owned().try_into().unwrap(), topic: "orders.created".to_owned().try_into().unwrap(), key: Some("customer-7".to_owned().try_into().unwrap()), content_type: Some("text/plain".into()), headers: vec![("trace".into(), "abc".into()), ("lang".into(), "de".into())], data: vec![b'x'; 256].into(), published_at: Timestamp(1), lineage: Default::default() }), queue: "orders".parse().unwrap(), consumer: "totals".parse().unwrap(), sequence: wasmill_delivery::name::Sequence(1), attempt: 1, attempts_max: 5 };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        min("block_on empty", || { runtime.block_on(async { std::hint::black_box(1) }); });
+        min("Instant::now", || { std::hint::black_box(Instant::now()); });
+        min("delivery clone", || { std::hint::black_box(delivery.clone()); });
+        let mut session = Session::new(program.clone(), context(limits));
+        runtime.block_on(async {
+            let mut staged = StagedState::default();
+            session.run(&delivery, &mut staged).await;
+        });
+        min("run warm via block_on", || { let a = runtime.block_on(session.run(&delivery, &mut StagedState::default())); assert!(matches!(a.result, AttemptResult::Succeeded(_))); });
+        // inside one block_on
+        let mut all = vec![];
+        runtime.block_on(async { let mut staged = StagedState::default(); for _ in 0..2000 { let t = Instant::now(); for _ in 0..100 { session.run(&delivery, &mut staged).await; } all.push(t.elapsed().as_nanos() as f64 / 100.0);} });
+        all.sort_by(f64::total_cmp); println!("run warm: min {:.0}, 10% {:.0} median {:.0}", all[0], all[200], all[1000]);
+        let mut instance = session.warm.take().unwrap();
+        let mut all = vec![];
+        runtime.block_on(async { for _ in 0..2000 { let t = Instant::now(); for _ in 0..100 { 
+            let headers = borrowed_headers(&delivery);
+            instance.handler.as_ref().unwrap().wasmill_handler_handler().call_handle(&mut instance.store, borrowed(&delivery, &headers)).await.unwrap().unwrap();
+            instance.store.set_fuel(1_000_000).unwrap();
+            instance.store.fuel_async_yield_interval(Some(100_000)).unwrap();
+             } all.push(t.elapsed().as_nanos() as f64 / 100.0);} });
+        all.sort_by(f64::total_cmp); println!("raw call: min {:.0}, 10% {:.0} median {:.0}", all[0], all[200], all[1000]);
+        let mut l2 = limits; l2.instance_calls_max = 1;
+        let mut session = Session::new(program, context(l2));
+        let mut all = vec![];
+        runtime.block_on(async { let mut staged = StagedState::default(); for _ in 0..2000 { let t = Instant::now(); for _ in 0..10 { session.run(&delivery, &mut staged).await; } all.push(t.elapsed().as_nanos() as f64 / 10.0);} });
+        all.sort_by(f64::total_cmp); println!("run fresh: min {:.0}, 10% {:.0} median {:.0}", all[0], all[200], all[1000]);
+    }
+}

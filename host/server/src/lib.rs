@@ -1,1 +1,13 @@
+//! The `wasmill` binary: configuration, HTTP, command line, telemetry, shutdown.
+//!
+//! Nothing about messages is decided here; this crate puts a face on [`wasmill_runtime::Host`]. It must not know of
+//! sled or wasmtime.
 
+mod bench;
+pub mod cli;
+mod client;
+pub mod config;
+pub mod http;
+mod serve;
+pub mod telemetry;
+mod watch;

@@ -1,4 +1,4 @@
-//! Chunks: what one commit appends to a queue's log, cut at about a fixed size, each one value of the tree.
+//! Chunks: what one commit appends to a queue's log, cut at a fixed size, each one value of the tree.
 //!
 //! `bytes before u64 | bytes u64 | count u32`, then for each message `length u32` and [`crate::wire`]'s form of it,
 //! numbers little-endian. The ends of a log are known from the heads of its first and its last chunk alone.
@@ -136,13 +136,14 @@ impl Cutter {
     }
 
     fn push(&mut self, sequence: Sequence, bytes_before: u64, size: u64, message: &Arc<Message>) {
-        let room = self.chunk_bytes as u64;
-        if self.open.as_ref().is_some_and(|open| open.head.bytes + size > room) {
-            self.close();
-        }
         let chunk_bytes = self.chunk_bytes;
-        let open = self.open.get_or_insert_with(|| Open::new(sequence, bytes_before, chunk_bytes));
-        open.push(size, message);
+        if self.open.as_mut().is_some_and(|open| open.push(size, message, chunk_bytes)) {
+            return;
+        }
+        self.close();
+        let mut open = Open::new(sequence, bytes_before, chunk_bytes);
+        open.push(size, message, usize::MAX);
+        self.open = Some(open);
     }
 
     fn close(&mut self) {
@@ -157,7 +158,7 @@ impl Cutter {
 
 impl Open {
     fn new(first: Sequence, bytes_before: u64, chunk_bytes: usize) -> Self {
-        let mut payload = Payload::with_capacity(chunk_bytes.min(4 * 1024));
+        let mut payload = Payload::with_capacity(chunk_bytes.min(16 * 1024));
         payload.buffer().extend_from_slice(&[0; HEAD_BYTES]);
         Self { first, head: ChunkHead { bytes_before, bytes: 0, count: 0 }, messages: Vec::new(), payload }
     }
@@ -166,21 +167,28 @@ impl Open {
         self.first.plus(u64::from(self.head.count))
     }
 
-    fn push(&mut self, size: u64, message: &Arc<Message>) {
+    /// Add a message unless the chunk would grow past `chunk_bytes`, and say whether it was added.
+    fn push(&mut self, size: u64, message: &Arc<Message>, chunk_bytes: usize) -> bool {
+        let start = self.payload.len();
         let out = self.payload.buffer();
-        let start = out.len();
+        let length_at = out.len();
         out.extend_from_slice(&[0; 4]);
         wire::put_message(out, message);
-        let length = u32::try_from(out.len() - start - 4).expect("a message is at most 16 MiB and some headers");
-        out[start..start + 4].copy_from_slice(&length.to_le_bytes());
+        let length = u32::try_from(out.len() - length_at - 4).expect("a message is at most 16 MiB and some headers");
+        out[length_at..length_at + 4].copy_from_slice(&length.to_le_bytes());
+        if self.payload.len() > chunk_bytes {
+            self.payload.truncate(start);
+            return false;
+        }
         self.head.bytes += size;
         self.head.count += 1;
         self.messages.push(Arc::clone(message));
+        true
     }
 
     fn finish(mut self) -> Encoded {
         self.payload.payload_mut()[..HEAD_BYTES].copy_from_slice(&self.head.bytes());
-        let encoded_bytes = self.payload.payload_mut().len();
+        let encoded_bytes = self.payload.len();
         Encoded { chunk: Chunk::new(self.first, self.messages, encoded_bytes), payload: self.payload }
     }
 }
@@ -208,11 +216,11 @@ mod tests {
         Bytes::copy_from_slice(encoded.payload.payload_mut())
     }
 
-    /// Chunks of 100 bytes; a message counts its data and two letters.
+    /// A message of n bytes of data counts n and two letters, and takes n and 12 bytes.
     #[test]
     fn chunks_are_cut_before_they_grow_too_large_and_know_what_went_before() {
-        let sizes = [48, 48, 1, 500, 10];
-        let mut cutter = Cutter::new(100);
+        let sizes = [48, 47, 1, 500, 10];
+        let mut cutter = Cutter::new(HEAD_BYTES + 60 + 59);
         let messages: Vec<_> = sizes.iter().map(|size| message(*size)).collect();
         cutter.append(Sequence(5), 1_000, &messages[..1]);
         cutter.append(Sequence(6), 1_050, &messages[1..]);
@@ -221,10 +229,11 @@ mod tests {
             .iter_mut()
             .map(|encoded| {
                 let head = ChunkHead::take(&payload_of(encoded)).expect("sound");
-                (encoded.chunk.first.0, head.bytes_before, head.bytes, head.count)
+                (encoded.chunk.first.0, encoded.payload.len(), head.bytes_before, head.bytes, head.count)
             })
             .collect();
-        assert_eq!(heads, [(5, 1_000, 100, 2), (7, 1_100, 3, 1), (8, 1_103, 502, 1), (9, 1_605, 12, 1)]);
+        let expected = [(5, 139, 1_000, 99, 2), (7, 33, 1_099, 3, 1), (8, 532, 1_102, 502, 1), (9, 42, 1_604, 12, 1)];
+        assert_eq!(heads, expected);
         for encoded in &mut chunks {
             let decoded = Chunk::decode(encoded.chunk.first, &payload_of(encoded)).expect("sound");
             assert_eq!(decoded.messages, encoded.chunk.messages);

@@ -2,8 +2,11 @@
 
 use std::{
     fs::File,
+    io,
     ops::Bound,
     path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -19,6 +22,9 @@ use crate::{
 /// With sled's default of 512 KiB a page of large values becomes a file of its own, outside of its cache.
 const SEGMENT_BYTES: usize = 16 * 1024 * 1024;
 
+/// How long another handle of a closed database may linger.
+const LOCK_WAIT_MAX: Duration = Duration::from_secs(5);
+
 pub(crate) struct Database {
     sled: sled::Db,
     /// An own handle of sled's file, for the fsync that sled leaves out.
@@ -29,14 +35,13 @@ pub(crate) struct Database {
 impl Database {
     /// Open the database in the folder `path`, which is made when it is not there.
     pub(crate) fn open(path: &Path, options: &StoreOptions) -> Result<Self, StoreError> {
-        let sled = sled::Config::new()
+        let config = sled::Config::new()
             .path(path)
             .segment_size(SEGMENT_BYTES)
             .cache_capacity(options.cache_bytes)
             .mode(sled::Mode::HighThroughput)
-            .flush_every_ms(None)
-            .open()
-            .map_err(|error| StoreError::database("open", path, &error))?;
+            .flush_every_ms(None);
+        let sled = open_when_free(&config).map_err(|error| StoreError::database("open", path, &error))?;
         let file_path = path.join("db");
         let file = File::open(&file_path).map_err(|error| StoreError::io("open", &file_path, error))?;
         sync(&path.join("conf"))?;
@@ -82,6 +87,24 @@ impl Database {
     fn failed(&self, action: &'static str, error: &sled::Error) -> StoreError {
         StoreError::database(action, &self.path, error)
     }
+}
+
+/// The store's own lock is held, so the only one who can hold sled's is a thread of sled's pool that has not yet let
+/// go of a database that this process has just closed.
+fn open_when_free(config: &sled::Config) -> sled::Result<sled::Db> {
+    let began = Instant::now();
+    loop {
+        match config.open() {
+            Err(sled::Error::Io(error)) if is_locked(&error) && began.elapsed() < LOCK_WAIT_MAX => {
+                thread::sleep(Duration::from_millis(1));
+            }
+            opened => return opened,
+        }
+    }
+}
+
+fn is_locked(error: &io::Error) -> bool {
+    error.to_string().contains("could not acquire lock")
 }
 
 /// Make a file, or the names in a folder, durable.

@@ -40,7 +40,7 @@
 //!
 //! # Values
 //! `version u8 | crc u32 | parts u16 | next u32 | payload`, numbers little-endian; the checksum covers the key too.
-//! Records are MessagePack with field names. What is longer than 128 KiB continues in entries of kind `~`.
+//! Records are MessagePack with field names. What is longer than 32 KiB continues in entries of kind `~`.
 //!
 //! # Deleting
 //! A commit deletes what it names at once, except that what a trim, a removed queue or consumer, or forgotten ids
@@ -70,6 +70,8 @@ mod error;
 mod flusher;
 mod folder;
 mod key;
+#[doc(hidden)]
+pub mod measure;
 mod options;
 mod reader;
 mod record;

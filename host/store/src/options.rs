@@ -18,9 +18,11 @@ pub enum Durability {
 pub struct StoreOptions {
     /// When a commit is durable.
     pub durability: Durability,
-    /// What the database may keep of its pages in memory, in bytes.
+    /// What the database may keep of its pages in memory, in bytes. It keeps at least 256 pages of about 16 values,
+    /// which is some 100 MB when most values are chunks of the default size.
     pub cache_bytes: u64,
     /// A chunk of a queue's log is cut before it grows past so many bytes; a larger message has a chunk of its own.
+    /// Above 32 KiB a chunk is stored in parts, and nothing is gained.
     pub chunk_bytes: usize,
     /// What the tail cache may keep of decoded chunks, in bytes.
     pub log_cache_bytes: usize,
@@ -31,7 +33,7 @@ impl Default for StoreOptions {
         Self {
             durability: Durability::Fsync,
             cache_bytes: 64 * 1024 * 1024,
-            chunk_bytes: 64 * 1024,
+            chunk_bytes: 32 * 1024,
             log_cache_bytes: 32 * 1024 * 1024,
         }
     }

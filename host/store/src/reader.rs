@@ -87,7 +87,7 @@ impl Reader {
         after: Option<PendingKey>,
         limit: usize,
     ) -> Result<Vec<(PendingKey, PendingRecord)>, StoreError> {
-        let range = after_key(key::pending_of(consumer), after.map(key::pending));
+        let range = &after_key(key::pending_of(consumer), after.map(key::pending));
         self.page(range, limit, |key, payload| Ok((key::parse_pending(key)?, record::decode_pending(key, payload)?)))
     }
 
@@ -109,7 +109,7 @@ impl Reader {
         after: Option<QuarantineId>,
         limit: usize,
     ) -> Result<Vec<QuarantineRecord>, StoreError> {
-        let range = after_key(vec![key::QUARANTINE], after.map(key::quarantine));
+        let range = &after_key(vec![key::QUARANTINE], after.map(key::quarantine));
         self.page(range, limit, |key, payload| record::decode_quarantine(key, payload))
     }
 
@@ -135,7 +135,7 @@ impl Reader {
     ) -> Result<Vec<String>, StoreError> {
         let skip = key::state_of(handler).len();
         let range = after_key(key::state(handler, prefix), after.map(|after| key::state(handler, after)));
-        let keys = self.shared.scan(range).take(limit).map(|entry| {
+        let keys = self.shared.scan(&range).take(limit).map(|entry| {
             let (key, _) = entry?;
             String::from_utf8(key[skip..].to_vec()).map_err(|_| key::not_a_key(&key))
         });
@@ -165,7 +165,7 @@ impl Reader {
 
     fn page<T>(
         &self,
-        range: KeyRange,
+        range: &KeyRange,
         limit: usize,
         decode: impl Fn(&[u8], &Bytes) -> Result<T, StoreError>,
     ) -> Result<Vec<T>, StoreError> {

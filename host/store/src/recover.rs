@@ -18,13 +18,16 @@ use crate::{
     value,
 };
 
+/// From an entry to what is given back.
+type Reading<'a> = dyn Fn(&[u8], IVec) -> Result<Recovered, StoreError> + 'a;
+
 /// Visit all, in the order that [`Recovered`] documents.
 pub(crate) fn recover(shared: &Shared, visit: &mut dyn FnMut(Recovered)) -> Result<(), StoreError> {
     if let Some(payload) = shared.read(&key::counters())? {
         visit(Recovered::Counters(record::decode(&key::counters(), &payload)?));
     }
-    let mut each = |kind, recovered: &dyn Fn(&[u8], IVec) -> Result<Recovered, StoreError>| {
-        shared.scan(KeyRange::of_kind(kind)).try_for_each(|entry| {
+    let mut each = |kind, recovered: &Reading<'_>| {
+        shared.scan(&KeyRange::of_kind(kind)).try_for_each(|entry| {
             let (key, found) = entry?;
             visit(recovered(&key, found)?);
             Ok(())
@@ -71,7 +74,7 @@ fn consumer(shared: &Shared, key: &[u8], found: IVec) -> Result<Recovered, Store
 fn log_bounds(shared: &Shared, queue: QueueId) -> Result<LogBounds, StoreError> {
     let log = KeyRange::of_prefix(key::log_of(queue));
     let last = shared.database.range(&log).next_back().transpose()?;
-    let first = shared.scan(log).next().transpose()?;
+    let first = shared.scan(&log).next().transpose()?;
     let (Some(first), Some(last)) = (first, last) else { return Ok(LogBounds::EMPTY) };
     let (first, first_head) = chunk_head(first)?;
     let (last, last_head) = chunk_head(last)?;

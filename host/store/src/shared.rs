@@ -42,9 +42,12 @@ impl Shared {
     }
 
     /// Entries of a range in order, without those that are gone.
-    pub(crate) fn scan(&self, range: KeyRange) -> impl Iterator<Item = Result<(IVec, IVec), StoreError>> {
+    pub(crate) fn scan<'a>(
+        &'a self,
+        range: &KeyRange,
+    ) -> impl Iterator<Item = Result<(IVec, IVec), StoreError>> + use<'a> {
         let end = range.end.clone();
-        let mut entries = self.database.range(&range);
+        let mut entries = self.database.range(range);
         std::iter::from_fn(move || {
             loop {
                 let (key, value) = match entries.next()? {
@@ -90,7 +93,7 @@ impl Shared {
     /// The first chunk that begins at `from` or after it.
     pub(crate) fn chunk_after(&self, queue: QueueId, from: Sequence) -> Result<Option<Arc<Chunk>>, StoreError> {
         let range = KeyRange { start: key::log(queue, from), end: KeyRange::of_prefix(key::log_of(queue)).end };
-        let Some((key, found)) = self.scan(range).next().transpose()? else { return Ok(None) };
+        let Some((key, found)) = self.scan(&range).next().transpose()? else { return Ok(None) };
         self.decode(&key, found)
     }
 

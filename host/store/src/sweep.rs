@@ -42,12 +42,12 @@ impl Sweep {
 
     /// Delete a queue's log.
     pub(crate) fn remove_log(&mut self, queue: QueueId) -> KeyRange {
-        self.remove_all(key::log_of(queue))
+        self.remove_all(&key::log_of(queue))
     }
 
     /// Delete a consumer's pending deliveries.
     pub(crate) fn remove_pending(&mut self, consumer: ConsumerId) -> KeyRange {
-        self.remove_all(key::pending_of(consumer))
+        self.remove_all(&key::pending_of(consumer))
     }
 
     /// Delete the ids that were published before a time.
@@ -81,10 +81,10 @@ impl Sweep {
         Ok(())
     }
 
-    fn remove_all(&mut self, owner: Key) -> KeyRange {
+    fn remove_all(&mut self, owner: &Key) -> KeyRange {
         let range = KeyRange::of_prefix(owner.clone());
         self.open.insert(owner.clone(), range.clone());
-        self.fronts.remove(&owner);
+        self.fronts.remove(owner);
         range
     }
 

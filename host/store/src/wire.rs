@@ -7,6 +7,7 @@
 
 use bytes::Bytes;
 use wasmill_delivery::{
+    limits::HEADERS_MAX,
     message::{Lineage, Message},
     name::{MessageId, MessageKey, NameError, QuarantineId},
     time::Timestamp,
@@ -74,7 +75,11 @@ pub(crate) fn take_message(bytes: &Bytes) -> Result<Message, String> {
 
 fn take_headers(take: &mut Take<'_>) -> Result<Vec<(String, String)>, String> {
     let count = take.number()?;
-    (0..count).map(|_| Ok((take.text()?.to_owned(), take.text()?.to_owned()))).collect()
+    let mut headers = Vec::with_capacity(usize::try_from(count).unwrap_or(HEADERS_MAX).min(HEADERS_MAX));
+    for _ in 0..count {
+        headers.push((take.text()?.to_owned(), take.text()?.to_owned()));
+    }
+    Ok(headers)
 }
 
 fn take_redrive(take: &mut Take<'_>) -> Result<(MessageId, QuarantineId), String> {

@@ -1,10 +1,11 @@
 //! Bytes that changed under the store: everything that reads them names the value and does not panic.
+#![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm, reason = "a test that panics has failed")]
 
 mod common;
 
 use std::path::Path;
 
-use common::{Log, handler_name, message, open, pending, put_consumer, quarantined, queue};
+use common::{Log, handler_name, message, open, pending, put_consumer, quarantined, queue, raw};
 use wasmill_delivery::{
     name::{ConsumerId, QuarantineId, QueueId, Sequence},
     record::PendingKey,
@@ -15,22 +16,17 @@ use wasmill_store::{Store, StoreError, StoreOptions};
 
 const PENDING: PendingKey = PendingKey { consumer: ConsumerId(5), due: Timestamp(70), sequence: Sequence(9) };
 
-fn raw(folder: &Path) -> sled::Db {
-    sled::Config::new().path(folder.join("db")).segment_size(16 << 20).flush_every_ms(None).open().unwrap()
-}
-
 /// One of everything; the log of queue 3 has three chunks.
 fn fill(folder: &Path) {
     let mut store = open(folder);
     let mut log = Log::default();
-    let handler = handler_name(1);
     let mut writes = vec![
         Write::PutCounters { counters: Counters { queue: 4, ..Counters::default() } },
         Write::PutHandler { record: common::handler(1) },
         Write::PutQueue { record: queue(3) },
         Write::PutPending { key: PENDING, record: pending(9, 200_000) },
         Write::PutQuarantine { record: Box::new(quarantined(8, 10)) },
-        Write::PutState { handler: handler.clone(), key: "n".to_owned(), value: "1".into() },
+        Write::PutState { handler: handler_name(1), key: "n".to_owned(), value: "1".into() },
         Write::PutDedup { at: Timestamp(6), ids: vec![DedupId(1)] },
     ];
     writes.extend(put_consumer(5, 3));
@@ -116,19 +112,16 @@ fn uses() -> Vec<(Vec<u8>, &'static str, Vec<Use>)> {
 fn a_flipped_byte_is_found_and_named_by_whoever_reads_it() {
     for (key, name, all) in uses() {
         for using in all {
-            for back in [1, 3] {
-                let flip = |_: &[u8], mut value: Vec<u8>| {
-                    let at = value.len() - back;
-                    value[at] ^= 0x10;
-                    Some(value)
-                };
-                match after(flip, &key, using) {
-                    StoreError::Damaged { key, help, .. } => {
-                        assert_eq!(key, name);
-                        assert!(help.contains("backup"), "{help}");
-                    }
-                    other => panic!("{name}: {other}"),
+            let flip = |_: &[u8], mut value: Vec<u8>| {
+                *value.last_mut().unwrap() ^= 0x10;
+                Some(value)
+            };
+            match after(flip, &key, using) {
+                StoreError::Damaged { key, help, .. } => {
+                    assert_eq!(key, name);
+                    assert!(help.contains("backup"), "{help}");
                 }
+                other => panic!("{name}: {other}"),
             }
         }
     }
@@ -137,7 +130,7 @@ fn a_flipped_byte_is_found_and_named_by_whoever_reads_it() {
 #[test]
 fn a_value_that_is_cut_is_found_and_named() {
     for (key, name, all) in uses() {
-        for length in [0, 5, 12] {
+        for length in [0, 12] {
             let cut = |_: &[u8], value: Vec<u8>| Some(value[..length.min(value.len() - 1)].to_vec());
             match after(cut, &key, all[0]) {
                 StoreError::Damaged { key, .. } => assert_eq!(key, name),
@@ -201,7 +194,7 @@ fn after_a_failed_commit_none_is_taken() {
     let first = store.commit(&[queue.clone(), add]).expect_err("not a number").to_string();
     assert!(first.contains("state \"n\" of handler handler-1"), "{first}");
     for _ in 0..2 {
-        match store.commit(&[queue.clone()]) {
+        match store.commit(std::slice::from_ref(&queue)) {
             Err(StoreError::Poisoned { first: again }) => assert_eq!(again, first),
             other => panic!("{other:?}"),
         }

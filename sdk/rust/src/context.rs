@@ -30,7 +30,7 @@ pub struct Context {
 
 impl Context {
     pub(crate) fn new(delivery: Delivery) -> Self {
-        Self { delivery: Rc::new(delivery), host: Host::default() }
+        Self { delivery: Rc::new(delivery), host: Host::new() }
     }
 
     /// The delivery under way: the message, its queue and place, the attempt.
@@ -52,6 +52,7 @@ impl Context {
     ///
     /// # Errors
     /// When the message is not one that the host could ever queue; `?` on it rejects the delivery.
+    #[allow(clippy::needless_pass_by_value, reason = "it is handed over: what is published is not used again")]
     pub fn publish(&self, outgoing: Outgoing) -> Result<String, PublishError> {
         let answer = self.host.publish(&outgoing);
         answer.map_err(|error| PublishError::from_contract(&outgoing.topic, error))

@@ -18,11 +18,8 @@ pub mod bindings {
 
 pub use bindings::{exports::wasmill::handler::handler::Guest, wasmill::handler::types::Failure};
 
-/// Run a handler for one delivery and put its answer in the words of the contract.
-///
-/// # Errors
-/// Whatever `handle` fails with.
-#[inline]
-pub fn run(delivery: Delivery, handle: fn(&Context) -> crate::Result) -> Result<(), Failure> {
-    handle(&Context::new(delivery)).map_err(Failure::from)
+/// What the parameters of a handler are made from.
+#[must_use]
+pub fn context(delivery: Delivery) -> Context {
+    Context::new(delivery)
 }

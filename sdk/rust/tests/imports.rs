@@ -49,13 +49,17 @@ fn imports(package: &str) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     let mut depth = 0_u32;
     for payload in Parser::new(0).parse_all(&component) {
-        match payload.expect("a valid component") {
-            Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
-            Payload::End(_) => depth = depth.saturating_sub(1),
-            Payload::ComponentImportSection(section) if depth == 0 => {
-                names.extend(section.into_iter().map(|import| import.expect("an import").name.name.to_owned()));
-            }
-            _ => {}
+        let payload = payload.expect("a valid component");
+        if matches!(payload, Payload::ModuleSection { .. } | Payload::ComponentSection { .. }) {
+            depth += 1;
+        }
+        if let Payload::ComponentImportSection(section) = &payload
+            && depth == 0
+        {
+            names.extend(section.clone().into_iter().map(|import| import.expect("an import").name.name.to_owned()));
+        }
+        if matches!(payload, Payload::End(_)) {
+            depth = depth.saturating_sub(1);
         }
     }
     names

@@ -26,6 +26,8 @@ pub(super) struct Consumer {
     /// Who waits for deliveries, and for how many, longest first.
     pub(super) waiting: VecDeque<(Ticket, u32)>,
     pub(super) alarm: Option<Timestamp>,
+    /// Who gets the odd one when room is halved between the log and what waits off it.
+    log_is_next: bool,
 }
 
 /// A lease that is out.
@@ -55,6 +57,7 @@ impl Consumer {
             in_flight: BTreeMap::new(),
             waiting: VecDeque::new(),
             alarm: None,
+            log_is_next: false,
         }
     }
 
@@ -76,6 +79,16 @@ impl Consumer {
     pub(super) fn pending_len(&self) -> u64 {
         let leased = self.in_flight.values().filter(|in_flight| in_flight.lease.pending_due.is_some()).count();
         (self.pending.len() + leased) as u64
+    }
+
+    /// How much of `room` is for what waits off the log. The odd one is given in turn, or a consumer that leases one
+    /// at a time would never come to the log while a delivery defers itself again and again.
+    pub(super) const fn share_off_log(&mut self, room: usize) -> usize {
+        let share = if self.log_is_next { room / 2 } else { room.div_ceil(2) };
+        if room > 0 {
+            self.log_is_next = !self.log_is_next;
+        }
+        share
     }
 
     /// Take what waits off the log and is due.

@@ -114,11 +114,11 @@ impl Engine {
     }
 }
 
-/// Up to `room` deliveries: what waited off the log gets at most half of it while there is something in the log,
-/// so that retries never starve new work, nor the other way round.
+/// Up to `room` deliveries: what waited off the log gets half of it while there is something in the log, so that
+/// retries never starve new work, nor the other way round.
 fn gather_ready(consumer: &mut Consumer, room: usize, tick: &Tick, end: Sequence, log_is_open: bool) -> Vec<Ready> {
     let mut ready = Vec::new();
-    let half = room.div_ceil(2);
+    let half = consumer.share_off_log(room);
     ready.extend(std::iter::from_fn(|| consumer.next_due_pending(tick.now)).take(half));
     if log_is_open {
         let rest = room - ready.len();

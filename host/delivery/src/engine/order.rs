@@ -6,7 +6,7 @@ use super::{Engine, consumer::Consumer, queue::Queue, tick::Tick};
 use crate::{
     cursor::Cursor,
     effect::{Effect, OrderReceipt, OrderRefusal},
-    input::Order,
+    input::{Lease, Order},
     limits,
     message::Message,
     name::{ConsumerId, ConsumerName, HandlerName, QuarantineId, QueueId, QueueName},
@@ -112,12 +112,21 @@ impl Engine {
     }
 
     fn change_consumer(&mut self, tick: &mut Tick, id: ConsumerId, config: ConsumerConfig) -> OrderReceipt {
+        self.fence_off_other_handler(tick, id, &config.handler);
         if let Some(consumer) = self.consumers.get_mut(&id) {
             consumer.record.config = config;
             tick.touched.insert(id);
             tick.writes.push(Write::PutConsumer { record: consumer.record.clone() });
         }
         OrderReceipt::Consumer { id, created: false }
+    }
+
+    /// What runs under another handler than the one that takes over read and wrote that one's state, so it must
+    /// not be committed under the new one: its deliveries are ready again, and its leases are stale.
+    fn fence_off_other_handler(&mut self, tick: &mut Tick, id: ConsumerId, handler: &HandlerName) {
+        let Some(consumer) = self.consumers.get(&id).filter(|c| c.record.config.handler != *handler) else { return };
+        let leases: Vec<Lease> = consumer.in_flight.values().map(|in_flight| in_flight.lease).collect();
+        self.return_leases(tick, id, &leases);
     }
 
     fn add_consumer(

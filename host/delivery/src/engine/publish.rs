@@ -12,12 +12,21 @@ use crate::{
     message::Message,
     name::{QueueId, Sequence},
     topic::Topic,
+    write::Write,
 };
 
 impl Engine {
     pub(super) fn publish(&mut self, tick: &mut Tick, ticket: Ticket, entries: &[PublishEntry]) {
+        self.forget_published(tick);
         let answers = entries.iter().map(|entry| self.publish_entry(tick, entry)).collect();
         tick.effects.push(Effect::Published { ticket, answers });
+    }
+
+    /// An id past its window is not known any more, even when nothing was published since.
+    pub(super) fn forget_published(&mut self, tick: &mut Tick) {
+        if let Some(before) = self.dedup.forget(tick.now) {
+            tick.writes.push(Write::DeleteDedup { before });
+        }
     }
 
     fn publish_entry(&mut self, tick: &mut Tick, entry: &PublishEntry) -> Result<Receipt, PublishRefusal> {

@@ -114,8 +114,6 @@ impl Engine {
         let ids = std::mem::take(&mut tick.dedup_ids);
         self.dedup.stamp(tick.now, ids.clone());
         tick.writes.push(Write::PutDedup { at: tick.now, ids });
-        if let Some(before) = self.dedup.forget(tick.now) {
-            tick.writes.push(Write::DeleteDedup { before });
-        }
+        self.forget_published(tick);
     }
 }

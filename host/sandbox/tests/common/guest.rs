@@ -45,6 +45,12 @@ impl Guest {
         self
     }
 
+    /// Other instructions for its `handle`.
+    pub fn body(mut self, body: &str) -> Self {
+        body.clone_into(&mut self.body);
+        self
+    }
+
     pub fn using(mut self, uses: &[Use]) -> Self {
         self.uses.extend(uses);
         self
@@ -55,7 +61,7 @@ impl Guest {
         wat::parse_str(self.text()).unwrap_or_else(|error| panic!("{error}\n{}", self.text()))
     }
 
-    fn text(&self) -> String {
+    pub fn text(&self) -> String {
         let (mut imports, mut lowered, mut passed, mut core) = <(String, String, String, String)>::default();
         for part in self.uses.iter().map(|interface| interface.part()) {
             imports += part.import;

@@ -1,5 +1,5 @@
 //! What the tests of the sandbox share: guests in the text format, and a host around them.
-#![allow(dead_code)] // Each test file uses its own part of it.
+#![allow(dead_code, unreachable_pub)] // Each test file uses its own part of it.
 
 pub mod guest;
 pub mod host;

@@ -19,7 +19,7 @@ use wasmill_delivery::{
 };
 use wasmill_store::{Store, StoreOptions};
 
-pub fn message(number: u64, data_bytes: usize) -> Arc<Message> {
+pub(crate) fn message(number: u64, data_bytes: usize) -> Arc<Message> {
     let data: Vec<u8> = (0..data_bytes as u64).map(|at| (at ^ number).to_le_bytes()[0]).collect();
     Arc::new(Message {
         id: MessageId::new(format!("id-{number}")).unwrap(),
@@ -33,20 +33,20 @@ pub fn message(number: u64, data_bytes: usize) -> Arc<Message> {
     })
 }
 
-pub fn sizes(messages: &[Arc<Message>]) -> u64 {
+pub(crate) fn sizes(messages: &[Arc<Message>]) -> u64 {
     messages.iter().map(|message| message.size_bytes()).sum()
 }
 
-pub fn queue(id: u32) -> QueueRecord {
+pub(crate) fn queue(id: u32) -> QueueRecord {
     let name = QueueName::new(format!("queue-{id}")).unwrap();
     QueueRecord { id: QueueId(id), name, config: QueueConfig::default() }
 }
 
-pub fn handler_name(number: u32) -> HandlerName {
+pub(crate) fn handler_name(number: u32) -> HandlerName {
     HandlerName::new(format!("handler-{number}")).unwrap()
 }
 
-pub fn handler(number: u32) -> HandlerRecord {
+pub(crate) fn handler(number: u32) -> HandlerRecord {
     HandlerRecord {
         name: handler_name(number),
         digest: None,
@@ -56,7 +56,7 @@ pub fn handler(number: u32) -> HandlerRecord {
     }
 }
 
-pub fn consumer(id: u32, queue: u32) -> ConsumerRecord {
+pub(crate) fn consumer(id: u32, queue: u32) -> ConsumerRecord {
     ConsumerRecord {
         id: ConsumerId(id),
         queue: QueueId(queue),
@@ -66,12 +66,12 @@ pub fn consumer(id: u32, queue: u32) -> ConsumerRecord {
     }
 }
 
-pub fn put_consumer(id: u32, queue: u32) -> [Write; 2] {
+pub(crate) fn put_consumer(id: u32, queue: u32) -> [Write; 2] {
     let cursor = Cursor::starting_at(Sequence::FIRST);
     [Write::PutConsumer { record: consumer(id, queue) }, Write::PutCursor { consumer: ConsumerId(id), cursor }]
 }
 
-pub fn attempt() -> AttemptRecord {
+pub(crate) fn attempt() -> AttemptRecord {
     AttemptRecord {
         attempt: 1,
         digest: None,
@@ -85,12 +85,12 @@ pub fn attempt() -> AttemptRecord {
     }
 }
 
-pub fn pending(number: u64, data_bytes: usize) -> PendingRecord {
+pub(crate) fn pending(number: u64, data_bytes: usize) -> PendingRecord {
     let attempts_made = u32::try_from(number % 7).unwrap();
     PendingRecord { message: message(number, data_bytes), attempts_made, attempts: vec![attempt()] }
 }
 
-pub fn quarantined(id: u64, data_bytes: usize) -> QuarantineRecord {
+pub(crate) fn quarantined(id: u64, data_bytes: usize) -> QuarantineRecord {
     QuarantineRecord {
         id: QuarantineId(id),
         queue: QueueName::new("queue-1").unwrap(),
@@ -108,13 +108,13 @@ pub fn quarantined(id: u64, data_bytes: usize) -> QuarantineRecord {
 
 /// Appends with the right number of bytes before each.
 #[derive(Default)]
-pub struct Log {
+pub(crate) struct Log {
     next: u64,
     bytes: u64,
 }
 
 impl Log {
-    pub fn append(&mut self, queue: u32, messages: Vec<Arc<Message>>) -> Write {
+    pub(crate) fn append(&mut self, queue: u32, messages: Vec<Arc<Message>>) -> Write {
         let (first, bytes_before) = (Sequence(self.next + 1), self.bytes);
         self.next += messages.len() as u64;
         self.bytes += sizes(&messages);
@@ -122,12 +122,26 @@ impl Log {
     }
 }
 
-pub fn open(path: &Path) -> Store {
+pub(crate) fn open(path: &Path) -> Store {
     Store::open(path, StoreOptions::default()).unwrap()
 }
 
-pub fn recovered(store: &Store) -> Vec<Recovered> {
+pub(crate) fn recovered(store: &Store) -> Vec<Recovered> {
     let mut all = Vec::new();
     store.recover(&mut |recovered| all.push(recovered)).unwrap();
     all
+}
+
+/// The database below a store that is closed. Threads of sled may hold its lock a moment longer.
+pub(crate) fn raw(folder: &Path) -> sled::Db {
+    loop {
+        let config = sled::Config::new().path(folder.join("db")).segment_size(16 << 20).flush_every_ms(None);
+        match config.open() {
+            Ok(db) => return db,
+            Err(sled::Error::Io(error)) if error.to_string().contains("could not acquire lock") => {
+                std::thread::yield_now();
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
 }

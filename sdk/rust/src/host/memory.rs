@@ -17,7 +17,7 @@ const STATE_VALUE_BYTES_MAX: usize = 1024 * 1024;
 const STATE_KEYS_PAGE_MAX: usize = 1_000;
 
 /// The stand-in. Clones are the same host.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Host(Rc<Memory>);
 
 #[derive(Debug, Default)]
@@ -28,6 +28,10 @@ struct Memory {
 }
 
 impl Host {
+    pub(crate) fn new() -> Self {
+        Self(Rc::default())
+    }
+
     pub(crate) fn configure(&self, name: String, value: String) {
         self.0.config.borrow_mut().insert(name, value);
     }

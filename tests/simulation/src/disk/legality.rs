@@ -113,9 +113,6 @@ impl Disk {
     fn check_cursor(&self, id: ConsumerId, cursor: &Cursor) -> Checked {
         let consumer = self.consumers.get(&id);
         ensure!(consumer.is_some(), "PutCursor for {id:?}, which is not there");
-        let end = consumer.and_then(|consumer| self.queues.get(&consumer.queue)).map(|queue| queue.next);
-        let top = cursor.settled.last().map_or(cursor.floor, |(_, end)| *end);
-        ensure!(end.is_some_and(|end| top <= end), "{id:?} settled up to {top:?}, but its log ends at {end:?}");
         let apart = cursor.settled.windows(2).all(|pair| pair[0].1 < pair[1].0);
         let above = cursor.settled.first().is_none_or(|(start, _)| *start > cursor.floor);
         let filled = cursor.settled.iter().all(|(start, end)| start < end);
@@ -159,8 +156,11 @@ impl Disk {
 
     /// What must hold once all writes of a commit are in.
     pub(super) fn check_whole(&self, before: &BTreeMap<ConsumerId, Cursor>) -> Checked {
-        for id in self.consumers.keys() {
-            ensure!(self.cursors.contains_key(id), "{id:?} has no cursor");
+        for (id, consumer) in &self.consumers {
+            let top = self.cursors.get(id).map(|cursor| cursor.settled.last().map_or(cursor.floor, |(_, end)| *end));
+            let end = self.queues.get(&consumer.queue).map(|queue| queue.next);
+            ensure!(top.is_some(), "{id:?} has no cursor");
+            ensure!(top <= end, "{id:?} settled up to {top:?}, but its log ends at {end:?}");
             ensure!(id.0 < self.counters.consumer, "{id:?} could be used again");
         }
         for id in self.queues.keys() {

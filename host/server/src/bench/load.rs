@@ -1,0 +1,72 @@
+//! Publishers that keep the host busy.
+
+use std::{
+    future::Future,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use tokio::task::JoinSet;
+
+use super::plan::Plan;
+
+/// A way to publish.
+pub(super) trait Door: Send + Sync + 'static {
+    /// Publish so many messages in one call. Answers their sequences, once they are durable.
+    fn publish(&self, messages: u64) -> impl Future<Output = Result<Vec<u64>>> + Send;
+}
+
+/// Everything is published.
+pub(super) struct Published {
+    /// From the first call to the last answer.
+    pub(super) took: Duration,
+    /// When the call began that published each sequence; in no order.
+    pub(super) called: Vec<(u64, Instant)>,
+}
+
+/// Publish all messages of the plan, by all its publishers at once.
+pub(super) async fn publish(plan: &Plan, door: &Arc<impl Door>, messages: u64) -> Result<Published> {
+    let started = Instant::now();
+    let mut publishers = JoinSet::new();
+    for share in shares(messages, u64::from(plan.producers)) {
+        publishers.spawn(produce(Arc::clone(door), share, plan.batch(), plan.calls()));
+    }
+    let mut called = Vec::new();
+    while let Some(produced) = publishers.join_next().await {
+        called.extend(produced.context("a publisher panicked")??);
+    }
+    Ok(Published { took: started.elapsed(), called })
+}
+
+async fn produce(door: Arc<impl Door>, messages: u64, batch: u64, calls: usize) -> Result<Vec<(u64, Instant)>> {
+    let batches = (0..messages.div_ceil(batch)).map(|index| batch.min(messages - index * batch));
+    let calling = batches.map(|size| {
+        let door = &door;
+        async move {
+            let called = Instant::now();
+            let sequences = door.publish(size).await?;
+            Ok::<_, anyhow::Error>(sequences.into_iter().map(move |sequence| (sequence, called)))
+        }
+    });
+    let answered: Vec<_> = stream::iter(calling).buffer_unordered(calls).try_collect().await?;
+    Ok(answered.into_iter().flatten().collect())
+}
+
+/// The messages, dealt out to publishers.
+fn shares(messages: u64, producers: u64) -> impl Iterator<Item = u64> {
+    (0..producers).map(move |index| messages / producers + u64::from(index < messages % producers))
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn shares_add_up() {
+        for (messages, producers) in [(10, 4), (3, 4), (100_000, 7), (1, 1)] {
+            let dealt: Vec<u64> = super::shares(messages, producers).collect();
+            assert_eq!(dealt.iter().sum::<u64>(), messages);
+            assert!(dealt.iter().all(|share| *share == messages / producers || *share == messages / producers + 1));
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! `wasmill handler`.
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result};
+use clap::Subcommand;
+use reqwest::{Method, header::CONTENT_TYPE};
+use serde_json::{Map, Value};
+
+use super::{
+    Remote,
+    output::{ago, cut, facts, list, or_dash, say, say_bytes, say_json, table, time},
+};
+use crate::client::{Client, model, read};
+
+/// How much of a value a table shows.
+const VALUE_CHARS: usize = 80;
+/// How much of a digest a table shows.
+const DIGEST_CHARS: usize = 12;
+
+/// Load components, and look at handlers and their state
+#[derive(Debug, clap::Args)]
+pub(super) struct HandlerArguments {
+    #[command(flatten)]
+    remote: Remote,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run this component under that name from now on
+    Load { name: String, file: PathBuf },
+    /// All handlers
+    List,
+    /// One handler, with its limits and configuration
+    Show { name: String },
+    /// Remove a handler that no consumer runs; its state stays
+    Delete { name: String },
+    /// What a handler stored: all keys with their values, or one value as it is
+    State {
+        name: String,
+        /// Print the value of this key, byte for byte
+        key: Option<String>,
+        /// Only keys that begin with this
+        #[arg(long, conflicts_with = "key")]
+        prefix: Option<String>,
+        /// Only keys after this one
+        #[arg(long, conflicts_with = "key")]
+        after: Option<String>,
+        /// At most so many
+        #[arg(long, default_value_t = 100)]
+        limit: u32,
+    },
+}
+
+pub(super) async fn run(arguments: HandlerArguments) -> Result<()> {
+    let HandlerArguments { remote, command } = arguments;
+    let client = remote.client()?;
+    match command {
+        Command::Load { name, file } => load(&client, &name, &file, remote.json).await,
+        Command::List => show_all(&client, remote.json).await,
+        Command::Show { name } => {
+            let answer = client.get(&["v1", "handlers", &name]).await?;
+            if remote.json { say_json(&answer) } else { say(show(read(&answer)?)) }
+        }
+        Command::Delete { name } => {
+            client.send(client.request(Method::DELETE, &["v1", "handlers", &name])).await?;
+            if remote.json { Ok(()) } else { say(format!("handler {name} is removed; its state stays")) }
+        }
+        Command::State { name, key: Some(key), .. } => say_bytes(&value(&client, &name, &key).await?),
+        Command::State { name, key: None, prefix, after, limit } => {
+            let request = client.request(Method::GET, &["v1", "handlers", &name, "state"]);
+            let request = request.query(&[("prefix", prefix), ("after", after), ("limit", Some(limit.to_string()))]);
+            let page: model::StateKeys = read(&client.json(request).await?)?;
+            show_state(&client, &name, page, remote.json).await
+        }
+    }
+}
+
+async fn load(client: &Client, name: &str, file: &PathBuf, json: bool) -> Result<()> {
+    let wasm = tokio::fs::read(file).await.with_context(|| format!("cannot read {}", file.display()))?;
+    let request = client.request(Method::PUT, &["v1", "handlers", name]);
+    let answer = client.json(request.header(CONTENT_TYPE, "application/wasm").body(wasm)).await?;
+    if json {
+        return say_json(&answer);
+    }
+    let loaded: model::HandlerLoaded = read(&answer)?;
+    let what = if loaded.changed { "runs this version now" } else { "runs this version already" };
+    say(format!("handler {name} {what}: {}", loaded.digest))?;
+    say(format!("imports: {}", list(&loaded.imports)))
+}
+
+async fn show_all(client: &Client, json: bool) -> Result<()> {
+    let answer = client.get(&["v1", "handlers"]).await?;
+    if json {
+        return say_json(&answer);
+    }
+    let model::Handlers { handlers } = read(&answer)?;
+    let rows = handlers.into_iter().map(|handler| {
+        let loaded = handler.digest.as_ref().and(handler.loaded_at_ms).map(ago);
+        let digest = handler.digest.map(|digest| digest.chars().take(DIGEST_CHARS).collect::<String>());
+        let state = handler.problem.unwrap_or_else(|| "ready".to_owned());
+        vec![handler.name, or_dash(digest), or_dash(loaded), cut(&state, VALUE_CHARS)]
+    });
+    say(table(&["HANDLER", "DIGEST", "LOADED", "STATE"], rows))
+}
+
+fn show(handler: model::Handler) -> String {
+    let mut lines = vec![
+        ("handler", handler.name),
+        ("state", handler.problem.unwrap_or_else(|| "ready".to_owned())),
+        ("digest", or_dash(handler.digest)),
+        ("loaded", or_dash(handler.loaded_at_ms.map(time))),
+        ("imports", list(&handler.imports)),
+    ];
+    let limits: Vec<String> = handler.limits.iter().map(|(name, value)| format!("{name} {value}")).collect();
+    let config: Vec<String> = handler.config.iter().map(|(name, value)| format!("{name} = {value:?}")).collect();
+    lines.extend([("limits", list(&limits)), ("config", list(&config))]);
+    facts(&lines)
+}
+
+async fn value(client: &Client, name: &str, key: &str) -> Result<Vec<u8>> {
+    let request = client.request(Method::GET, &["v1", "handlers", name, "state", key]);
+    Ok(client.send(request).await?.bytes().await?.to_vec())
+}
+
+async fn show_state(client: &Client, name: &str, page: model::StateKeys, json: bool) -> Result<()> {
+    let mut values = Vec::with_capacity(page.keys.len());
+    for key in page.keys {
+        let value = value(client, name, &key).await?;
+        values.push((key, String::from_utf8_lossy(&value).into_owned()));
+    }
+    if json {
+        let values: Map<String, Value> = values.into_iter().map(|(key, value)| (key, value.into())).collect();
+        return say_json(&values);
+    }
+    let rows = values.into_iter().map(|(key, value)| vec![key, cut(&value, VALUE_CHARS)]);
+    say(table(&["KEY", "VALUE"], rows))?;
+    page.next.map_or(Ok(()), |next| say(format!("\nmore with --after {next}")))
+}

@@ -1,0 +1,97 @@
+//! The command line. `serve` runs a host, `bench` measures one, everything else speaks to a host over HTTP.
+//!
+//! Each command prints tables for people, or with `--json` what the host answered. Errors go to standard error, and the
+//! process answers with 1 (2 when the command line itself is wrong).
+
+mod consumer;
+mod filter;
+mod handler;
+mod message;
+pub(crate) mod output;
+mod publish;
+mod quarantine;
+mod queue;
+
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result};
+use clap::{Parser, Subcommand};
+
+use crate::{
+    bench::{self, BenchArguments},
+    client::{Client, URL_DEFAULT},
+    serve::{self, ServeArguments},
+};
+
+/// Durable queues whose messages are handled by sandboxed WebAssembly components.
+#[derive(Debug, Parser)]
+#[command(name = "wasmill", version, propagate_version = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Serve(ServeArguments),
+    Publish(publish::PublishArguments),
+    Queue(queue::QueueArguments),
+    Consumer(consumer::ConsumerArguments),
+    Handler(handler::HandlerArguments),
+    Quarantine(quarantine::QuarantineArguments),
+    Bench(BenchArguments),
+}
+
+/// Which host, and how its answers are shown.
+#[derive(Clone, Debug, clap::Args)]
+struct Remote {
+    /// The host's URL; without it WASMILL_URL, or else http://127.0.0.1:7500
+    #[arg(long, global = true, value_name = "URL")]
+    url: Option<String>,
+    /// Print what the host answered, as JSON
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+impl Remote {
+    fn client(&self) -> Result<Client> {
+        let environment = || std::env::var("WASMILL_URL").ok().filter(|url| !url.is_empty());
+        Client::new(&self.url.clone().or_else(environment).unwrap_or_else(|| URL_DEFAULT.to_owned()))
+    }
+}
+
+/// Run the program.
+#[must_use]
+pub fn run() -> ExitCode {
+    let arguments = Arguments::parse();
+    let result = run_command(arguments.command);
+    result.unwrap_or_else(|error| {
+        if output::is_closed(&error) {
+            // Whoever read our output, `head` for example, has seen enough.
+            return ExitCode::SUCCESS;
+        }
+        output::complain(&format!("wasmill: {error:#}"));
+        ExitCode::FAILURE
+    })
+}
+
+fn run_command(command: Command) -> Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
+    let result = runtime.block_on(Box::pin(carry_out(command)));
+    // A component that is being compiled cannot be told to stop, and nobody waits for it any more.
+    runtime.shutdown_background();
+    result
+}
+
+async fn carry_out(command: Command) -> Result<ExitCode> {
+    let done = match command {
+        Command::Serve(arguments) => return Box::pin(serve::serve(arguments)).await,
+        Command::Publish(arguments) => return publish::run(arguments).await,
+        Command::Queue(arguments) => queue::run(arguments).await,
+        Command::Consumer(arguments) => consumer::run(arguments).await,
+        Command::Handler(arguments) => handler::run(arguments).await,
+        Command::Quarantine(arguments) => return quarantine::run(arguments).await,
+        Command::Bench(arguments) => Box::pin(bench::run(arguments)).await,
+    };
+    done.map(|()| ExitCode::SUCCESS)
+}

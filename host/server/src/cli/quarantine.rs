@@ -1,0 +1,227 @@
+//! `wasmill quarantine`: where deliveries rest that policy gave up on.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use anyhow::{Context as _, Result, bail};
+use clap::Subcommand;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::{
+    Remote,
+    filter::Filter,
+    message,
+    output::{ago, complain, facts, indent, or_dash, say, say_json, size, table, time},
+};
+use crate::client::{Client, model, read};
+
+/// The longest page that is asked for.
+const PAGE_MAX: u32 = 1_000;
+
+/// Look at deliveries that were given up, send them again, or forget them
+#[derive(Debug, clap::Args)]
+pub(super) struct QuarantineArguments {
+    #[command(flatten)]
+    remote: Remote,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Quarantined deliveries, oldest first
+    List {
+        #[command(flatten)]
+        filter: Filter,
+        /// At most so many
+        #[arg(long, default_value_t = 100)]
+        limit: u32,
+    },
+    /// One of them, with its message and all that is known of its attempts
+    Show { id: u64 },
+    /// Send one again to the consumer that gave it up, as a new message; or all that match
+    Redrive(RedriveArguments),
+    /// Forget some of them, or all that match
+    Purge {
+        #[arg(required_unless_present = "all")]
+        ids: Vec<u64>,
+        /// All that match
+        #[arg(long, conflicts_with = "ids")]
+        all: bool,
+        #[command(flatten)]
+        filter: Filter,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+struct RedriveArguments {
+    #[arg(required_unless_present = "all")]
+    id: Option<u64>,
+    /// All that match
+    #[arg(long, conflicts_with = "id")]
+    all: bool,
+    #[command(flatten)]
+    filter: Filter,
+    /// With this data instead of the old
+    #[arg(long, conflicts_with_all = ["all", "data_file"])]
+    data: Option<String>,
+    /// With the data of this file instead of the old
+    #[arg(long, value_name = "FILE", conflicts_with = "all")]
+    data_file: Option<PathBuf>,
+}
+
+pub(super) async fn run(arguments: QuarantineArguments) -> Result<ExitCode> {
+    let QuarantineArguments { remote, command } = arguments;
+    let client = remote.client()?;
+    match command {
+        Command::List { filter, limit } => show_all(&client, &filter, limit, remote.json).await?,
+        Command::Show { id } => {
+            let answer = client.get(&["v1", "quarantine", &id.to_string()]).await?;
+            if remote.json { say_json(&answer)? } else { say(show(&read(&answer)?))? }
+        }
+        Command::Redrive(redrive) => match redrive.id {
+            Some(id) => redrive_one(&client, id, &redrive, remote.json).await?,
+            None => return redrive_all(&client, &redrive.filter, remote.json).await,
+        },
+        Command::Purge { ids, all, filter } => {
+            let request = client.request(Method::POST, &["v1", "quarantine", "purge"]);
+            let request = if all { request.json(&filter.all()) } else { request.json(&json!({ "ids": ids })) };
+            let answer = client.json(request).await?;
+            let model::Purged { purged, more } = read(&answer)?;
+            if remote.json { say_json(&answer)? } else { say(format!("{purged} forgotten{}", and_more(more)))? }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn show_all(client: &Client, filter: &Filter, limit: u32, json: bool) -> Result<()> {
+    let mut found: Vec<Value> = Vec::new();
+    let mut cursor: Option<Value> = None;
+    while found.len() < limit as usize {
+        let page = limit.min(PAGE_MAX).to_string();
+        let mut request = filter.apply(client.request(Method::GET, &["v1", "quarantine"])).query(&[("limit", page)]);
+        if let Some(cursor) = &cursor {
+            request = request.query(&[("cursor", as_query(cursor))]);
+        }
+        let mut answer = client.json(request).await?;
+        let page: model::QuarantinePage = read(&answer)?;
+        found.extend(answer["quarantined"].as_array_mut().map(std::mem::take).unwrap_or_default());
+        cursor = page.next;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    found.truncate(limit as usize);
+    if json { say_json(&json!({ "quarantined": found })) } else { say(rows(&found)?) }
+}
+
+/// A cursor is the host's own matter: a number or text, given back as it came.
+fn as_query(cursor: &Value) -> String {
+    cursor.as_str().map_or_else(|| cursor.to_string(), str::to_owned)
+}
+
+fn rows(found: &[Value]) -> Result<String> {
+    let found = found.iter().map(read).collect::<Result<Vec<model::Quarantined>>>()?;
+    let rows = found.into_iter().map(|quarantined| {
+        let last = quarantined.attempts.last().map(|attempt| attempt.outcome.clone());
+        vec![
+            quarantined.id.to_string(),
+            format!("{}/{}", quarantined.queue, quarantined.consumer),
+            quarantined.handler,
+            quarantined.message.id,
+            quarantined.reason,
+            or_dash(last),
+            quarantined.attempts_made.to_string(),
+            ago(quarantined.quarantined_at_ms),
+        ]
+    });
+    let headings = ["ID>", "CONSUMER", "HANDLER", "MESSAGE", "REASON", "LAST OUTCOME", "ATTEMPTS>", "SINCE"];
+    Ok(table(&headings, rows))
+}
+
+fn show(quarantined: &model::Quarantined) -> String {
+    let mut all = vec![
+        ("quarantined", format!("{}, {}", quarantined.id, time(quarantined.quarantined_at_ms))),
+        ("reason", quarantined.reason.clone()),
+        ("consumer", format!("{}/{}", quarantined.queue, quarantined.consumer)),
+        ("handler", quarantined.handler.clone()),
+        ("sequence", quarantined.sequence.to_string()),
+    ];
+    all.extend(message::facts(&quarantined.message));
+    let mut blocks = vec![facts(&all), message::data_block(&quarantined.message)];
+    blocks.extend(quarantined.attempts.iter().map(|attempt| show_attempt(attempt, quarantined.attempts_made)));
+    blocks.join("\n\n")
+}
+
+fn show_attempt(attempt: &model::Attempt, attempts_made: u32) -> String {
+    let detail = attempt.detail.as_ref().map(|detail| format!(": {detail}")).unwrap_or_default();
+    let mut text = format!("attempt {} of {attempts_made}: {}{detail}", attempt.attempt, attempt.outcome);
+    let duration_ms = attempt.duration_us as f64 / 1_000.0;
+    let measured = facts(&[
+        ("began", time(attempt.started_at_ms)),
+        ("took", format!("{duration_ms} ms, {} of fuel, {} of memory", attempt.fuel_used, size(attempt.memory_bytes_peak))),
+        ("version", or_dash(attempt.digest.as_ref())),
+    ]);
+    text += &format!("\n{}", indent(&measured, "    "));
+    for (heading, lines) in [("log", attempt.log.clone().unwrap_or_default()), ("backtrace", attempt.backtrace.join("\n"))] {
+        if !lines.trim().is_empty() {
+            text += &format!("\n    {heading}\n{}", indent(&lines, "        "));
+        }
+    }
+    text
+}
+
+async fn redrive_one(client: &Client, id: u64, redrive: &RedriveArguments, json: bool) -> Result<()> {
+    let mut request = client.request(Method::POST, &["v1", "quarantine", &id.to_string(), "redrive"]);
+    if let Some(data) = new_data(redrive).await? {
+        request = request.body(data);
+    }
+    let answer = client.json(request).await?;
+    if json {
+        return say_json(&answer);
+    }
+    let published: model::Published = read(&answer)?;
+    say(format!("{id} is redriven as message {}", published.id))
+}
+
+async fn new_data(redrive: &RedriveArguments) -> Result<Option<Vec<u8>>> {
+    let data = match (&redrive.data, &redrive.data_file) {
+        (Some(data), _) => data.clone().into_bytes(),
+        (None, Some(file)) => {
+            tokio::fs::read(file).await.with_context(|| format!("cannot read {}", file.display()))?
+        }
+        (None, None) => return Ok(None),
+    };
+    if data.is_empty() {
+        bail!("the new data is empty, which the host takes for the old data; purge it and publish an empty message instead");
+    }
+    Ok(Some(data))
+}
+
+async fn redrive_all(client: &Client, filter: &Filter, json: bool) -> Result<ExitCode> {
+    let request = client.request(Method::POST, &["v1", "quarantine", "redrive"]).json(&filter.all());
+    let answer = client.json(request).await?;
+    let result: model::Redriven = read(&answer)?;
+    if json {
+        say_json(&answer)?;
+    } else {
+        let rows = result.redriven.iter().map(|one| vec![one.quarantine_id.to_string(), one.id.clone()]);
+        say(table(&["ID>", "NEW MESSAGE"], rows))?;
+        say(format!("{} redriven{}", result.redriven.len(), and_more(result.more)))?;
+    }
+    for refused in &result.refused {
+        complain(&format!("{} is not redriven: {}", refused.quarantine_id, words(&refused.error)));
+    }
+    Ok(if result.refused.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+const fn and_more(more: bool) -> &'static str {
+    if more { "; more match than are taken at once, so say it again" } else { "" }
+}
+
+fn words(error: &Value) -> String {
+    match read::<model::Problem>(error) {
+        Ok(problem) => problem.words(),
+        Err(_) => as_query(error),
+    }
+}

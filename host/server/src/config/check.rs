@@ -1,0 +1,129 @@
+//! From what was written to what is used: paths resolved, defaults of defaults filled in.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use wasmill_delivery::{
+    engine::EngineLimits,
+    name::{ConsumerName, HandlerName},
+    policy::Backoff,
+    record::{ConsumerConfig, HandlerLimits, QueueConfig},
+};
+use wasmill_runtime::{Durability, HandlerSettings, StoreOptions};
+
+use super::{
+    Config, HandlerDeclaration, LimitsConfig, LogConfig, QueueDeclaration, ServerConfig, StoreConfig,
+    raw::{Raw, RawBackoff, RawConsumer, RawDurability, RawHandler, RawHandlerLimits, RawLimits, RawQueue, RawStore},
+    value::FilePath,
+};
+
+/// `base` is the folder that relative paths are relative to.
+pub(super) fn check(raw: Raw, base: &Path) -> Config {
+    let Raw { server, log, store, limits, handlers, handler, queue } = raw;
+    Config {
+        server: ServerConfig {
+            listen: server.listen.0,
+            body_bytes_max: to_usize(server.body_bytes_max.0),
+            drain: Duration::from_millis(server.drain.0),
+            allow_remote: server.allow_remote,
+        },
+        log: LogConfig { level: log.level.0, format: log.format },
+        store: check_store(store, base),
+        limits: check_limits(limits),
+        handlers_folder: resolve(handlers.folder, base),
+        handlers: handler.into_iter().map(|(name, raw)| (name, check_handler(raw, base))).collect(),
+        queues: queue.into_iter().map(|(name, raw)| (name, check_queue(raw))).collect(),
+    }
+}
+
+fn resolve(path: FilePath, base: &Path) -> PathBuf {
+    if base.as_os_str().is_empty() {
+        return path.0;
+    }
+    base.join(path.0.strip_prefix(".").unwrap_or(&path.0))
+}
+
+fn check_store(raw: RawStore, base: &Path) -> StoreConfig {
+    let durability = match raw.durability {
+        RawDurability::Fsync => Durability::Fsync,
+        RawDurability::Interval => Durability::Interval { flush_ms: raw.flush_every.0 },
+    };
+    StoreConfig {
+        folder: resolve(raw.folder, base),
+        options: StoreOptions { durability, cache_bytes: raw.cache.0, ..StoreOptions::default() },
+    }
+}
+
+fn check_limits(raw: RawLimits) -> LimitsConfig {
+    LimitsConfig {
+        data_bytes_max: to_usize(raw.data_bytes_max.0),
+        engine: EngineLimits {
+            dedup_window_ms: raw.dedup_window.0,
+            dedup_ids_max: raw.dedup_ids_max.get(),
+            quarantine_max: raw.quarantine_max.get(),
+            pending_max: raw.pending_max.get(),
+        },
+        instances_max: raw.instances_max.get(),
+        handler_threads: raw.handler_threads.map(super::value::Count::get),
+    }
+}
+
+fn check_handler(raw: RawHandler, base: &Path) -> HandlerDeclaration {
+    HandlerDeclaration {
+        file: raw.file.map(|file| resolve(file, base)),
+        settings: HandlerSettings { limits: check_handler_limits(&raw.limits), config: raw.config },
+    }
+}
+
+fn check_handler_limits(raw: &RawHandlerLimits) -> HandlerLimits {
+    HandlerLimits {
+        fuel_max: raw.fuel.get(),
+        memory_bytes_max: raw.memory.0,
+        wall_clock_ms_max: raw.wall_clock.0,
+        published_max: raw.published_max.get(),
+        published_bytes_max: raw.published_bytes.0,
+        state_bytes_max: raw.state_bytes.0,
+        log_bytes_max: u32::try_from(raw.log_bytes.0).unwrap_or(u32::MAX),
+        instance_calls_max: raw.instance_calls.get(),
+    }
+}
+
+fn check_queue(raw: RawQueue) -> QueueDeclaration {
+    QueueDeclaration {
+        config: QueueConfig {
+            bindings: raw.bindings,
+            messages_max: raw.messages_max.get(),
+            bytes_max: raw.bytes_max.0,
+        },
+        consumers: raw
+            .consumer
+            .into_iter()
+            .map(|(name, consumer)| {
+                let config = check_consumer(&name, consumer);
+                (name, config)
+            })
+            .collect(),
+    }
+}
+
+fn check_consumer(name: &ConsumerName, raw: RawConsumer) -> ConsumerConfig {
+    let same_name = || HandlerName::new(name.as_str()).expect("names of consumers and handlers have the same rules");
+    ConsumerConfig {
+        handler: raw.handler.unwrap_or_else(same_name),
+        concurrency: raw.concurrency.get(),
+        in_flight_max: raw.in_flight_max.get(),
+        attempts_max: raw.attempts.get(),
+        backoff: check_backoff(&raw.backoff),
+        start: raw.start,
+    }
+}
+
+fn check_backoff(raw: &RawBackoff) -> Backoff {
+    Backoff { initial_ms: raw.initial.0, factor: raw.factor.get(), cap_ms: raw.cap.0, jitter: raw.jitter }
+}
+
+fn to_usize(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX)
+}

@@ -1,0 +1,238 @@
+//! The configuration as it is written, key by key. `wasmill.reference.toml` documents every one of them.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use serde::Deserialize;
+use wasmill_delivery::{
+    engine::EngineLimits,
+    limits,
+    name::{ConsumerName, HandlerName, QueueName},
+    policy::Backoff,
+    record::{ConsumerConfig, HandlerLimits, QueueConfig, Start},
+    topic::TopicPattern,
+};
+
+use super::{
+    LogFormat,
+    value::{Count, DurationMs, FilePath, Listen, LogFilter, Size},
+};
+
+/// No upper end.
+const ENDLESS: u64 = u64::MAX;
+/// The most instances at once; each reserves address space.
+const INSTANCES_CEILING: u64 = 4_096;
+/// The most threads that run handlers.
+const THREADS_CEILING: u64 = 1_024;
+/// The most memory of an instance, what a 32-bit memory can address.
+const MEMORY_CEILING: u64 = 4 * 1024 * 1024 * 1024;
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(super) struct Raw {
+    pub(super) server: RawServer,
+    pub(super) log: RawLog,
+    pub(super) store: RawStore,
+    pub(super) limits: RawLimits,
+    pub(super) handlers: RawHandlers,
+    pub(super) handler: BTreeMap<HandlerName, RawHandler>,
+    pub(super) queue: BTreeMap<QueueName, RawQueue>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(super) struct RawServer {
+    pub(super) listen: Listen,
+    pub(super) body_bytes_max: Size<1, { 1 << 40 }>,
+    pub(super) drain: DurationMs<0, ENDLESS>,
+    pub(super) allow_remote: bool,
+}
+
+impl Default for RawServer {
+    fn default() -> Self {
+        Self {
+            listen: Listen(std::net::SocketAddr::from(([127, 0, 0, 1], 7500))),
+            body_bytes_max: Size(64 * 1024 * 1024),
+            drain: DurationMs(30_000),
+            allow_remote: false,
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(super) struct RawLog {
+    pub(super) level: LogFilter,
+    pub(super) format: LogFormat,
+}
+
+impl Default for RawLog {
+    fn default() -> Self {
+        Self { level: LogFilter("info".to_owned()), format: LogFormat::Text }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(super) struct RawStore {
+    pub(super) folder: FilePath,
+    pub(super) durability: RawDurability,
+    pub(super) flush_every: DurationMs<1, ENDLESS>,
+    pub(super) cache: Size<{ 1024 * 1024 }, ENDLESS>,
+}
+
+impl Default for RawStore {
+    fn default() -> Self {
+        Self {
+            folder: FilePath(PathBuf::from("./wasmill-data")),
+            durability: RawDurability::Fsync,
+            flush_every: DurationMs(50),
+            cache: Size(64 * 1024 * 1024),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum RawDurability {
+    Fsync,
+    Interval,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(super) struct RawLimits {
+    pub(super) data_bytes_max: Size<1, { limits::DATA_BYTES_MAX_CEILING as u64 }>,
+    pub(super) dedup_window: DurationMs<0, ENDLESS>,
+    pub(super) dedup_ids_max: Count<0, ENDLESS>,
+    pub(super) quarantine_max: Count<1, ENDLESS>,
+    pub(super) pending_max: Count<1, ENDLESS>,
+    pub(super) instances_max: Count<1, INSTANCES_CEILING>,
+    pub(super) handler_threads: Option<Count<1, THREADS_CEILING>>,
+}
+
+impl Default for RawLimits {
+    fn default() -> Self {
+        let engine = EngineLimits::default();
+        Self {
+            data_bytes_max: Size(limits::DATA_BYTES_MAX_DEFAULT as u64),
+            dedup_window: DurationMs(engine.dedup_window_ms),
+            dedup_ids_max: Count::new(engine.dedup_ids_max as u64),
+            quarantine_max: Count::new(engine.quarantine_max),
+            pending_max: Count::new(engine.pending_max),
+            instances_max: Count::new(1_000),
+            handler_threads: None,
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(super) struct RawHandlers {
+    pub(super) folder: FilePath,
+}
+
+impl Default for RawHandlers {
+    fn default() -> Self {
+        Self { folder: FilePath(PathBuf::from("./handlers")) }
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(super) struct RawHandler {
+    pub(super) file: Option<FilePath>,
+    pub(super) config: BTreeMap<String, String>,
+    pub(super) limits: RawHandlerLimits,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(super) struct RawHandlerLimits {
+    pub(super) fuel: Count<1, ENDLESS>,
+    pub(super) memory: Size<1, MEMORY_CEILING>,
+    pub(super) wall_clock: DurationMs<1, ENDLESS>,
+    pub(super) published_max: Count<0, { u32::MAX as u64 }>,
+    pub(super) published_bytes: Size<0, ENDLESS>,
+    pub(super) state_bytes: Size<0, ENDLESS>,
+    pub(super) log_bytes: Size<0, { u32::MAX as u64 }>,
+    pub(super) instance_calls: Count<1, { u32::MAX as u64 }>,
+}
+
+impl Default for RawHandlerLimits {
+    fn default() -> Self {
+        let limits = HandlerLimits::default();
+        Self {
+            fuel: Count::new(limits.fuel_max),
+            memory: Size(limits.memory_bytes_max),
+            wall_clock: DurationMs(limits.wall_clock_ms_max),
+            published_max: Count::new(limits.published_max.into()),
+            published_bytes: Size(limits.published_bytes_max),
+            state_bytes: Size(limits.state_bytes_max),
+            log_bytes: Size(limits.log_bytes_max.into()),
+            instance_calls: Count::new(limits.instance_calls_max.into()),
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(super) struct RawQueue {
+    pub(super) bindings: Vec<TopicPattern>,
+    pub(super) messages_max: Count<1, ENDLESS>,
+    pub(super) bytes_max: Size<1, ENDLESS>,
+    pub(super) consumer: BTreeMap<ConsumerName, RawConsumer>,
+}
+
+impl Default for RawQueue {
+    fn default() -> Self {
+        let queue = QueueConfig::default();
+        Self {
+            bindings: queue.bindings,
+            messages_max: Count::new(queue.messages_max),
+            bytes_max: Size(queue.bytes_max),
+            consumer: BTreeMap::new(),
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(super) struct RawConsumer {
+    pub(super) handler: Option<HandlerName>,
+    pub(super) concurrency: Count<1, { limits::CONCURRENCY_CEILING as u64 }>,
+    pub(super) in_flight_max: Count<1, { limits::IN_FLIGHT_MAX_CEILING as u64 }>,
+    pub(super) attempts: Count<1, { limits::ATTEMPTS_MAX_CEILING as u64 }>,
+    pub(super) backoff: RawBackoff,
+    pub(super) start: Start,
+}
+
+impl Default for RawConsumer {
+    fn default() -> Self {
+        let ConsumerConfig { handler: _, concurrency, in_flight_max, attempts_max, backoff: _, start } =
+            ConsumerConfig::new(HandlerName::new("any").expect("a good name"));
+        Self {
+            handler: None,
+            concurrency: Count::new(concurrency.into()),
+            in_flight_max: Count::new(in_flight_max.into()),
+            attempts: Count::new(attempts_max.into()),
+            backoff: RawBackoff::default(),
+            start,
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(super) struct RawBackoff {
+    pub(super) initial: DurationMs<0, ENDLESS>,
+    pub(super) factor: Count<1, 100>,
+    pub(super) cap: DurationMs<0, { limits::HANDLER_DELAY_MS_MAX }>,
+    pub(super) jitter: bool,
+}
+
+impl Default for RawBackoff {
+    fn default() -> Self {
+        let Backoff { initial_ms, factor, cap_ms, jitter } = Backoff::default();
+        Self { initial: DurationMs(initial_ms), factor: Count::new(factor.into()), cap: DurationMs(cap_ms), jitter }
+    }
+}

@@ -1,0 +1,205 @@
+//! Handlers: load a component, set its limits and configuration, look at its state.
+
+use std::collections::BTreeMap;
+
+use axum::{
+    Json, Router,
+    body::Body,
+    extract::{Request, State},
+    http::{StatusCode, header},
+    response::{IntoResponse as _, Response},
+    routing::get,
+};
+use serde::{Deserialize, Serialize};
+use wasmill_delivery::{
+    effect::OrderRefusal,
+    name::{Digest, HandlerName},
+    record::HandlerLimits,
+};
+use wasmill_runtime::{HandlerSettings, HandlerView, Host};
+
+use super::{
+    App, HttpLimits, body,
+    extract::{Params, Search, blocking, from_json, page_limit},
+    message::essence,
+    problem::Problem,
+};
+
+pub(super) fn routes() -> Router<App> {
+    Router::new()
+        .route("/v1/handlers", get(list))
+        .route("/v1/handlers/{name}", get(show).put(put).delete(delete))
+        .route("/v1/handlers/{name}/state", get(state_keys))
+        .route("/v1/handlers/{name}/state/{*key}", get(state_value))
+}
+
+#[derive(Serialize)]
+struct HandlerInfo {
+    name: HandlerName,
+    digest: Option<Digest>,
+    loaded_at_ms: u64,
+    imports: Vec<String>,
+    limits: HandlerLimits,
+    config: BTreeMap<String, String>,
+    problem: Option<String>,
+}
+
+#[derive(Serialize)]
+struct HandlerList {
+    handlers: Vec<HandlerInfo>,
+}
+
+#[derive(Serialize)]
+struct Loaded {
+    digest: Digest,
+    imports: Vec<String>,
+    changed: bool,
+}
+
+/// What is left out stays as it is.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SettingsDeclaration {
+    limits: Option<LimitsDeclaration>,
+    config: Option<BTreeMap<String, String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LimitsDeclaration {
+    fuel_max: Option<u64>,
+    memory_bytes_max: Option<u64>,
+    wall_clock_ms_max: Option<u64>,
+    published_max: Option<u32>,
+    published_bytes_max: Option<u64>,
+    state_bytes_max: Option<u64>,
+    log_bytes_max: Option<u32>,
+    instance_calls_max: Option<u32>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KeysQuery {
+    #[serde(default)]
+    prefix: String,
+    after: Option<String>,
+    limit: Option<usize>,
+}
+
+#[derive(Serialize)]
+struct KeyPage {
+    keys: Vec<String>,
+    next: Option<String>,
+}
+
+async fn list(State(app): State<App>) -> Result<Json<HandlerList>, Problem> {
+    let handlers = app.host.handlers().await?.into_iter().map(HandlerInfo::from).collect();
+    Ok(Json(HandlerList { handlers }))
+}
+
+async fn show(State(app): State<App>, Params(name): Params<String>) -> Result<Json<HandlerInfo>, Problem> {
+    let name = HandlerName::new(name)?;
+    let view = find(&app.host, &name).await?.ok_or(OrderRefusal::UnknownHandler { handler: name })?;
+    Ok(Json(view.into()))
+}
+
+async fn put(State(app): State<App>, Params(name): Params<String>, request: Request) -> Result<Response, Problem> {
+    let name = HandlerName::new(name)?;
+    let (parts, body) = request.into_parts();
+    let content_type = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(essence);
+    match content_type.as_deref() {
+        Some("application/wasm") => load(app, name, body).await,
+        Some("application/json") => put_settings(app, name, body).await,
+        Some(_) | None => {
+            body::drain(body.into_data_stream());
+            let detail = "give the component as application/wasm, or its limits and config as application/json";
+            Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", detail))
+        }
+    }
+}
+
+async fn load(app: App, name: HandlerName, body: Body) -> Result<Response, Problem> {
+    let wasm = body::read(body, app.limits.component_bytes_max).await?;
+    let loaded = app.host.load_handler(name, wasm).await?;
+    let loaded = Loaded { digest: loaded.digest, imports: loaded.imports, changed: loaded.changed };
+    Ok(Json(loaded).into_response())
+}
+
+async fn put_settings(app: App, name: HandlerName, body: Body) -> Result<Response, Problem> {
+    let json = body::read(body, HttpLimits::DECLARATION_BYTES_MAX).await?;
+    let given: SettingsDeclaration = from_json(&json)?;
+    let before = find(&app.host, &name).await?;
+    let status = if before.is_some() { StatusCode::OK } else { StatusCode::CREATED };
+    let (limits, config) = before.map(|view| (view.record.limits, view.record.config)).unwrap_or_default();
+    let settings = HandlerSettings {
+        limits: given.limits.map_or(limits, |given| given.over(limits)),
+        config: given.config.unwrap_or(config),
+    };
+    app.host.put_handler(name.clone(), settings).await?;
+    let info = show(State(app), Params(name.into())).await?;
+    Ok((status, info).into_response())
+}
+
+async fn delete(State(app): State<App>, Params(name): Params<String>) -> Result<StatusCode, Problem> {
+    app.host.delete_handler(HandlerName::new(name)?).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// The keys of a handler's state. It outlives the handler, so the name need not be one of a handler that is there.
+async fn state_keys(
+    State(app): State<App>,
+    Params(name): Params<String>,
+    Search(query): Search<KeysQuery>,
+) -> Result<Json<KeyPage>, Problem> {
+    let name = HandlerName::new(name)?;
+    let limit = page_limit(query.limit)?;
+    let keys = blocking(move || app.host.state_keys(&name, &query.prefix, query.after.as_deref(), limit)).await?;
+    let next = keys.last().filter(|_| keys.len() == limit).cloned();
+    Ok(Json(KeyPage { keys, next }))
+}
+
+async fn state_value(
+    State(app): State<App>,
+    Params((name, key)): Params<(String, String)>,
+) -> Result<Response, Problem> {
+    let name = HandlerName::new(name)?;
+    let unknown = format!("handler {name} has no state under {key:?}");
+    let value = blocking(move || app.host.state(&name, &key)).await?;
+    match value {
+        Some(value) => Ok(([(header::CONTENT_TYPE, "application/octet-stream")], value).into_response()),
+        None => Err(Problem::unknown("unknown-key", unknown)),
+    }
+}
+
+async fn find(host: &Host, name: &HandlerName) -> Result<Option<HandlerView>, Problem> {
+    Ok(host.handlers().await?.into_iter().find(|view| view.record.name == *name))
+}
+
+impl From<HandlerView> for HandlerInfo {
+    fn from(view: HandlerView) -> Self {
+        Self {
+            name: view.record.name,
+            digest: view.record.digest,
+            loaded_at_ms: view.record.loaded_at.0,
+            imports: view.imports,
+            limits: view.record.limits,
+            config: view.record.config,
+            problem: view.problem,
+        }
+    }
+}
+
+impl LimitsDeclaration {
+    fn over(self, before: HandlerLimits) -> HandlerLimits {
+        HandlerLimits {
+            fuel_max: self.fuel_max.unwrap_or(before.fuel_max),
+            memory_bytes_max: self.memory_bytes_max.unwrap_or(before.memory_bytes_max),
+            wall_clock_ms_max: self.wall_clock_ms_max.unwrap_or(before.wall_clock_ms_max),
+            published_max: self.published_max.unwrap_or(before.published_max),
+            published_bytes_max: self.published_bytes_max.unwrap_or(before.published_bytes_max),
+            state_bytes_max: self.state_bytes_max.unwrap_or(before.state_bytes_max),
+            log_bytes_max: self.log_bytes_max.unwrap_or(before.log_bytes_max),
+            instance_calls_max: self.instance_calls_max.unwrap_or(before.instance_calls_max),
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! The HTTP API of a host: one file for each resource, and what they share.
+//!
+//! Nothing is decided here. A request becomes a call of [`wasmill_runtime::Host`], its answer becomes JSON, and
+//! whatever goes wrong becomes a [`problem::Problem`] (RFC 9457) with a stable `code`.
+
+mod body;
+mod cloudevents;
+mod consumers;
+mod extract;
+mod handlers;
+mod message;
+mod ndjson;
+mod probes;
+mod problem;
+mod publish;
+mod quarantine;
+mod queues;
+
+use std::sync::{Arc, atomic::AtomicBool};
+
+use axum::{Router, middleware};
+use wasmill_runtime::Host;
+
+use crate::telemetry::Metrics;
+
+pub(crate) use queues::oldest_message_age_ms;
+
+/// What one request may carry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HttpLimits {
+    /// The body of one publish request, in bytes; a declaration is limited by [`HttpLimits::DECLARATION_BYTES_MAX`].
+    pub body_bytes_max: usize,
+    /// A component that is loaded, in bytes.
+    pub component_bytes_max: usize,
+}
+
+impl HttpLimits {
+    /// A JSON body that is not a message: a declaration, or a list of ids. 1 MiB.
+    pub const DECLARATION_BYTES_MAX: usize = 1024 * 1024;
+}
+
+impl Default for HttpLimits {
+    fn default() -> Self {
+        Self { body_bytes_max: 64 * 1024 * 1024, component_bytes_max: 64 * 1024 * 1024 }
+    }
+}
+
+/// What every request can reach. Clones are cheap, and share everything.
+#[derive(Clone)]
+pub struct App {
+    /// The host that is served.
+    pub host: Host,
+    /// What it counts; the same that was given to the host as its observer.
+    pub metrics: Arc<Metrics>,
+    /// What one request may carry.
+    pub limits: HttpLimits,
+    /// Set when the server begins to stop: `/readyz` says so, and uploads that are under way end at the next line.
+    pub draining: Arc<AtomicBool>,
+}
+
+impl App {
+    /// An API with the default limits that is not draining.
+    #[must_use]
+    pub fn new(host: Host, metrics: Arc<Metrics>) -> Self {
+        Self { host, metrics, limits: HttpLimits::default(), draining: Arc::default() }
+    }
+}
+
+/// The whole API, ready to be served.
+pub fn router(app: App) -> Router {
+    Router::new()
+        .merge(publish::routes())
+        .merge(queues::routes())
+        .merge(consumers::routes())
+        .merge(handlers::routes())
+        .merge(quarantine::routes())
+        .merge(probes::routes())
+        .fallback(problem::no_such_path)
+        .method_not_allowed_fallback(problem::no_such_method)
+        .layer(middleware::from_fn(problem::name_instance))
+        .with_state(app)
+}

@@ -1,0 +1,179 @@
+//! `wasmill serve`: open the store, declare what the configuration says, answer requests, and stop well.
+
+mod declare;
+mod logging;
+mod ready;
+mod stop;
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail};
+use axum::serve::ListenerExt as _;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::oneshot,
+    task::JoinHandle,
+};
+use wasmill_runtime::{Host, HostOptions};
+
+use self::stop::{Cause, Signals};
+use crate::{
+    config::{Config, LogFormat},
+    http::{self, App, HttpLimits},
+    telemetry::Metrics,
+    watch::{self, Loader, Sources},
+};
+
+/// The configuration that is read when none is named.
+const CONFIG_FILE: &str = "wasmill.toml";
+/// How long requests that are under way may take once the host stops; deliveries have what is left.
+const REQUESTS_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Run a host in the foreground until it is told to stop
+#[derive(Debug, clap::Args)]
+pub(crate) struct ServeArguments {
+    /// The configuration; without it, wasmill.toml of the current folder if there is one
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where to listen, for example 127.0.0.1:7500; port 0 takes any free one
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<SocketAddr>,
+    /// The folder of the store
+    #[arg(long, value_name = "FOLDER")]
+    store: Option<PathBuf>,
+    /// How log lines look
+    #[arg(long, value_name = "FORMAT")]
+    log_format: Option<LogFormat>,
+    /// Write the address to this file once the host is ready
+    #[arg(long, value_name = "FILE")]
+    address_file: Option<PathBuf>,
+}
+
+impl ServeArguments {
+    fn config(&self) -> Result<Config> {
+        let mut config = match &self.config {
+            Some(file) => Config::read(file)?,
+            None if Path::new(CONFIG_FILE).exists() => Config::read(Path::new(CONFIG_FILE))?,
+            None => Config::without_file(),
+        };
+        config.server.listen = self.listen.unwrap_or(config.server.listen);
+        config.log.format = self.log_format.unwrap_or(config.log.format);
+        if let Some(store) = &self.store {
+            config.store.folder.clone_from(store);
+        }
+        config.check_listen()?;
+        Ok(config)
+    }
+}
+
+/// Run a host until it is told to stop, or fails.
+pub(crate) async fn serve(arguments: ServeArguments) -> Result<ExitCode> {
+    let config = arguments.config()?;
+    logging::begin(&config.log)?;
+    let listener = bind(config.server.listen).await?;
+    let address = listener.local_addr()?;
+    let metrics = Arc::new(Metrics::default());
+    let host = Host::open(host_options(&config, &metrics)).await.context("cannot open the host")?;
+    let mut loader = Loader::new(host.clone(), Sources::of(&config));
+    if let Err(error) = declare::declare(&config, &host, &mut loader).await {
+        host.close(Duration::ZERO).await;
+        return Err(error);
+    }
+    let mut signals = Signals::listen()?;
+    let server = Server::start(listener, app(&config, &host, metrics));
+    let watching = tokio::spawn(watch::watch(loader));
+    ready::say(&host, address, &config.store.folder, config.log.format).await?;
+    if let Some(file) = &arguments.address_file {
+        ready::write_address(file, address)?;
+    }
+    let cause = signals.cause(&host).await;
+    signals.exit_on_the_next();
+    watching.abort();
+    stop(&host, server, &cause, config.server.drain).await;
+    Ok(cause.exit_code())
+}
+
+async fn bind(listen: SocketAddr) -> Result<TcpListener> {
+    match TcpListener::bind(listen).await {
+        Ok(listener) => Ok(listener),
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => bail!(
+            "another program listens on {listen}; choose another address with --listen {}:PORT, or with listen under [server] in the configuration",
+            listen.ip()
+        ),
+        Err(error) => Err(error).with_context(|| format!("cannot listen on {listen}; choose an address with --listen")),
+    }
+}
+
+fn host_options(config: &Config, metrics: &Arc<Metrics>) -> HostOptions {
+    let mut options = HostOptions::new(&config.store.folder);
+    options.store = config.store.options;
+    options.limits = config.limits.engine;
+    options.data_bytes_max = config.limits.data_bytes_max;
+    options.instances_max = config.limits.instances_max;
+    options.handler_threads = config.limits.handler_threads.unwrap_or(options.handler_threads);
+    options.observer = Arc::clone(metrics) as _;
+    options
+}
+
+fn app(config: &Config, host: &Host, metrics: Arc<Metrics>) -> App {
+    let limits = HttpLimits { body_bytes_max: config.server.body_bytes_max, ..HttpLimits::default() };
+    App { limits, ..App::new(host.clone(), metrics) }
+}
+
+/// The HTTP server, while it runs.
+pub(crate) struct Server {
+    draining: Arc<AtomicBool>,
+    stop: oneshot::Sender<()>,
+    running: JoinHandle<std::io::Result<()>>,
+}
+
+impl Server {
+    /// Answer requests from now on.
+    pub(crate) fn start(listener: TcpListener, app: App) -> Self {
+        let draining = Arc::clone(&app.draining);
+        let (stop, stopped) = oneshot::channel::<()>();
+        let listener = listener.tap_io(|connection: &mut TcpStream| {
+            // Answers are small and somebody waits for each of them.
+            let _ = connection.set_nodelay(true);
+        });
+        let serving = axum::serve(listener, http::router(app)).with_graceful_shutdown(async {
+            let _ = stopped.await;
+        });
+        Self { draining, stop, running: tokio::spawn(async { serving.await }) }
+    }
+
+    /// Say that we are not ready any more, take no new connection, and let requests that are under way finish.
+    pub(crate) async fn stop(self, patience: Duration) {
+        self.draining.store(true, Ordering::Release);
+        let _ = self.stop.send(());
+        let abort = self.running.abort_handle();
+        if tokio::time::timeout(patience, self.running).await.is_err() {
+            tracing::warn!("some requests were not finished within {patience:?}; they are cut");
+            abort.abort();
+        }
+    }
+}
+
+async fn stop(host: &Host, server: Server, cause: &Cause, drain: Duration) {
+    let deadline = Instant::now() + drain;
+    match cause {
+        Cause::Asked(signal) => tracing::info!("{signal}: stopping; deliveries that are under way have {drain:?}"),
+        Cause::Failed(reason) => tracing::error!("the host failed and stops: {reason}"),
+    }
+    server.stop(drain.min(REQUESTS_PATIENCE)).await;
+    let settled = host.close(deadline.saturating_duration_since(Instant::now())).await;
+    if settled {
+        tracing::info!("stopped; everything that was under way is settled");
+    } else {
+        tracing::warn!("stopped; some deliveries were still running and run again at the next start");
+    }
+}

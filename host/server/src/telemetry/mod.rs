@@ -1,0 +1,101 @@
+//! What the host counts, and how Prometheus reads it.
+//!
+//! [`Metrics`] is the host's [`Observer`], called for every attempt and every settled delivery on the threads that run
+//! handlers. The metric families of `prometheus-client` hash their labels and take a lock for each such call, so here
+//! counts are plain atomics behind one look into a map that hardly ever changes, and become families only when they
+//! are read. What can be read off the host instead (depths, ages, sizes) is not counted at all, so that it cannot
+//! drift.
+//!
+//! All names are in [`names`]; no message id and no key is ever a label.
+
+mod encode;
+mod gauges;
+mod histogram;
+mod labelled;
+pub mod names;
+mod series;
+
+use std::{fmt, sync::Arc};
+
+use prometheus_client::{encoding::text, registry::Registry};
+use wasmill_delivery::name::{Digest, HandlerName, QueueName};
+use wasmill_runtime::{AttemptSeen, Commit, Host, Observer, SettleSeen};
+
+use self::{
+    gauges::Gauges,
+    histogram::Histogram,
+    labelled::Labelled,
+    series::{HandlerSeries, QueueSeries, SettledSeries},
+};
+
+/// The media type of what [`Metrics::scrape`] answers.
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// What the host counts. Give it to the host as its observer, and to the HTTP API to be read.
+#[derive(Debug, Default)]
+pub struct Metrics {
+    queues: Labelled<QueueName, QueueSeries>,
+    handlers: Labelled<HandlerName, HandlerSeries>,
+    settled: Labelled<QueueName, Labelled<HandlerName, SettledSeries>>,
+    commits: Histogram<{ names::COMMIT_BUCKETS_US.len() }>,
+}
+
+impl Metrics {
+    /// Everything at zero.
+    #[must_use]
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self::default())
+    }
+
+    /// Everything as OpenMetrics text. When the host has stopped, only what was counted is there.
+    ///
+    /// # Errors
+    /// When the text cannot be written.
+    pub async fn scrape(self: &Arc<Self>, host: &Host) -> Result<String, fmt::Error> {
+        let mut registry = Registry::default();
+        match Gauges::read(host).await {
+            Ok(gauges) => {
+                self.forget_missing(&gauges);
+                registry.register_collector(Box::new(gauges));
+            }
+            Err(error) => tracing::debug!(%error, "the host cannot be looked at for its metrics"),
+        }
+        registry.register_collector(Box::new(Arc::clone(self)));
+        let mut text = String::new();
+        text::encode(&mut text, &registry)?;
+        Ok(text)
+    }
+
+    /// Drop what was counted for queues and handlers that are gone, so that names that come and go do not add up.
+    fn forget_missing(&self, gauges: &Gauges) {
+        self.queues.retain(|queue| gauges.has_queue(queue));
+        self.settled.retain(|queue| gauges.has_queue(queue));
+        self.handlers.retain(|handler| gauges.has_handler(handler));
+    }
+}
+
+impl Observer for Metrics {
+    fn published(&self, queue: &QueueName, messages: u64) {
+        self.queues.with(queue, |series| series.published(messages));
+    }
+
+    fn committed(&self, commit: &Commit) {
+        let us = u64::try_from(commit.duration.as_micros()).unwrap_or(u64::MAX);
+        self.commits.observe(us, &names::COMMIT_BUCKETS_US);
+    }
+
+    fn attempted(&self, attempt: &AttemptSeen<'_>) {
+        self.handlers.with(attempt.handler, |series| series.attempted(attempt));
+    }
+
+    fn settled(&self, settled: &SettleSeen<'_>) {
+        self.settled.with(settled.queue, |handlers| handlers.with(settled.handler, |series| series.settled(settled)));
+    }
+
+    fn handler_replaced(&self, handler: &HandlerName, _digest: Digest) {
+        self.handlers.with(handler, HandlerSeries::replaced);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,153 @@
+//! The model against the disk and against what the engine shows of itself.
+
+use std::collections::BTreeMap;
+
+use wasmill_delivery::{
+    engine::Engine,
+    name::{ConsumerId, QueueId, Sequence},
+    record::{PendingKey, QueueRecord},
+};
+
+use super::{Auditor, ModelConsumer, ModelQueue};
+use crate::{
+    disk::Disk,
+    handler::{BUMPS_KEY, COMMITS_KEY},
+    state::integer,
+    violation::{Checked, ensure, violated},
+};
+
+impl Auditor {
+    /// Everything is where the model has it.
+    ///
+    /// # Errors
+    /// Names the first thing that is somewhere else.
+    pub fn compare(&self, disk: &Disk, engine: &Engine) -> Checked {
+        self.compare_declarations(disk)?;
+        self.queues.iter().try_for_each(|(id, queue)| self.compare_queue(*id, queue, disk, engine))?;
+        self.consumers.iter().try_for_each(|(id, consumer)| self.compare_consumer(*id, consumer, disk))?;
+        self.compare_quarantine(disk, engine)?;
+        self.compare_views(engine)?;
+        if let Some(difference) = self.state.difference(&disk.state) {
+            violated!("state in commit order and on disk differ: {difference}");
+        }
+        self.compare_counters()?;
+        let due = engine.next_due();
+        let wanted = self.next_wanted();
+        ensure!(wanted.is_none() || due.is_some_and(|due| Some(due) <= wanted), "wakes at {due:?}, not {wanted:?}");
+        Ok(())
+    }
+
+    fn compare_declarations(&self, disk: &Disk) -> Checked {
+        let queues: Vec<&QueueRecord> = self.queues.values().map(|queue| &queue.record).collect();
+        let kept: Vec<&QueueRecord> = disk.queues.values().map(|queue| &queue.record).collect();
+        ensure!(queues == kept, "queues are {queues:?}, on disk {kept:?}");
+        ensure!(self.handlers == disk.handlers, "handlers are {:?}, on disk {:?}", self.handlers, disk.handlers);
+        let consumers: BTreeMap<_, _> = self.consumers.iter().map(|(id, c)| (*id, c.record.clone())).collect();
+        ensure!(consumers == disk.consumers, "consumers are {consumers:?}, on disk {:?}", disk.consumers);
+        Ok(())
+    }
+
+    fn compare_queue(&self, id: QueueId, queue: &ModelQueue, disk: &Disk, engine: &Engine) -> Checked {
+        let kept = &disk.queues[&id];
+        ensure!(kept.next == queue.next, "{id:?} ends at {:?}, on disk at {:?}", queue.next, kept.next);
+        for (at, message) in queue.log.range(queue.first..) {
+            let found = kept.message(*at);
+            ensure!(found == Some(message), "{id:?} has {} at {at:?}, on disk {found:?}", message.id);
+        }
+        let Some(view) = engine.queue(id) else { violated!("the engine does not show {id:?}") };
+        let shown = (view.first, view.next, view.messages);
+        let wanted = (queue.first, queue.next, queue.next.0 - queue.first.0);
+        ensure!(shown == wanted, "{id:?} is {wanted:?}, the engine shows {shown:?}");
+        ensure!(view.record == queue.record, "{id:?} is {:?}, the engine shows {:?}", queue.record, view.record);
+        ensure!(view.messages > 0 || view.bytes == 0, "{id:?} is empty and has {} bytes", view.bytes);
+        Ok(())
+    }
+
+    fn compare_consumer(&self, id: ConsumerId, consumer: &ModelConsumer, disk: &Disk) -> Checked {
+        let cursor = &disk.cursors[&id];
+        let queue = &self.queues[&consumer.record.queue];
+        for at in (cursor.floor.0..queue.next.0).map(Sequence) {
+            let (wanted, settled) = (!consumer.log.contains(&at), cursor.is_settled(at));
+            ensure!(wanted == settled, "{id:?} at {at:?}: settled is {wanted}, on disk {settled}");
+        }
+        let lowest = consumer.log.first();
+        ensure!(lowest.is_none_or(|at| *at >= cursor.floor), "{id:?} needs {lowest:?}, its floor is {:?}", cursor.floor);
+        let bound = cursor.dispatch_bound;
+        ensure!(consumer.dispatched_to <= bound, "{id:?} leased to {:?}, bound {bound:?}", consumer.dispatched_to);
+        let low = PendingKey { consumer: id, due: wasmill_delivery::time::Timestamp(0), sequence: Sequence(0) };
+        let high = PendingKey { consumer: ConsumerId(id.0 + 1), ..low };
+        let mut count = 0;
+        for (key, record) in disk.pending.range(low..high) {
+            count += 1;
+            let Some(waiting) = consumer.pending.get(&key.sequence) else { violated!("{key:?} must not be pending") };
+            let wanted = (waiting.due, waiting.attempts_made, waiting.evidence);
+            let found = (key.due, record.attempts_made, record.attempts.len());
+            ensure!(wanted == found, "{key:?} has (due, attempts, evidence) {found:?}, not {wanted:?}");
+            ensure!(record.message == waiting.message, "{key:?} has another message");
+        }
+        ensure!(count == consumer.pending.len(), "{id:?} has {count} pending on disk, not {}", consumer.pending.len());
+        Ok(())
+    }
+
+    fn compare_quarantine(&self, disk: &Disk, engine: &Engine) -> Checked {
+        let (wanted, found) = (self.quarantine.len(), disk.quarantine.len());
+        ensure!(wanted == found, "{wanted} rest in quarantine, on disk {found}");
+        for (id, resting) in &self.quarantine {
+            let Some(record) = disk.quarantine.get(id) else { violated!("{id} is not in quarantine on disk") };
+            let wanted = (resting.consumer, resting.sequence, resting.attempts_made);
+            let found = (record.consumer_id, record.sequence, record.attempts_made);
+            ensure!(wanted == found, "quarantine {id} is {found:?}, not {wanted:?}");
+            ensure!(record.message == resting.message, "quarantine {id} has another message");
+            ensure!(engine.is_quarantined(*id), "the engine does not know quarantine {id}");
+        }
+        ensure!(engine.quarantined() == wanted as u64, "the engine shows {} in quarantine", engine.quarantined());
+        Ok(())
+    }
+
+    fn compare_views(&self, engine: &Engine) -> Checked {
+        let views: Vec<_> = engine.consumers().collect();
+        ensure!(views.len() == self.consumers.len(), "the engine shows {} consumers", views.len());
+        for view in views {
+            let id = view.record.id;
+            let Some(consumer) = self.consumers.get(&id) else { violated!("the engine shows {id:?}") };
+            let quarantined = self.quarantine.values().filter(|resting| resting.consumer == id).count();
+            let wanted = [consumer.log.len(), consumer.leased.len(), consumer.pending.len(), quarantined];
+            let wanted = wanted.map(|count| count as u64);
+            let shown = [view.lag, view.in_flight, view.pending, view.quarantined];
+            ensure!(shown == wanted, "{id:?} has lag, in flight, pending, quarantined {wanted:?}, shown {shown:?}");
+            ensure!(view.record == consumer.record, "{id:?} is {:?}, shown {:?}", consumer.record, view.record);
+            let redriven = self.counts.get("redriven").copied().unwrap_or_default();
+            let most = self.limits.pending_max + u64::from(consumer.in_flight_max_ever) + redriven;
+            ensure!(view.pending <= most, "{id:?} has {} pending, at most {most}", view.pending);
+        }
+        Ok(())
+    }
+
+    /// Effects happened exactly as often as deliveries were committed.
+    fn compare_counters(&self) -> Checked {
+        for (handler, commits) in &self.commits {
+            let bumps = self.bumps.get(handler).copied().unwrap_or_default();
+            for (key, wanted) in [(COMMITS_KEY, *commits), (BUMPS_KEY, bumps)] {
+                let found = integer(self.state.get(handler, key).as_ref());
+                ensure!(found == i64::try_from(wanted).ok(), "{handler} has {key} {found:?}, not {wanted}");
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether nothing is left to be delivered.
+    #[must_use]
+    pub fn is_drained(&self) -> bool {
+        self.consumers.values().all(|consumer| consumer.log.is_empty() && consumer.pending.is_empty())
+    }
+
+    /// What is left to be delivered, in words.
+    #[must_use]
+    pub fn leftovers(&self) -> String {
+        let open = self.consumers.iter().filter(|(_, c)| !c.log.is_empty() || !c.pending.is_empty());
+        let words = open.map(|(id, c)| {
+            format!("{id:?}: log {:?}, pending {:?}, leased {}", c.log, c.pending.keys(), c.leased.len())
+        });
+        words.collect::<Vec<_>>().join("; ")
+    }
+}

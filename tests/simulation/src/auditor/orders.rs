@@ -1,0 +1,236 @@
+//! What may come of an order.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use wasmill_delivery::{
+    effect::{Effect, OrderReceipt, OrderRefusal},
+    input::{Order, Ticket},
+    message::Message,
+    name::{ConsumerId, ConsumerName, HandlerName, QuarantineId, QueueId, QueueName, Sequence},
+    record::{ConsumerConfig, ConsumerRecord, HandlerRecord, PauseReason, QuarantineRecord, QueueConfig, QueueRecord, Start},
+};
+
+use super::{Auditor, ModelConsumer, ModelQueue, Waiting, answers::Answers};
+use crate::violation::{Checked, Violation, ensure, violated};
+
+type Answer = Result<OrderReceipt, OrderRefusal>;
+
+impl Auditor {
+    pub(super) fn ordered(&mut self, ticket: Ticket, order: &Order, effects: &mut Answers<'_>) -> Checked {
+        let ended = self.ended_by(order);
+        self.expect_ended(&ended, effects)?;
+        let effect = effects.take("an order")?;
+        let Effect::Ordered { ticket: answered, answer } = effect else { violated!("{order:?} got {effect:?}") };
+        ensure!(*answered == ticket, "{ticket:?} ordered, {answered:?} is answered");
+        let wanted = self.carry_out(order, answer)?;
+        ensure!(*answer == wanted, "{order:?} is answered by {answer:?}, not {wanted:?}");
+        self.count(if answer.is_ok() { name(order) } else { "order refused" });
+        Ok(())
+    }
+
+    /// Consumers that an order removes, in the order of their numbers.
+    fn ended_by(&self, order: &Order) -> Vec<ConsumerId> {
+        match order {
+            Order::DeleteQueue { name } => self.queue_id(name).map_or_else(Vec::new, |queue| self.consumers_of(queue)),
+            Order::DeleteConsumer { queue, name } => self.consumer_id(queue, name).into_iter().collect(),
+            Order::PutQueue { .. }
+            | Order::PutConsumer { .. }
+            | Order::PutHandler { .. }
+            | Order::DeleteHandler { .. }
+            | Order::Pause { .. }
+            | Order::Resume { .. }
+            | Order::Redrive { .. }
+            | Order::PurgeQuarantine { .. } => Vec::new(),
+        }
+    }
+
+    fn consumers_of(&self, queue: QueueId) -> Vec<ConsumerId> {
+        self.consumers.values().filter(|consumer| consumer.record.queue == queue).map(|c| c.record.id).collect()
+    }
+
+    fn consumer_id(&self, queue: &QueueName, name: &ConsumerName) -> Option<ConsumerId> {
+        let queue = self.queue_id(queue)?;
+        let same = |consumer: &&ModelConsumer| consumer.record.queue == queue && consumer.record.name == *name;
+        self.consumers.values().find(same).map(|consumer| consumer.record.id)
+    }
+
+    fn expect_ended(&self, ended: &[ConsumerId], effects: &mut Answers<'_>) -> Checked {
+        for id in ended {
+            for (ticket, _) in &self.consumers[id].waiting {
+                let effect = effects.take("a lease of a consumer that is removed")?;
+                ensure!(*effect == Effect::LeaseEnded { ticket: *ticket }, "{ticket:?} must end, but {effect:?}");
+            }
+        }
+        Ok(())
+    }
+
+    /// The model's own answer; new numbers are taken from the engine's, if they were never used before.
+    fn carry_out(&mut self, order: &Order, given: &Answer) -> Result<Answer, Violation> {
+        Ok(match order {
+            Order::PutQueue { name, config } => self.put_queue(name, config, given)?,
+            Order::DeleteQueue { name } => self.delete_queue(name),
+            Order::PutConsumer { queue, name, config } => self.put_consumer(queue, name, config, given)?,
+            Order::DeleteConsumer { queue, name } => self.delete_consumer(queue, name),
+            Order::PutHandler { record } => self.put_handler(record),
+            Order::DeleteHandler { name } => self.delete_handler(name),
+            Order::Pause { consumer, reason } => self.set_paused(*consumer, Some(reason.clone())),
+            Order::Resume { consumer } => self.set_paused(*consumer, None),
+            Order::Redrive { record, message } => self.redrive(record, message),
+            Order::PurgeQuarantine { ids } => self.purge(ids),
+        })
+    }
+
+    fn put_queue(&mut self, name: &QueueName, config: &QueueConfig, given: &Answer) -> Result<Answer, Violation> {
+        if config.messages_max == 0 {
+            return Ok(Err(OrderRefusal::OutOfRange { what: "messages-max", given: 0, min: 1, max: u64::MAX }));
+        }
+        if let Some(id) = self.queue_id(name) {
+            self.queues.entry(id).and_modify(|queue| queue.record.config = config.clone());
+            return Ok(Ok(OrderReceipt::Queue { id, created: false }));
+        }
+        let Ok(OrderReceipt::Queue { id, created: true }) = given else { violated!("queue {name} is new: {given:?}") };
+        ensure!(*id > self.last_queue, "{id:?} was used before");
+        self.last_queue = *id;
+        let record = QueueRecord { id: *id, name: name.clone(), config: config.clone() };
+        let log = BTreeMap::new();
+        self.queues.insert(*id, ModelQueue { record, log, first: Sequence::FIRST, next: Sequence::FIRST });
+        Ok(Ok(OrderReceipt::Queue { id: *id, created: true }))
+    }
+
+    fn delete_queue(&mut self, name: &QueueName) -> Answer {
+        let id = self.queue_id(name).ok_or_else(|| OrderRefusal::UnknownQueue { queue: name.clone() })?;
+        self.queues.remove(&id);
+        self.consumers.retain(|_, consumer| consumer.record.queue != id);
+        Ok(OrderReceipt::Done)
+    }
+
+    fn put_consumer(
+        &mut self,
+        queue: &QueueName,
+        name: &ConsumerName,
+        config: &ConsumerConfig,
+        given: &Answer,
+    ) -> Result<Answer, Violation> {
+        if !self.handlers.contains_key(&config.handler) {
+            return Ok(Err(OrderRefusal::UnknownHandler { handler: config.handler.clone() }));
+        }
+        let Some(queue_id) = self.queue_id(queue) else {
+            return Ok(Err(OrderRefusal::UnknownQueue { queue: queue.clone() }));
+        };
+        if let Some(id) = self.consumer_id(queue, name) {
+            self.change_consumer(id, config);
+            return Ok(Ok(OrderReceipt::Consumer { id, created: false }));
+        }
+        let Ok(OrderReceipt::Consumer { id, created: true }) = given else { violated!("{name} is new: {given:?}") };
+        ensure!(*id > self.last_consumer, "{id:?} was used before");
+        self.last_consumer = *id;
+        self.add_consumer(*id, queue_id, name, config);
+        Ok(Ok(OrderReceipt::Consumer { id: *id, created: true }))
+    }
+
+    /// When another handler takes over, what the old one has in flight is not its matter any more.
+    fn change_consumer(&mut self, id: ConsumerId, config: &ConsumerConfig) {
+        let Some(consumer) = self.consumers.get_mut(&id) else { return };
+        if consumer.record.config.handler != config.handler && !consumer.leased.is_empty() {
+            consumer.leased.clear();
+            *self.counts.entry("fenced off by a new handler").or_default() += 1;
+        }
+        consumer.record.config = config.clone();
+        consumer.attempts_max_ever = consumer.attempts_max_ever.max(config.attempts_max);
+        consumer.in_flight_max_ever = consumer.in_flight_max_ever.max(config.in_flight_max);
+    }
+
+    fn add_consumer(&mut self, id: ConsumerId, queue_id: QueueId, name: &ConsumerName, config: &ConsumerConfig) {
+        let queue = &self.queues[&queue_id];
+        let start = match config.start {
+            Start::Beginning => queue.first,
+            Start::End => queue.next,
+        };
+        let record =
+            ConsumerRecord { id, queue: queue_id, name: name.clone(), config: config.clone(), paused: None };
+        let consumer = ModelConsumer {
+            record,
+            log: (start.0..queue.next.0).map(Sequence).collect(),
+            pending: BTreeMap::new(),
+            leased: BTreeMap::new(),
+            waiting: VecDeque::new(),
+            committed: BTreeMap::new(),
+            attempts_max_ever: config.attempts_max,
+            in_flight_max_ever: config.in_flight_max,
+            dispatched_to: start,
+        };
+        self.consumers.insert(id, consumer);
+    }
+
+    fn delete_consumer(&mut self, queue: &QueueName, name: &ConsumerName) -> Answer {
+        if self.queue_id(queue).is_none() {
+            return Err(OrderRefusal::UnknownQueue { queue: queue.clone() });
+        }
+        let unknown = || OrderRefusal::UnknownConsumer { queue: queue.clone(), consumer: name.clone() };
+        let id = self.consumer_id(queue, name).ok_or_else(unknown)?;
+        self.consumers.remove(&id);
+        Ok(OrderReceipt::Done)
+    }
+
+    fn put_handler(&mut self, record: &HandlerRecord) -> Answer {
+        let runs = |consumer: &&mut ModelConsumer| consumer.record.config.handler == record.name;
+        for consumer in self.consumers.values_mut().filter(runs) {
+            if record.digest.is_some() && matches!(consumer.record.paused, Some(PauseReason::Handler { .. })) {
+                consumer.record.paused = None;
+            }
+        }
+        self.handlers.insert(record.name.clone(), record.clone());
+        Ok(OrderReceipt::Done)
+    }
+
+    fn delete_handler(&mut self, name: &HandlerName) -> Answer {
+        if let Some(user) = self.consumers.values().find(|consumer| consumer.record.config.handler == *name) {
+            return Err(OrderRefusal::HandlerInUse {
+                handler: name.clone(),
+                consumer: user.record.name.clone(),
+                queue: self.queues[&user.record.queue].record.name.clone(),
+            });
+        }
+        let unknown = || OrderRefusal::UnknownHandler { handler: name.clone() };
+        self.handlers.remove(name).map(|_| OrderReceipt::Done).ok_or_else(unknown)
+    }
+
+    fn set_paused(&mut self, id: ConsumerId, paused: Option<PauseReason>) -> Answer {
+        self.consumers.get_mut(&id).ok_or(OrderRefusal::ConsumerGone)?.record.paused = paused;
+        Ok(OrderReceipt::Done)
+    }
+
+    fn redrive(&mut self, record: &QuarantineRecord, message: &std::sync::Arc<Message>) -> Answer {
+        if !self.quarantine.contains_key(&record.id) {
+            return Err(OrderRefusal::UnknownQuarantine { id: record.id });
+        }
+        let unknown = || OrderRefusal::UnknownConsumer { queue: record.queue.clone(), consumer: record.consumer.clone() };
+        let due = self.now;
+        let consumer = self.consumers.get_mut(&record.consumer_id).ok_or_else(unknown)?;
+        let waiting = Waiting { due, attempts_made: 0, message: std::sync::Arc::clone(message), evidence: 0 };
+        consumer.pending.insert(record.sequence, waiting);
+        self.quarantine.remove(&record.id);
+        Ok(OrderReceipt::Done)
+    }
+
+    fn purge(&mut self, ids: &[QuarantineId]) -> Answer {
+        let ids: BTreeSet<QuarantineId> = ids.iter().copied().collect();
+        let count = ids.iter().filter(|id| self.quarantine.remove(id).is_some()).count();
+        Ok(OrderReceipt::Purged { count: count as u64 })
+    }
+}
+
+const fn name(order: &Order) -> &'static str {
+    match order {
+        Order::PutQueue { .. } => "queue declared",
+        Order::DeleteQueue { .. } => "queue removed",
+        Order::PutConsumer { .. } => "consumer declared",
+        Order::DeleteConsumer { .. } => "consumer removed",
+        Order::PutHandler { .. } => "handler declared",
+        Order::DeleteHandler { .. } => "handler removed",
+        Order::Pause { .. } => "paused",
+        Order::Resume { .. } => "resumed",
+        Order::Redrive { .. } => "redriven",
+        Order::PurgeQuarantine { .. } => "purged",
+    }
+}
