@@ -79,11 +79,11 @@ fn publishes(dedup: bool) -> Vec<Input> {
 }
 
 fn messages(inputs: &[Input]) -> Vec<Arc<Message>> {
-    let messages = inputs.iter().filter_map(|input| match input {
-        Input::Publish { entries, .. } => Some(Arc::clone(&entries[0].message)),
-        _other => None,
-    });
-    messages.collect()
+    let message = |input: &Input| {
+        let Input::Publish { entries, .. } = input else { return None };
+        entries.first().map(|entry| Arc::clone(&entry.message))
+    };
+    inputs.iter().filter_map(message).collect()
 }
 
 fn settle(messages: Vec<Arc<Message>>, leases: &[Lease]) -> Input {
@@ -100,7 +100,7 @@ fn settle(messages: Vec<Arc<Message>>, leases: &[Lease]) -> Input {
 fn pass(engine: Engine, publishes: Vec<Input>) -> Engine {
     let messages = messages(&publishes);
     let (engine, _) = tick(engine, publishes);
-    let lease = Input::Lease { ticket: TICKET, consumer: CONSUMER, deliveries_max: MESSAGES as u32 };
+    let lease = Input::Lease { ticket: TICKET, consumer: CONSUMER, deliveries_max: u32::MAX };
     let (engine, effects) = tick(engine, vec![lease]);
     let Some(Effect::Leased { leases, .. }) = effects.first() else { panic!("nothing was leased: {effects:?}") };
     assert_eq!(leases.len(), MESSAGES);

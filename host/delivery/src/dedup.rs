@@ -53,7 +53,8 @@ impl Dedup {
                 break;
             }
             // Entries of one millisecond share a key in the store, so they go together or stay together.
-            self.forgotten_before = at.plus_ms(1);
+            // After the clock was set back over a restart a later entry may have an earlier time.
+            self.forgotten_before = self.forgotten_before.max(at.plus_ms(1));
             for id in ids {
                 self.known.remove(id);
             }
@@ -101,6 +102,15 @@ mod tests {
         assert_eq!(dedup.forget(Timestamp(101)), Some(Timestamp(1)));
         assert!(!dedup.knows(DedupId(1)) && dedup.knows(DedupId(2)));
         assert_eq!(dedup.forget(Timestamp(161)), Some(Timestamp(61)));
+        assert!(dedup.is_empty());
+    }
+
+    #[test]
+    fn what_is_forgotten_stays_forgotten_when_the_clock_was_set_back() {
+        let mut dedup = Dedup::new(100, 1_000);
+        dedup.restore(Timestamp(500), vec![DedupId(1)]);
+        publish(&mut dedup, 300, 2);
+        assert_eq!(dedup.forget(Timestamp(700)), Some(Timestamp(501)), "the store must forget both");
         assert!(dedup.is_empty());
     }
 

@@ -128,7 +128,7 @@ impl Broker for EmbeddedBroker {
 
 impl EmbeddedBroker {
     /// Find the messages of leases: fresh ones are still in memory, the others are read.
-    fn read_run(&self, held: LeasesHeld) -> Result<EmbeddedRun, StoreError> {
+    fn read_run(&self, mut held: LeasesHeld) -> Result<EmbeddedRun, StoreError> {
         let mut from_log: Vec<Sequence> =
             held.leases.iter().filter(|lease| lease.pending_due.is_none()).map(|lease| lease.sequence).collect();
         from_log.sort_unstable();
@@ -151,7 +151,8 @@ impl EmbeddedBroker {
             }
         }
         deliveries.reverse();
-        Ok(EmbeddedRun { held, deliveries })
+        held.leases.clear();
+        Ok(EmbeddedRun { broker: self.clone(), consumer: held.consumer, deliveries })
     }
 
     fn find(
@@ -201,8 +202,8 @@ impl Drop for LeaseWait {
 
 /// A run of the embedded broker.
 pub(crate) struct EmbeddedRun {
-    /// What goes back when the run is dropped.
-    held: LeasesHeld,
+    broker: EmbeddedBroker,
+    consumer: ConsumerId,
     /// Last first.
     deliveries: Vec<Leased<Lease>>,
 }
@@ -211,12 +212,17 @@ impl Iterator for EmbeddedRun {
     type Item = Leased<Lease>;
 
     fn next(&mut self) -> Option<Leased<Lease>> {
-        let delivery = self.deliveries.pop()?;
-        self.held.leases.retain(|lease| *lease != delivery.token);
-        Some(delivery)
+        self.deliveries.pop()
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
         (self.deliveries.len(), Some(self.deliveries.len()))
+    }
+}
+
+impl Drop for EmbeddedRun {
+    fn drop(&mut self) {
+        let unused = self.deliveries.drain(..).map(|delivery| delivery.token).collect();
+        self.broker.give_back(self.consumer, unused);
     }
 }

@@ -150,6 +150,7 @@ fn message_id(delivery: &Delivery, ordinal: u64) -> MessageId {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use wasmill_delivery::name::Sequence;
 

@@ -1,6 +1,7 @@
 //! One worker's slot: it runs deliveries of one handler, one after the other.
 
 use std::{
+    pin::pin,
     sync::Arc,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -16,7 +17,7 @@ use wasmtime::Store;
 use crate::{
     attempt::{Attempt, Delivery, HandlerContext},
     bindings::{MessageHandler, wasmill::handler::types},
-    deadline::within,
+    deadline::{Elapsed, within},
     guest_log,
     host_state::{Current, HostState},
     judge::{self, Circumstances, Ended},
@@ -55,6 +56,9 @@ impl Session {
 
     /// Run one delivery. Whatever the guest does, and whatever the host cannot do, is in the answer.
     ///
+    /// It needs a tokio runtime with its timers on. A guest that computes for long yields every
+    /// [`limits::FUEL_YIELD_INTERVAL`] units of fuel, so it does not starve the runtime's other tasks.
+    ///
     /// What the handler stored is added to `staged` when it succeeds. A call that is dropped before it ends takes
     /// `staged` with it: its run is lost, and so is the instance.
     pub async fn run(&mut self, delivery: &Delivery, staged: &mut StagedState) -> Attempt {
@@ -66,9 +70,9 @@ impl Session {
         let deadline = started + Duration::from_millis(wall_clock_ms);
         let current = Current::new(delivery.clone(), deadline, std::mem::take(staged));
         let (mut instance, fresh) = self.take_instance(current);
-        let ended = match within(deadline, instance.call(&self.program, delivery, &self.context)).await {
-            Ok(ended) => ended,
-            Err(_) => Ended::TimedOut,
+        let ended = {
+            let call = pin!(instance.call(&self.program, delivery, &self.context));
+            within(deadline, call).await.unwrap_or_else(|Elapsed| Ended::TimedOut)
         };
         let run = Run { delivery, started, fresh };
         let attempt = self.conclude(&mut instance, ended, &run, staged);
@@ -234,66 +238,5 @@ fn borrowed<'a>(delivery: &'a Delivery, headers: &'a [(&'a str, &'a str)]) -> ty
         sequence: delivery.sequence.0,
         attempt: delivery.attempt,
         max_attempts: delivery.attempts_max,
-    }
-}
-#[cfg(test)]
-mod measure {
-    use super::*;
-    use std::collections::BTreeMap;
-    struct Nil;
-    impl crate::StateReader for Nil {
-        fn revision(&self) -> wasmill_delivery::input::Revision { Default::default() }
-        fn get(&self, _: &wasmill_delivery::name::HandlerName, _: &str) -> Result<Option<bytes::Bytes>, String> { Ok(None) }
-        fn list_keys(&self, _: &wasmill_delivery::name::HandlerName, _: &str, _: Option<&str>, _: usize) -> Result<Vec<String>, String> { Ok(vec![]) }
-    }
-    fn min(what: &str, mut f: impl FnMut()) {
-        let mut best = f64::MAX; let mut all = vec![];
-        for _ in 0..2000 {
-            let t = Instant::now();
-            for _ in 0..100 { f(); }
-            let x = t.elapsed().as_nanos() as f64 / 100.0; all.push(x);
-            if x < best { best = x; }
-        }
-        all.sort_by(f64::total_cmp);
-        println!("{what}: min {best:.0} ns, 10% {:.0}, median {:.0}", all[all.len()/10], all[all.len()/2]);
-    }
-    #[test]
-    fn measure() {
-        let folder = tempfile::tempdir().unwrap();
-        let sandbox = crate::Sandbox::new(crate::SandboxOptions::new(folder.path())).unwrap();
-        let program = sandbox.load(&std::fs::read("/work/main/target/guests/guest-noop.wasm").unwrap()).unwrap();
-        println!("{:?}", program.imports());
-        let mut limits = wasmill_delivery::record::HandlerLimits::default();
-        limits.instance_calls_max = u32::MAX;
-        let context = |limits| Arc::new(HandlerContext { handler: "h".parse().unwrap(), limits, config: BTreeMap::new(), data_bytes_max: 1000, state: Arc::new(Nil) });
-        let delivery = Delivery { message: Arc::new(wasmill_delivery::message::Message { id: "message-1".to_owned().try_into().unwrap(), topic: "orders.created".to_owned().try_into().unwrap(), key: Some("customer-7".to_owned().try_into().unwrap()), content_type: Some("text/plain".into()), headers: vec![("trace".into(), "abc".into()), ("lang".into(), "de".into())], data: vec![b'x'; 256].into(), published_at: Timestamp(1), lineage: Default::default() }), queue: "orders".parse().unwrap(), consumer: "totals".parse().unwrap(), sequence: wasmill_delivery::name::Sequence(1), attempt: 1, attempts_max: 5 };
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        min("block_on empty", || { runtime.block_on(async { std::hint::black_box(1) }); });
-        min("Instant::now", || { std::hint::black_box(Instant::now()); });
-        min("delivery clone", || { std::hint::black_box(delivery.clone()); });
-        let mut session = Session::new(program.clone(), context(limits));
-        runtime.block_on(async {
-            let mut staged = StagedState::default();
-            session.run(&delivery, &mut staged).await;
-        });
-        min("run warm via block_on", || { let a = runtime.block_on(session.run(&delivery, &mut StagedState::default())); assert!(matches!(a.result, AttemptResult::Succeeded(_))); });
-        // inside one block_on
-        let mut all = vec![];
-        runtime.block_on(async { let mut staged = StagedState::default(); for _ in 0..2000 { let t = Instant::now(); for _ in 0..100 { session.run(&delivery, &mut staged).await; } all.push(t.elapsed().as_nanos() as f64 / 100.0);} });
-        all.sort_by(f64::total_cmp); println!("run warm: min {:.0}, 10% {:.0} median {:.0}", all[0], all[200], all[1000]);
-        let mut instance = session.warm.take().unwrap();
-        let mut all = vec![];
-        runtime.block_on(async { for _ in 0..2000 { let t = Instant::now(); for _ in 0..100 { 
-            let headers = borrowed_headers(&delivery);
-            instance.handler.as_ref().unwrap().wasmill_handler_handler().call_handle(&mut instance.store, borrowed(&delivery, &headers)).await.unwrap().unwrap();
-            instance.store.set_fuel(1_000_000).unwrap();
-            instance.store.fuel_async_yield_interval(Some(100_000)).unwrap();
-             } all.push(t.elapsed().as_nanos() as f64 / 100.0);} });
-        all.sort_by(f64::total_cmp); println!("raw call: min {:.0}, 10% {:.0} median {:.0}", all[0], all[200], all[1000]);
-        let mut l2 = limits; l2.instance_calls_max = 1;
-        let mut session = Session::new(program, context(l2));
-        let mut all = vec![];
-        runtime.block_on(async { let mut staged = StagedState::default(); for _ in 0..2000 { let t = Instant::now(); for _ in 0..10 { session.run(&delivery, &mut staged).await; } all.push(t.elapsed().as_nanos() as f64 / 10.0);} });
-        all.sort_by(f64::total_cmp); println!("run fresh: min {:.0}, 10% {:.0} median {:.0}", all[0], all[200], all[1000]);
     }
 }

@@ -1,4 +1,5 @@
 //! What handlers publish and store: handed back when they succeed, and nothing when they do not.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 
@@ -74,7 +75,10 @@ async fn what_a_handler_publishes_is_handed_back_when_it_succeeds() {
 #[tokio::test]
 async fn every_attempt_makes_the_same_ids_and_tells_the_guest() {
     let host = Host::new();
-    let body = format!("{} (call $reject (i32.load (i32.const 1032)) (i32.load (i32.const 1036)))", publish(TOPIC, None, 0, 1));
+    let body = format!(
+        "{} (call $reject (i32.load (i32.const 1032)) (i32.load (i32.const 1036)))",
+        publish(TOPIC, None, 0, 1)
+    );
     let mut session = host.session(&publisher(&body));
     let mut told = Vec::new();
     for (sequence, attempt) in [(1, 1), (1, 2), (2, 1)] {
@@ -162,7 +166,9 @@ async fn a_handler_reads_what_is_stored_and_what_it_wrote() {
     ] {
         assert_eq!(rejected(host.run(&keeper(&format!("{body} (call $tell)"))).await), expected, "{body}");
     }
-    let record = host.fail(&keeper(&format!("{} (call $defer (i64.extend_i32_u (call $error-case)))", increment(KEY_O, 1)))).await;
+    let record = host
+        .fail(&keeper(&format!("{} (call $defer (i64.extend_i32_u (call $error-case)))", increment(KEY_O, 1))))
+        .await;
     assert_eq!(record.outcome, Outcome::Defer { after_ms: 2 }, "not-an-integer");
 }
 
@@ -191,7 +197,11 @@ async fn accesses_are_handed_back_for_the_commit() {
     assert!(own.reads.is_empty());
     assert_eq!(own.writes, [StateWrite::Set { key: "n".to_owned(), value: "12".into() }]);
 
-    let listed = access("(call $list-keys (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 1024))".to_owned()).await;
+    let listed = access(
+        "(call $list-keys (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 1024))"
+            .to_owned(),
+    )
+    .await;
     assert!(listed.listed);
     assert_eq!(listed.revision, Revision(7));
 }
@@ -205,7 +215,8 @@ async fn later_deliveries_of_a_run_see_what_earlier_ones_stored() {
     let tells = host.load(&keeper(&format!("{} (call $tell)", get(KEY_N))));
     let sets_and_fails = host.load(&keeper(&format!("{} (unreachable)", set(KEY_N, 2))));
     let context = std::sync::Arc::new(host.context());
-    let session = |program: &std::sync::Arc<_>| wasmill_sandbox::Session::new(std::sync::Arc::clone(program), context.clone());
+    let session =
+        |program: &std::sync::Arc<_>| wasmill_sandbox::Session::new(std::sync::Arc::clone(program), context.clone());
     for sequence in 1..=3 {
         let effects = succeeded(session(&increments).run(&delivery(sequence, 1), &mut staged).await);
         assert_eq!(effects.state.writes, [added(1)]);
@@ -222,7 +233,8 @@ async fn later_deliveries_of_a_run_see_what_earlier_ones_stored() {
 }
 
 /// Answers `ok` after listing all keys, and says by `defer` how many there were and whether there are more.
-const LIST_ALL: &str = "(call $list-keys (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 1024))
+const LIST_ALL: &str =
+    "(call $list-keys (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 1024))
    (call $defer (i64.add (i64.mul (i64.const 10) (i64.load32_u (i32.const 1036))) (i64.load8_u (i32.const 1040))))";
 
 #[tokio::test]
@@ -231,9 +243,9 @@ async fn listing_goes_over_what_is_stored_and_what_was_written() {
     for number in 0..1_003 {
         host.state.put(&format!("key-{number:04}"), "1");
     }
-    let deferred = |record: wasmill_delivery::record::AttemptRecord| match record.outcome {
-        Outcome::Defer { after_ms } => after_ms,
-        other => panic!("{other:?}"),
+    let deferred = |record: wasmill_delivery::record::AttemptRecord| {
+        let Outcome::Defer { after_ms } = record.outcome else { panic!("{:?}", record.outcome) };
+        after_ms
     };
     let list = keeper(LIST_ALL).memory("4");
     assert_eq!(deferred(host.fail(&list).await), 10_001, "1,000 keys and more");
@@ -277,7 +289,9 @@ async fn config_is_what_the_handler_was_given() {
     let mut host = Host::new();
     host.config.insert("n".to_owned(), "a value".to_owned());
     let ask = |key: &str| {
-        Guest::new(&format!("(call $config {key} (i32.const 1024)) (call $tell-config)")).with(TEXTS).using(&[Use::Config])
+        Guest::new(&format!("(call $config {key} (i32.const 1024)) (call $tell-config)"))
+            .with(TEXTS)
+            .using(&[Use::Config])
     };
     assert_eq!(rejected(host.run(&ask(KEY_N)).await), "a value");
     assert_eq!(rejected(host.run(&ask(KEY_O)).await), "-");

@@ -1,4 +1,5 @@
 //! Warm and fresh instances, and what belongs to one attempt only.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 
@@ -52,13 +53,23 @@ async fn later_attempts_run_on_fresh_instances() {
 #[tokio::test]
 async fn whatever_does_not_succeed_costs_the_instance() {
     let host = Host::new();
-    for ending in ["(unreachable)", "(call $retry (i64.const 1))", "(call $defer (i64.const 1))", "(call $reject (i32.const 0) (i32.const 0))"] {
-        let second_fails = format!("(if (i32.eq (global.get $calls) (i32.const 2)) (then (return {ending}))) (call $ok)");
+    for ending in [
+        "(unreachable)",
+        "(call $retry (i64.const 1))",
+        "(call $defer (i64.const 1))",
+        "(call $reject (i32.const 0) (i32.const 0))",
+    ] {
+        let second_fails =
+            format!("(if (i32.eq (global.get $calls) (i32.const 2)) (then (return {ending}))) (call $ok)");
         let mut session = host.session(&Guest::new(&second_fails));
         let mut fresh = Vec::new();
         for sequence in 1..=4 {
             let attempt = session.run(&delivery(sequence, 1), &mut StagedState::default()).await;
-            assert_eq!(matches!(attempt.result, AttemptResult::Succeeded(_)), sequence != 2 && sequence != 4, "{ending}");
+            assert_eq!(
+                matches!(attempt.result, AttemptResult::Succeeded(_)),
+                sequence != 2 && sequence != 4,
+                "{ending}"
+            );
             fresh.push(attempt.fresh_instance);
         }
         assert_eq!(fresh, [true, false, true, false], "{ending}");

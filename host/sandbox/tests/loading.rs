@@ -1,4 +1,5 @@
 //! What is taken for a handler, what is not, and what the one who made it is told.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 
@@ -8,7 +9,9 @@ use common::{
     guest::{Guest, OK, Use},
     host::{Host, delivery, succeeded},
 };
-use wasmill_sandbox::{LoadError, Sandbox, SandboxError, SandboxOptions, Session, StagedState, limits::COMPONENT_BYTES_MAX};
+use wasmill_sandbox::{
+    LoadError, Sandbox, SandboxError, SandboxOptions, Session, StagedState, limits::COMPONENT_BYTES_MAX,
+};
 
 fn refusal(wasm: &[u8]) -> LoadError {
     Host::new().sandbox.load(wasm).expect_err("it must not fit")
@@ -79,7 +82,10 @@ fn random_bytes_are_refused() {
         let noise: Vec<u8> = (0..200).map(|_| next().to_le_bytes()[0]).collect();
         assert!(host.sandbox.load(&noise).is_err());
         let noise = [&whole[..8], &noise].concat();
-        assert!(matches!(host.sandbox.load(&noise), Err(LoadError::Malformed { .. } | LoadError::MissingExport { .. })));
+        assert!(matches!(
+            host.sandbox.load(&noise),
+            Err(LoadError::Malformed { .. } | LoadError::MissingExport { .. })
+        ));
     }
 }
 
@@ -224,7 +230,11 @@ fn what_other_engines_left_is_removed_and_nothing_else() {
     drop(host.load(&Guest::new(OK)));
     let keep = compiled_files(&host);
     let digest = "ab".repeat(32);
-    for name in [format!("{digest}-0123456789abcdef.cwasm"), format!("{digest}-0123456789abcdef.cwasm.sha256"), "12-3.unfinished".to_owned()] {
+    for name in [
+        format!("{digest}-0123456789abcdef.cwasm"),
+        format!("{digest}-0123456789abcdef.cwasm.sha256"),
+        "12-3.unfinished".to_owned(),
+    ] {
         fs::write(host.folder.path().join(name), "old").unwrap();
     }
     let foreign = host.folder.path().join("notes.txt");
@@ -240,7 +250,8 @@ fn what_other_engines_left_is_removed_and_nothing_else() {
 fn options_out_of_range_are_named() {
     let folder = tempfile::tempdir().unwrap();
     for given in [0, 4_097] {
-        let Err(error) = Sandbox::new(SandboxOptions { instances_max: given, ..SandboxOptions::new(folder.path()) }) else {
+        let Err(error) = Sandbox::new(SandboxOptions { instances_max: given, ..SandboxOptions::new(folder.path()) })
+        else {
             panic!("{given} instances")
         };
         assert!(matches!(error, SandboxError::Instances { .. }), "{error}");

@@ -1,4 +1,5 @@
 //! What comes of guests that behave, and of guests that do not.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 

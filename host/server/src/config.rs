@@ -132,8 +132,8 @@ impl Config {
     /// # Errors
     /// When it cannot be read or something in it is wrong.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|problem| ConfigError::Read { path: path.to_owned(), problem })?;
+        let text =
+            std::fs::read_to_string(path).map_err(|problem| ConfigError::Read { path: path.to_owned(), problem })?;
         Self::parse(&text, path)
     }
 

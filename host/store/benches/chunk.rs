@@ -10,6 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use wasmill_delivery::{
     cursor::Cursor,
@@ -24,6 +25,7 @@ use wasmill_store::{Durability, Store, StoreOptions, measure};
 
 const MESSAGES: u64 = 300;
 const KEPT: u64 = 100_000;
+const CHUNK_BYTES: usize = 32 * 1024;
 const QUEUE: QueueId = QueueId(1);
 
 /// 256 bytes of data, two headers, no key.
@@ -48,15 +50,19 @@ fn messages(first: u64) -> Vec<Arc<Message>> {
     (first..first + MESSAGES).map(message).collect()
 }
 
+fn decode(chunks: &[Bytes]) -> Vec<Arc<Message>> {
+    chunks.iter().flat_map(|chunk| measure::decode(chunk).expect("sound")).collect()
+}
+
 fn chunk(c: &mut Criterion) {
     let messages = messages(1);
-    let encoded = measure::encode(&messages);
+    let encoded = measure::encode(&messages, CHUNK_BYTES);
     let rmp = rmp_serde::to_vec(&messages).expect("to memory");
-    assert_eq!(measure::decode(&encoded).expect("sound"), messages);
+    assert_eq!(decode(&encoded), messages);
     let mut group = c.benchmark_group("chunk");
     group.throughput(Throughput::Elements(MESSAGES));
-    group.bench_function("encode", |b| b.iter(|| measure::encode(&messages)));
-    group.bench_function("decode", |b| b.iter(|| measure::decode(&encoded)));
+    group.bench_function("encode", |b| b.iter(|| measure::encode(&messages, CHUNK_BYTES)));
+    group.bench_function("decode", |b| b.iter(|| decode(&encoded)));
     group.bench_function("encode with rmp-serde", |b| b.iter(|| rmp_serde::to_vec(&messages)));
     group.bench_function("decode with rmp-serde", |b| b.iter(|| rmp_serde::from_slice::<Vec<Arc<Message>>>(&rmp)));
     group.finish();
@@ -110,7 +116,7 @@ fn commit(c: &mut Criterion) {
         });
     }
     let mut file = File::create(folder.path().join("plain")).expect("a disk");
-    let bytes = measure::encode(&messages(1));
+    let bytes = measure::encode(&messages(1), CHUNK_BYTES).concat();
     group.bench_function("plain append and fdatasync", |b| {
         b.iter(|| file.write_all(&bytes).and_then(|()| file.sync_data()).expect("a disk"));
     });

@@ -7,13 +7,12 @@ use wasmill_delivery::{message::Message, name::Sequence};
 
 use crate::chunk::{Chunk, Cutter};
 
-/// The bytes of one chunk with all these messages.
+/// The bytes of the chunks that hold these messages.
 #[must_use]
-pub fn encode(messages: &[Arc<Message>]) -> Bytes {
-    let mut cutter = Cutter::new(usize::MAX);
+pub fn encode(messages: &[Arc<Message>], chunk_bytes: usize) -> Vec<Bytes> {
+    let mut cutter = Cutter::new(chunk_bytes);
     cutter.append(Sequence::FIRST, 0, messages);
-    let mut encoded = cutter.finish();
-    encoded.first_mut().map_or_else(Bytes::new, |encoded| Bytes::copy_from_slice(encoded.payload.payload_mut()))
+    cutter.finish().into_iter().map(|encoded| encoded.payload.into_bytes()).collect()
 }
 
 /// The messages of a chunk.

@@ -52,6 +52,11 @@ impl Payload {
         self.0.truncate(HEAD_BYTES + length);
     }
 
+    /// What was written, without the head.
+    pub(crate) fn into_bytes(self) -> Bytes {
+        Bytes::from(self.0).slice(HEAD_BYTES..)
+    }
+
     /// What was written so far.
     pub(crate) fn payload_mut(&mut self) -> &mut [u8] {
         &mut self.0[HEAD_BYTES..]

@@ -121,7 +121,7 @@ impl Model {
         let Some(consumer) = random.pick(self.cursors.keys().copied()) else { return Vec::new() };
         let mut cursor = Cursor::starting_at(Sequence(random.below(1_000)));
         let ranges = if random.below(8) == 0 { 20_000 } else { random.below(5) };
-        cursor.settled = (0..ranges).map(|at| (Sequence(1 << 40 | 2 * at), Sequence(1 << 40 | 2 * at + 1))).collect();
+        cursor.settled = (0..ranges).map(|at| (Sequence(1_000_000 + 2 * at), Sequence(1_000_001 + 2 * at))).collect();
         self.cursors.insert(consumer, cursor.clone());
         vec![Write::PutCursor { consumer: ConsumerId(consumer), cursor }]
     }
@@ -352,7 +352,7 @@ impl Model {
 }
 
 fn bounds(found: &[Recovered], id: u32) -> LogBounds {
-    let logs = found.iter().filter_map(|recovered| match recovered {
+    let mut logs = found.iter().filter_map(|recovered| match recovered {
         Recovered::Queue { record, log } if record.id.0 == id => Some(*log),
         Recovered::Counters(_)
         | Recovered::Handler(_)
@@ -362,7 +362,7 @@ fn bounds(found: &[Recovered], id: u32) -> LogBounds {
         | Recovered::Quarantined { .. }
         | Recovered::Dedup { .. } => None,
     });
-    logs.last().unwrap_or_else(|| panic!("queue {id} was not recovered"))
+    logs.next_back().unwrap_or_else(|| panic!("queue {id} was not recovered"))
 }
 
 /// Small chunks and a small cache, so that few messages make many of them.

@@ -172,7 +172,6 @@ impl Auditor {
 }
 
 impl ModelConsumer {
-
     fn holds(&self, lease: &Lease) -> bool {
         self.leased.get(&lease.sequence) == Some(lease)
     }
@@ -183,7 +182,9 @@ fn matches(pattern: &TopicPattern, topic: &Topic) -> bool {
     fn go(pattern: &[&str], topic: &[&str]) -> bool {
         match (pattern.split_first(), topic.split_first()) {
             (None, None) => true,
-            (Some((&"#", rest)), _) => go(rest, topic) || topic.split_first().is_some_and(|(_, tail)| go(pattern, tail)),
+            (Some((&"#", rest)), _) => {
+                go(rest, topic) || topic.split_first().is_some_and(|(_, tail)| go(pattern, tail))
+            }
             (Some((word, rest)), Some((first, tail))) => (*word == "*" || word == first) && go(rest, tail),
             (None, Some(_)) | (Some(_), None) => false,
         }

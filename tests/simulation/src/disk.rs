@@ -208,14 +208,12 @@ impl Disk {
         }
         let counters = std::iter::once(Recovered::Counters(self.counters));
         let handlers = self.handlers.values().cloned().map(Recovered::Handler);
-        let queues = self
-            .queues
-            .values()
-            .map(|queue| Recovered::Queue { record: queue.record.clone(), log: queue.bounds() });
-        let consumers = self.consumers.iter().map(|(id, record)| Recovered::Consumer {
-            record: record.clone(),
-            cursor: self.cursors[id].clone(),
-        });
+        let queues =
+            self.queues.values().map(|queue| Recovered::Queue { record: queue.record.clone(), log: queue.bounds() });
+        let consumers = self
+            .consumers
+            .iter()
+            .map(|(id, record)| Recovered::Consumer { record: record.clone(), cursor: self.cursors[id].clone() });
         let pending = self
             .pending
             .iter()

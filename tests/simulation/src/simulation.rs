@@ -203,7 +203,7 @@ impl Simulation {
         Ticket(self.next_ticket)
     }
 
-    fn say(&mut self, words: String) {
+    fn say(&mut self, words: impl std::fmt::Display) {
         if self.last_steps.len() == LAST_STEPS {
             self.last_steps.pop_front();
         }

@@ -134,6 +134,10 @@ fn deferred() -> AttemptResult {
     })
 }
 
+fn state_of(write: &Write) -> Option<&str> {
+    if let Write::PutState { handler, .. } = write { Some(handler.as_str()) } else { None }
+}
+
 /// An id was known until the next one was published, however long that took: the second message was lost.
 #[test]
 fn an_id_past_its_window_is_taken_again() {
@@ -157,11 +161,8 @@ fn another_handler_fences_off_what_the_old_one_runs() {
     assert_eq!((again.sequence, again.attempt), (lease.sequence, 1));
     host.put_consumer("second", 5);
     assert_eq!(host.settle(0, again, wrote_state()), SettleAnswer::Committed, "the same handler goes on");
-    let written = host.written.iter().filter_map(|write| match write {
-        Write::PutState { handler, .. } => Some(handler.as_str()),
-        _other => None,
-    });
-    assert_eq!(written.collect::<Vec<_>>(), ["second"]);
+    let states = host.written.iter().filter_map(state_of).collect::<Vec<_>>();
+    assert_eq!(states, ["second"]);
 }
 
 /// With room for one delivery, one that defers itself was always taken before what is in the log.

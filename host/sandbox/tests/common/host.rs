@@ -117,10 +117,9 @@ pub fn failed(attempt: Attempt) -> AttemptRecord {
 
 /// The words of a rejection, which is how test guests say what they saw.
 pub fn rejected(attempt: Attempt) -> String {
-    match failed(attempt).outcome {
-        Outcome::Reject { reason } => reason,
-        other => panic!("no rejection: {other:?}"),
-    }
+    let outcome = failed(attempt).outcome;
+    let Outcome::Reject { reason } = outcome else { panic!("no rejection: {outcome:?}") };
+    reason
 }
 
 /// State in memory that can be told to be broken.

@@ -24,7 +24,8 @@ pub(super) fn mib(bytes: u64) -> f64 {
 
 fn status_mib(name: &str) -> Result<f64> {
     let status = std::fs::read_to_string("/proc/self/status").context("memory can be measured on Linux only")?;
-    let line = status.lines().find_map(|line| line.strip_prefix(name)).context("the kernel does not tell our memory")?;
+    let line =
+        status.lines().find_map(|line| line.strip_prefix(name)).context("the kernel does not tell our memory")?;
     let kib: u64 = line.trim().trim_end_matches(" kB").parse().context("the kernel tells our memory in other words")?;
     Ok(mib(kib * 1024))
 }

@@ -92,7 +92,9 @@ fn make_folder(within: Option<&PathBuf>) -> Result<TempDir> {
     let mut named = tempfile::Builder::new();
     named.prefix("wasmill-bench-");
     match within {
-        Some(within) => named.tempdir_in(within).with_context(|| format!("cannot make a folder in {}", within.display())),
+        Some(within) => {
+            named.tempdir_in(within).with_context(|| format!("cannot make a folder in {}", within.display()))
+        }
         None => named.tempdir().context("cannot make a temporary folder"),
     }
 }

@@ -10,7 +10,9 @@ use anyhow::{Context as _, Result};
 
 use super::plan::Plan;
 
-/// No longer than this is spent on it.
+/// Disks have moods: it is looked at for at least so long …
+const TIME_MIN: Duration = Duration::from_secs(1);
+/// … and no longer than this.
 const TIME_MAX: Duration = Duration::from_secs(5);
 
 /// Messages per second, when as many are appended for each `fdatasync` as a commit of the host had.
@@ -23,7 +25,7 @@ pub(super) fn measure(plan: &Plan, messages_per_commit: f64) -> Result<f64> {
     let commits_max = (plan.messages as f64 / messages_per_commit).ceil().max(1.0);
     let started = Instant::now();
     let mut commits = 0.0;
-    while commits < commits_max && started.elapsed() < TIME_MAX {
+    while (commits < commits_max && started.elapsed() < TIME_MAX) || started.elapsed() < TIME_MIN {
         file.write_all(&commit).and_then(|()| file.sync_data()).context("cannot write to the disk")?;
         commits += 1.0;
     }

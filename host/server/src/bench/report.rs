@@ -6,6 +6,7 @@ use super::{backlog::Backlog, latency::Latencies, plan::Plan};
 use crate::cli::output::{facts, table};
 
 /// What one run measured.
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Figures {
     pub(super) publish_per_s: f64,
     pub(super) end_to_end_per_s: f64,
@@ -107,9 +108,9 @@ impl Report {
         let headings: Vec<String> =
             std::iter::once(String::new()).chain(self.runs.iter().map(|run| format!("{}>", run.mode))).collect();
         let headings: Vec<&str> = headings.iter().map(String::as_str).collect();
-        let rows = figures.iter().map(|(name, figure)| {
-            std::iter::once((*name).to_owned()).chain(self.runs.iter().map(figure)).collect()
-        });
+        let rows = figures
+            .iter()
+            .map(|(name, figure)| std::iter::once((*name).to_owned()).chain(self.runs.iter().map(figure)).collect());
         table(&headings, rows)
     }
 }

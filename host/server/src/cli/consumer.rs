@@ -92,7 +92,8 @@ struct Place {
 }
 
 fn parse_place(text: &str) -> Result<Place> {
-    let (queue, name) = text.split_once('/').context("a consumer is named QUEUE/CONSUMER, for example orders/payment")?;
+    let (queue, name) =
+        text.split_once('/').context("a consumer is named QUEUE/CONSUMER, for example orders/payment")?;
     Ok(Place { queue: queue.to_owned(), name: name.to_owned() })
 }
 

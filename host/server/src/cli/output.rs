@@ -98,7 +98,7 @@ pub(super) fn duration(ms: u64) -> String {
 /// A time of day with its date, in UTC.
 pub(super) fn time(ms: u64) -> String {
     let time = i64::try_from(ms).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
-    or_dash(time)
+    or_dash(time.map(|time| format!("{time:.3}")))
 }
 
 /// How long ago that was, to the second.

@@ -103,9 +103,8 @@ async fn show_all(client: &Client, filter: &Filter, limit: u32, json: bool) -> R
         if let Some(cursor) = &cursor {
             request = request.query(&[("cursor", as_query(cursor))]);
         }
-        let mut answer = client.json(request).await?;
-        let page: model::QuarantinePage = read(&answer)?;
-        found.extend(answer["quarantined"].as_array_mut().map(std::mem::take).unwrap_or_default());
+        let page: model::QuarantinePage = read(&client.json(request).await?)?;
+        found.extend(page.quarantined);
         cursor = page.next;
         if cursor.is_none() {
             break;
@@ -159,13 +158,18 @@ fn show_attempt(attempt: &model::Attempt, attempts_made: u32) -> String {
     let duration_ms = attempt.duration_us as f64 / 1_000.0;
     let measured = facts(&[
         ("began", time(attempt.started_at_ms)),
-        ("took", format!("{duration_ms} ms, {} of fuel, {} of memory", attempt.fuel_used, size(attempt.memory_bytes_peak))),
+        (
+            "took",
+            format!("{duration_ms} ms, {} of fuel, {} of memory", attempt.fuel_used, size(attempt.memory_bytes_peak)),
+        ),
         ("version", or_dash(attempt.digest.as_ref())),
     ]);
     text += &format!("\n{}", indent(&measured, "    "));
-    for (heading, lines) in [("log", attempt.log.clone().unwrap_or_default()), ("backtrace", attempt.backtrace.join("\n"))] {
+    for (heading, lines) in
+        [("log", attempt.log.clone().unwrap_or_default()), ("backtrace", attempt.backtrace.join("\n"))]
+    {
         if !lines.trim().is_empty() {
-            text += &format!("\n    {heading}\n{}", indent(&lines, "        "));
+            text += &format!("\n    {heading}\n{}", indent(lines.trim_matches('\n'), "        "));
         }
     }
     text
@@ -187,13 +191,13 @@ async fn redrive_one(client: &Client, id: u64, redrive: &RedriveArguments, json:
 async fn new_data(redrive: &RedriveArguments) -> Result<Option<Vec<u8>>> {
     let data = match (&redrive.data, &redrive.data_file) {
         (Some(data), _) => data.clone().into_bytes(),
-        (None, Some(file)) => {
-            tokio::fs::read(file).await.with_context(|| format!("cannot read {}", file.display()))?
-        }
+        (None, Some(file)) => tokio::fs::read(file).await.with_context(|| format!("cannot read {}", file.display()))?,
         (None, None) => return Ok(None),
     };
     if data.is_empty() {
-        bail!("the new data is empty, which the host takes for the old data; purge it and publish an empty message instead");
+        bail!(
+            "the new data is empty, which the host takes for the old data; purge it and publish an empty message instead"
+        );
     }
     Ok(Some(data))
 }

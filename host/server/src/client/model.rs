@@ -168,7 +168,8 @@ pub(crate) struct StateKeys {
 
 #[derive(Debug, Deserialize)]
 pub(crate) struct QuarantinePage {
-    pub(crate) quarantined: Vec<Quarantined>,
+    /// Each is a [`Quarantined`].
+    pub(crate) quarantined: Vec<Value>,
     pub(crate) next: Option<Value>,
 }
 

@@ -31,7 +31,7 @@ pub(super) fn check(raw: Raw, base: &Path) -> Config {
         },
         log: LogConfig { level: log.level.0, format: log.format },
         store: check_store(store, base),
-        limits: check_limits(limits),
+        limits: check_limits(&limits),
         handlers_folder: resolve(handlers.folder, base),
         handlers: handler.into_iter().map(|(name, raw)| (name, check_handler(raw, base))).collect(),
         queues: queue.into_iter().map(|(name, raw)| (name, check_queue(raw))).collect(),
@@ -56,7 +56,7 @@ fn check_store(raw: RawStore, base: &Path) -> StoreConfig {
     }
 }
 
-fn check_limits(raw: RawLimits) -> LimitsConfig {
+fn check_limits(raw: &RawLimits) -> LimitsConfig {
     LimitsConfig {
         data_bytes_max: to_usize(raw.data_bytes_max.0),
         engine: EngineLimits {

@@ -27,11 +27,7 @@ pub(super) async fn declare(config: &Config, host: &Host, loader: &mut Loader) -
 
 /// A declared handler whose file cannot be loaded keeps the version that the store has. One that has none stops the
 /// start: its consumers could only wait.
-async fn check_runnable(
-    config: &Config,
-    host: &Host,
-    refused: &BTreeMap<HandlerName, anyhow::Error>,
-) -> Result<()> {
+async fn check_runnable(config: &Config, host: &Host, refused: &BTreeMap<HandlerName, anyhow::Error>) -> Result<()> {
     let views = host.handlers().await?;
     let runs = |view: &HandlerView, name: &HandlerName| view.record.name == *name && view.record.digest.is_some();
     for (name, HandlerDeclaration { file, .. }) in &config.handlers {
@@ -55,12 +51,8 @@ async fn declare_queues(config: &Config, host: &Host) -> Result<()> {
 }
 
 async fn declare_consumers(config: &Config, host: &Host) -> Result<()> {
-    let known: BTreeMap<(QueueName, ConsumerName), ConsumerConfig> = host
-        .consumers()
-        .await?
-        .into_iter()
-        .map(|view| ((view.queue, view.record.name), view.record.config))
-        .collect();
+    let known: BTreeMap<(QueueName, ConsumerName), ConsumerConfig> =
+        host.consumers().await?.into_iter().map(|view| ((view.queue, view.record.name), view.record.config)).collect();
     for (queue, declared) in &config.queues {
         for (name, consumer) in &declared.consumers {
             if known.get(&(queue.clone(), name.clone())) != Some(consumer) {

@@ -71,7 +71,11 @@ impl Auditor {
             ensure!(wanted == settled, "{id:?} at {at:?}: settled is {wanted}, on disk {settled}");
         }
         let lowest = consumer.log.first();
-        ensure!(lowest.is_none_or(|at| *at >= cursor.floor), "{id:?} needs {lowest:?}, its floor is {:?}", cursor.floor);
+        ensure!(
+            lowest.is_none_or(|at| *at >= cursor.floor),
+            "{id:?} needs {lowest:?}, its floor is {:?}",
+            cursor.floor
+        );
         let bound = cursor.dispatch_bound;
         ensure!(consumer.dispatched_to <= bound, "{id:?} leased to {:?}, bound {bound:?}", consumer.dispatched_to);
         let low = PendingKey { consumer: id, due: wasmill_delivery::time::Timestamp(0), sequence: Sequence(0) };

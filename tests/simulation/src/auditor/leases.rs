@@ -24,7 +24,9 @@ impl Auditor {
         ensure!(consumer.record.queue == queue, "{id:?} is not on {queue:?}");
         ensure!(consumer.record.paused.is_none(), "{id:?} is paused and gets leases");
         let first = consumer.waiting.pop_front();
-        let Some((waiting, deliveries_max)) = first else { violated!("nobody of {id:?} waits, {ticket:?} gets leases") };
+        let Some((waiting, deliveries_max)) = first else {
+            violated!("nobody of {id:?} waits, {ticket:?} gets leases")
+        };
         ensure!(waiting == ticket, "{waiting:?} of {id:?} waits longest, {ticket:?} gets leases");
         let room = (consumer.record.config.in_flight_max as usize).saturating_sub(consumer.leased.len());
         let allowed = room.min(deliveries_max as usize);

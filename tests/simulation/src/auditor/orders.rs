@@ -7,7 +7,9 @@ use wasmill_delivery::{
     input::{Order, Ticket},
     message::Message,
     name::{ConsumerId, ConsumerName, HandlerName, QuarantineId, QueueId, QueueName, Sequence},
-    record::{ConsumerConfig, ConsumerRecord, HandlerRecord, PauseReason, QuarantineRecord, QueueConfig, QueueRecord, Start},
+    record::{
+        ConsumerConfig, ConsumerRecord, HandlerRecord, PauseReason, QuarantineRecord, QueueConfig, QueueRecord, Start,
+    },
 };
 
 use super::{Auditor, ModelConsumer, ModelQueue, Waiting, answers::Answers};
@@ -146,8 +148,7 @@ impl Auditor {
             Start::Beginning => queue.first,
             Start::End => queue.next,
         };
-        let record =
-            ConsumerRecord { id, queue: queue_id, name: name.clone(), config: config.clone(), paused: None };
+        let record = ConsumerRecord { id, queue: queue_id, name: name.clone(), config: config.clone(), paused: None };
         let consumer = ModelConsumer {
             record,
             log: (start.0..queue.next.0).map(Sequence).collect(),
@@ -204,7 +205,8 @@ impl Auditor {
         if !self.quarantine.contains_key(&record.id) {
             return Err(OrderRefusal::UnknownQuarantine { id: record.id });
         }
-        let unknown = || OrderRefusal::UnknownConsumer { queue: record.queue.clone(), consumer: record.consumer.clone() };
+        let unknown =
+            || OrderRefusal::UnknownConsumer { queue: record.queue.clone(), consumer: record.consumer.clone() };
         let due = self.now;
         let consumer = self.consumers.get_mut(&record.consumer_id).ok_or_else(unknown)?;
         let waiting = Waiting { due, attempts_made: 0, message: std::sync::Arc::clone(message), evidence: 0 };

@@ -35,7 +35,12 @@ impl Auditor {
             match effects.take("a settle")? {
                 Effect::Paused { consumer, reason: PauseReason::QuarantineFull } if *consumer == id => paused += 1,
                 Effect::Settled { ticket: answered, answers } if *answered == ticket => break answers,
-                other => violated!("settle {ticket:?} is answered by {other:?}"),
+                other @ (Effect::Published { .. }
+                | Effect::Leased { .. }
+                | Effect::LeaseEnded { .. }
+                | Effect::Settled { .. }
+                | Effect::Ordered { .. }
+                | Effect::Paused { .. }) => violated!("settle {ticket:?} is answered by {other:?}"),
             }
         };
         ensure!(answers.len() == settlements.len(), "{} settled, {} answers", settlements.len(), answers.len());
@@ -310,7 +315,14 @@ impl Auditor {
         }
     }
 
-    fn put_off(&mut self, id: ConsumerId, settlement: &Settlement, due: Timestamp, attempts_made: u32, evidence: usize) {
+    fn put_off(
+        &mut self,
+        id: ConsumerId,
+        settlement: &Settlement,
+        due: Timestamp,
+        attempts_made: u32,
+        evidence: usize,
+    ) {
         self.leave(id, &settlement.lease);
         let evidence = (settlement.earlier.len() + evidence).min(EVIDENCE_ATTEMPTS_MAX);
         let waiting = Waiting { due, attempts_made, message: Arc::clone(&settlement.message), evidence };

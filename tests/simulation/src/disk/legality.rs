@@ -118,9 +118,10 @@ impl Disk {
         let filled = cursor.settled.iter().all(|(start, end)| start < end);
         ensure!(apart && above && filled, "{id:?} has a cursor out of shape: {cursor:?}");
         if let Some(old) = self.cursors.get(&id) {
-            let kept = old.settled.iter().all(|(start, end)| {
-                (start.0..end.0).all(|sequence| cursor.is_settled(Sequence(sequence)))
-            });
+            let kept = old
+                .settled
+                .iter()
+                .all(|(start, end)| (start.0..end.0).all(|sequence| cursor.is_settled(Sequence(sequence))));
             let forward = cursor.floor >= old.floor && cursor.dispatch_bound >= old.dispatch_bound && kept;
             ensure!(forward, "{id:?} goes back from {old:?} to {cursor:?}");
         }
@@ -177,7 +178,11 @@ impl Disk {
         for (id, old) in before {
             let top = self.cursors.get(id).map(|cursor| cursor.settled.last().map_or(cursor.floor, |(_, end)| *end));
             let ran = top.is_none_or(|top| top <= old.dispatch_bound.max(old.floor));
-            ensure!(ran, "{id:?} settled up to {top:?}, beyond its bound {:?} when that was leased", old.dispatch_bound);
+            ensure!(
+                ran,
+                "{id:?} settled up to {top:?}, beyond its bound {:?} when that was leased",
+                old.dispatch_bound
+            );
         }
         Ok(())
     }

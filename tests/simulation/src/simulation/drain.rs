@@ -16,7 +16,7 @@ const ROUNDS_MAX: u32 = 3_000;
 
 impl Simulation {
     pub(super) fn drain(&mut self) -> Checked {
-        self.say("the faults stop; drain".to_owned());
+        self.say("the faults stop; drain");
         let committed = self.auditor.counts.get("committed").copied().unwrap_or_default();
         self.auditor.counts.insert("committed before the drain", committed);
         for run in mem::take(&mut self.runs) {

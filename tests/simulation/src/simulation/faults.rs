@@ -92,7 +92,6 @@ impl Simulation {
 
     /// What a tick did is audited before anybody hears of it.
     fn accept(&mut self, engine: Engine, inputs: &[Input], effects: Vec<Effect>) -> Result<Vec<Effect>, Violation> {
-        if self.step >= 5500 { eprintln!("{} step {} now {} limits {:?} dedup {:?} in {:?}", 0, self.step, self.clock.0, self.limits, self.disk.dedup, inputs.iter().filter(|i| matches!(i, Input::Publish{..})).map(|i| format!("{i:?}").matches("DedupId(390)").count()).collect::<Vec<_>>()); }
         let effects = self.sabotage.effects(&mut self.bad_luck, effects);
         self.auditor.observe(self.clock, inputs, &effects, &self.notes)?;
         self.auditor.compare(&self.disk, &engine)?;

@@ -7,9 +7,7 @@ use wasmill_delivery::{
     message::Lineage,
     name::{ConsumerId, ConsumerName, Digest, HandlerName, QuarantineId, QueueName},
     policy::Backoff,
-    record::{
-        ConsumerConfig, HandlerLimits, HandlerRecord, PauseReason, QuarantineRecord, QueueConfig, Start,
-    },
+    record::{ConsumerConfig, HandlerLimits, HandlerRecord, PauseReason, QuarantineRecord, QueueConfig, Start},
     time::Timestamp,
     topic::TopicPattern,
 };
@@ -146,7 +144,7 @@ impl Simulation {
     pub(super) fn handler_record(&mut self, number: u64, loaded: bool) -> HandlerRecord {
         HandlerRecord {
             name: handler_name(number),
-            digest: loaded.then_some(Digest([self.random.small(0, 255) as u8; 32])),
+            digest: loaded.then_some(Digest([self.random.bits().to_le_bytes()[0]; 32])),
             loaded_at: Timestamp(0),
             config: BTreeMap::new(),
             limits: HandlerLimits::default(),

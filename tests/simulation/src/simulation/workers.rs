@@ -184,10 +184,11 @@ impl Simulation {
     fn end_attempt(&mut self, run: &mut Run, current: Current, draining: bool) {
         let Current { lease, delivery, execution } = current;
         let (mut effects, notes) = execution.finish();
-        match self.sabotage {
-            Sabotage::WorkersHideReads => effects.state.reads.clear(),
-            Sabotage::WorkersReadLater => effects.state.revision = Revision(u64::MAX),
-            _other => {}
+        if self.sabotage == Sabotage::WorkersHideReads {
+            effects.state.reads.clear();
+        }
+        if self.sabotage == Sabotage::WorkersReadLater {
+            effects.state.revision = Revision(u64::MAX);
         }
         let success = draining || self.random.chance(65);
         let result = if success {
@@ -300,7 +301,7 @@ impl Simulation {
     /// A settle that was sent before, or whose leases were returned.
     pub(super) fn settle_late(&mut self) {
         if let Some(settle) = self.random.pick(self.old_settles.make_contiguous()).cloned() {
-            self.say("an old settle once more".to_owned());
+            self.say("an old settle once more");
             self.send_settle(settle);
         }
     }

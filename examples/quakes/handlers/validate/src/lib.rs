@@ -18,6 +18,10 @@ fn validate(ctx: Context) -> wasmill::Result {
     if ctx.delivery().attempt == 1 && percentile(&id) < flaky_percent {
         wasmill::retry!("simulated outage of the reference catalogue");
     }
+    if ctx.delivery().attempt > 1 {
+        // Counted once for each record, however often it was tried: a failed attempt's increments are void.
+        ctx.state().increment("validated-after-retry", 1)?;
+    }
     Ok(())
 }
 
@@ -68,5 +72,6 @@ mod tests {
         assert!((100..=240).contains(&retried), "{retried} of 1707");
         let second = flaky.with_attempt(2);
         assert!(REAL.lines().all(|line| answer(&second, line) == Ok(())));
+        assert_eq!(second.state().get_int("validated-after-retry"), Ok(1_707));
     }
 }

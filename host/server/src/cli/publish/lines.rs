@@ -48,7 +48,10 @@ pub(super) async fn publish(client: &Client, arguments: &PublishArguments) -> Re
         }
         let answered = answers.lines().count();
         if answered < batch.numbers.len() {
-            anyhow::bail!("the host answered only up to line {}", lines.number - (batch.numbers.len() - answered) as u64);
+            anyhow::bail!(
+                "the host answered only up to line {}",
+                lines.number - (batch.numbers.len() - answered) as u64
+            );
         }
     }
     if !arguments.remote.json {
