@@ -58,8 +58,9 @@ fn run(arguments: &Arguments) -> Result<String> {
     let example = Path::new(env!("CARGO_MANIFEST_DIR"));
     let setup = Setup { config: Some(example.join("wasmill.toml")), folder };
     let records = input::read(&example.join("data"))?;
+    let host = HostProcess::start(&setup)?;
     let started = Instant::now();
-    let host = publish_all(&setup, &records, arguments.crash)?;
+    let host = publish_all(host, &setup, &records, arguments.crash)?;
     host.client().wait_until_settled(PATIENCE)?;
     let summary = Summary::gather(host.client(), records.len(), started.elapsed())?;
     let status = host.terminate()?;
@@ -68,8 +69,7 @@ fn run(arguments: &Arguments) -> Result<String> {
     if arguments.json { Ok(serde_json::to_string_pretty(&summary)?) } else { Ok(summary.for_people(arguments.crash)) }
 }
 
-fn publish_all(setup: &Setup, records: &[Record], crash: bool) -> Result<HostProcess> {
-    let mut host = HostProcess::start(setup)?;
+fn publish_all(mut host: HostProcess, setup: &Setup, records: &[Record], crash: bool) -> Result<HostProcess> {
     let mut publisher = Publisher::new(records);
     let bar = progress_bar(records.len())?;
     let half = records.len() / 2;

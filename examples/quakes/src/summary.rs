@@ -101,7 +101,7 @@ impl Summary {
         }
         let _ = write!(
             text,
-            "speed        {:>5} messages/s, from the start of the host to the last settled delivery",
+            "speed        {:>5} messages/s, from the first publish to the last settled delivery",
             self.messages_per_second.unwrap_or_default()
         );
         text
@@ -141,7 +141,7 @@ fn handled(client: &Client, quarantined: &[Quarantined]) -> Result<BTreeMap<Stri
 }
 
 fn alerts(client: &Client) -> Result<Vec<Value>> {
-    let answer = client.get("/v1/queues/alerts/messages?limit=10000")?;
+    let answer = client.get("/v1/queues/alerts/messages?limit=1000")?;
     let messages = answer["messages"].as_array().context("no messages")?;
     Ok(messages.iter().map(|message| message["data"].clone()).collect())
 }

@@ -52,6 +52,11 @@ pub(crate) fn build() -> Result<Vec<String>> {
     Ok(guests)
 }
 
+/// Where cargo puts what it builds.
+pub(crate) fn target_folder() -> Result<PathBuf> {
+    Ok(metadata()?.target_directory)
+}
+
 /// A running host watches its files, so one that did not change is left alone.
 fn copy_if_changed(from: &std::path::Path, to: &std::path::Path) -> Result<()> {
     let new = std::fs::read(from)?;

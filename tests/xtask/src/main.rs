@@ -100,38 +100,54 @@ fn carry_out(command: Command) -> Result<()> {
 
 fn show(demo: &Demo) -> Result<()> {
     guests::build()?;
-    build_host()?;
+    build()?;
     say("running the demo");
-    let mut command = cargo(["run", "--quiet", "--locked", "--package", "quakes", "--"]);
+    let mut command = built("quakes")?;
     command.args(demo.crash.then_some("--crash")).args(demo.json.then_some("--json"));
     run(command)
 }
 
-/// Build the host; the first time this compiles Wasmtime, which takes about ten minutes on two cores.
-fn build_host() -> Result<()> {
-    say("building the host (the first time Wasmtime is compiled: about ten minutes on two cores)");
-    run(cargo(["build", "--locked", "--package", "wasmill-server", "--package", "quakes"]))
+/// Build every program. Always the whole workspace: what is built for one package alone gets other features of its
+/// dependencies, and Wasmtime would be compiled once more.
+fn build() -> Result<()> {
+    say("building every program (the first time Wasmtime is compiled: about ten minutes on two cores)");
+    run(cargo(["build", "--locked", "--workspace"]))
+}
+
+/// A program that was built.
+fn built(name: &str) -> Result<std::process::Command> {
+    let mut command = std::process::Command::new(guests::target_folder()?.join("debug").join(name));
+    command.current_dir(shell::project_root());
+    Ok(command)
 }
 
 fn simulate(seeds: u64, seed: Option<u64>) -> Result<()> {
-    let mut command = cargo(["run", "--quiet", "--locked", "--package", "wasmill-simulation", "--"]);
-    command.args(["--seeds", &seeds.to_string()]);
-    if let Some(seed) = seed {
-        command.args(["--seed", &seed.to_string()]);
-    }
+    // The simulator is pure: it builds in a minute, without Wasmtime.
+    let mut command =
+        cargo(["run", "--quiet", "--locked", "--package", "wasmill-simulation", "--bin", "simulate", "--"]);
+    match seed {
+        Some(seed) => command.args(["--seed", &seed.to_string()]),
+        None => command.args(["--seeds", &seeds.to_string()]),
+    };
     run(command)
 }
 
 fn crash(kills: u32) -> Result<()> {
     guests::build()?;
-    let mut command = cargo(["run", "--quiet", "--locked", "--package", "crash", "--"]);
+    build()?;
+    let mut command = built("crash")?;
     command.args(["--kills", &kills.to_string()]);
     run(command)
 }
 
 fn measure(bench: Bench) -> Result<()> {
     guests::build()?;
-    let mut command = cargo(["run", "--quiet", "--locked", "--package", "wasmill-server"]);
-    command.args(bench.release.then_some("--release")).args(["--", "bench"]).args(bench.arguments);
+    let mut command = if bench.release {
+        cargo(["run", "--locked", "--release", "--package", "wasmill-server", "--"])
+    } else {
+        build()?;
+        built("wasmill")?
+    };
+    command.arg("bench").args(bench.arguments);
     run(command)
 }
