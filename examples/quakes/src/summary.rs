@@ -50,7 +50,7 @@ impl Summary {
             strongest_alert: strongest.cloned().unwrap_or_default(),
             regions: regions(client)?,
             quarantined,
-            messages_per_second: Some((published as f64 / took.as_secs_f64()) as u64),
+            messages_per_second: Some(published as u64 * 1_000 / u64::try_from(took.as_millis())?.max(1)),
         })
     }
 

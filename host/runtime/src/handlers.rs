@@ -81,8 +81,11 @@ impl Host {
         self.order(Order::PutHandler { record: record.clone() }).await?;
         match self.inner.registry.current(&record.name) {
             Slot::Ready(version) => self.inner.registry.switch(&record, Arc::clone(&version.program)),
-            Slot::Loading => self.inner.registry.set_broken(&record.name, not_loaded(&record.name)),
-            Slot::Broken(_) => {}
+            Slot::Loading if record.digest.is_none() => {
+                self.inner.registry.set_broken(&record.name, not_loaded(&record.name));
+            }
+            // Whoever loads it takes the record as it is then.
+            Slot::Loading | Slot::Broken(_) => {}
         }
         Ok(())
     }
@@ -137,28 +140,35 @@ impl Host {
     /// have something to do; it does not keep the host from starting.
     pub(crate) async fn load_recovered_handlers(&self) -> Result<(), HostError> {
         let records = self.inner.broker.query(|engine| engine.handlers().cloned().collect::<Vec<_>>()).await?;
-        let inner = Arc::clone(&self.inner);
-        tokio::task::spawn_blocking(move || {
-            let host = Self { inner };
+        let host = self.clone();
+        tokio::spawn(async move {
             for record in records {
-                host.load_recovered(&record);
+                let name = record.name.clone();
+                if let Err(error) = host.load_recovered(record).await {
+                    tracing::error!(handler = %name, %error, "a handler of the store cannot run");
+                    host.inner.registry.set_broken(&name, error.to_string());
+                }
             }
         });
         Ok(())
     }
 
-    fn load_recovered(&self, record: &HandlerRecord) {
-        let registry = &self.inner.registry;
-        let Some(digest) = record.digest else {
-            return registry.set_broken(&record.name, not_loaded(&record.name));
+    async fn load_recovered(&self, recovered: HandlerRecord) -> Result<(), HostError> {
+        let Some(digest) = recovered.digest else {
+            self.inner.registry.set_broken(&recovered.name, not_loaded(&recovered.name));
+            return Ok(());
         };
-        match self.find_program(record, digest) {
-            Ok(program) => registry.switch(record, program),
-            Err(problem) => {
-                tracing::error!(handler = %record.name, %problem, "a handler of the store cannot run");
-                registry.set_broken(&record.name, problem.to_string());
-            }
+        let name = recovered.name.clone();
+        let host = self.clone();
+        let finding = tokio::task::spawn_blocking(move || host.find_program(&recovered, digest));
+        let program = finding.await.map_err(|error| HostError::Stopped { reason: Some(error.to_string()) })??;
+        // Meanwhile an operator may have declared other settings or loaded another component.
+        let _one_at_a_time = self.inner.changing_handlers.lock().await;
+        let now = self.handler_record(&name).await?;
+        if let Some(record) = now.filter(|record| record.digest == Some(digest)) {
+            self.inner.registry.switch(&record, program);
         }
+        Ok(())
     }
 
     fn find_program(&self, record: &HandlerRecord, digest: Digest) -> Result<Arc<Program>, HostError> {

@@ -93,9 +93,12 @@ async fn a_fresh_instance_sees_nothing_of_the_last_one() {
              (br_if $again (i32.lt_u (local.get $at) (i32.const 1376256))))
            (call $ok))",
     );
-    let both = Guest::new("(if (i32.eq (i32.load8_u (i32.const 9000)) (i32.const 255)) (then (unreachable))) (call $spoil)").with(
-        "(func $spoil (result i32) (drop (memory.grow (i32.const 20))) (memory.fill (i32.const 8192) (i32.const 255) (i32.const 1368064)) (call $ok))",
-    );
+    let both =
+        Guest::new("(if (i32.eq (i32.load8_u (i32.const 9000)) (i32.const 255)) (then (unreachable))) (call $spoil)")
+            .with(concat!(
+                "(func $spoil (result i32) (drop (memory.grow (i32.const 20)))",
+                " (memory.fill (i32.const 8192) (i32.const 255) (i32.const 1368064)) (call $ok))"
+            ));
     for _ in 0..20 {
         succeeded(host.run(&spoil).await);
         succeeded(host.run(&look).await);

@@ -2,8 +2,10 @@
 //!
 //! One run measures three things on the same disk: a durable publish, a delivery to a handler in its sandbox and a
 //! durable settle, called in this process; the same over HTTP on a loopback socket; and a plain file to which as many
-//! bytes are appended per `fdatasync` as the first run had in one commit. Client and host share the machine, as they do
+//! bytes are written per `fdatasync` as the first run had in one commit. Client and host share the machine, as they do
 //! in the figures of other systems that we compare with.
+//!
+//! Memory is that of the whole process: publishers, client, host, handlers and the figures themselves.
 //!
 //! What is settled is read off the consumer's floor, about once a millisecond: every message below it is settled,
 //! durably. So latencies under load are right to about a millisecond; those of one message at a time are asked for

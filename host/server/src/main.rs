@@ -2,6 +2,11 @@
 
 use std::process::ExitCode;
 
+/// Messages are allocated on one thread and freed on another; glibc's allocator pays for that in page faults on every
+/// commit.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     wasmill_server::cli::run()
 }

@@ -106,7 +106,8 @@ async fn bind(listen: SocketAddr) -> Result<TcpListener> {
     match TcpListener::bind(listen).await {
         Ok(listener) => Ok(listener),
         Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => bail!(
-            "another program listens on {listen}; choose another address with --listen {}:PORT, or with listen under [server] in the configuration",
+            "another program listens on {listen}; choose another address with --listen {}:PORT, or with listen under \
+             [server] in the configuration",
             listen.ip()
         ),
         Err(error) => Err(error).with_context(|| format!("cannot listen on {listen}; choose an address with --listen")),

@@ -21,16 +21,32 @@ fn check_wrong(text: &str, said: &str) {
 fn unknown_keys_suggest_the_near_one() {
     check_wrong(
         "[server]\nlisten = \"127.0.0.1:1\"\ndrian = \"5s\"\n",
-        "3:1: server.drian: unknown key `drian`; did you mean `drain`?\n 3 | drian = \"5s\"\n   | ^^^^^",
+        concat!(
+            "3:1: server.drian: unknown key `drian`; did you mean `drain`?\n",
+            " 3 | drian = \"5s\"\n",
+            "   | ^^^^^",
+        ),
     );
-    check_wrong("[sever]\n", "1:2: sever: unknown key `sever`; did you mean `server`?\n 1 | [sever]\n   |  ^^^^^");
+    check_wrong(
+        "[sever]\n",
+        concat!("1:2: sever: unknown key `sever`; did you mean `server`?\n", " 1 | [sever]\n", "   |  ^^^^^",),
+    );
     check_wrong(
         "[queue.q.consumer.c]\nhandler = \"h\"\nretries = 3\n",
-        "3:1: queue.q.consumer.c.retries: unknown key `retries`; there are `handler`, `concurrency`, `in-flight-max`, `attempts`, `backoff`, `start`\n 3 | retries = 3\n   | ^^^^^^^",
+        concat!(
+            "3:1: queue.q.consumer.c.retries: unknown key `retries`; there are `handler`, `concurrency`, ",
+            "`in-flight-max`, `attempts`, `backoff`, `start`\n",
+            " 3 | retries = 3\n",
+            "   | ^^^^^^^",
+        ),
     );
     check_wrong(
         "[store]\ndurability = \"fsyncs\"\n",
-        "2:14: store.durability: unknown value `fsyncs`; did you mean `fsync`?\n 2 | durability = \"fsyncs\"\n   |              ^^^^^^^^",
+        concat!(
+            "2:14: store.durability: unknown value `fsyncs`; did you mean `fsync`?\n",
+            " 2 | durability = \"fsyncs\"\n",
+            "   |              ^^^^^^^^",
+        ),
     );
 }
 
@@ -38,19 +54,37 @@ fn unknown_keys_suggest_the_near_one() {
 fn wrong_durations_and_sizes_come_with_an_example() {
     check_wrong(
         "[server]\n  drain = \"30 parsecs\"\n",
-        "2:11: server.drain: \"30 parsecs\" is not a duration; write a number with a unit, for example \"30s\", \"100ms\" or \"2m\"\n 2 |   drain = \"30 parsecs\"\n   |           ^^^^^^^^^^^^",
+        concat!(
+            "2:11: server.drain: \"30 parsecs\" is not a duration; write a number with a unit, for example ",
+            "\"30s\", \"100ms\" or \"2m\"\n",
+            " 2 |   drain = \"30 parsecs\"\n",
+            "   |           ^^^^^^^^^^^^",
+        ),
     );
     check_wrong(
         "[queue.q.consumer.c]\nbackoff = { initial = \"1s\", cap = \"8d\" }\n",
-        "2:35: queue.q.consumer.c.backoff.cap: \"8d\" is too long; it must be at most 604800 s\n 2 | backoff = { initial = \"1s\", cap = \"8d\" }\n   |                                   ^^^^",
+        concat!(
+            "2:35: queue.q.consumer.c.backoff.cap: \"8d\" is too long; it must be at most 604800 s\n",
+            " 2 | backoff = { initial = \"1s\", cap = \"8d\" }\n",
+            "   |                                   ^^^^",
+        ),
     );
     check_wrong(
         "[handler.h.limits]\nmemory = \"64 potatoes\"\n",
-        "2:10: handler.h.limits.memory: \"64 potatoes\" is not a size; write a number with a unit, for example \"64KiB\", \"64MiB\" or \"10GiB\"\n 2 | memory = \"64 potatoes\"\n   |          ^^^^^^^^^^^^^",
+        concat!(
+            "2:10: handler.h.limits.memory: \"64 potatoes\" is not a size; write a number with a unit, for ",
+            "example \"64KiB\", \"64MiB\" or \"10GiB\"\n",
+            " 2 | memory = \"64 potatoes\"\n",
+            "   |          ^^^^^^^^^^^^^",
+        ),
     );
     check_wrong(
         "[limits]\ndata-bytes-max = \"17MiB\"\n",
-        "2:18: limits.data-bytes-max: \"17MiB\" is too large; it must be at most 16.0 MiB\n 2 | data-bytes-max = \"17MiB\"\n   |                  ^^^^^^^",
+        concat!(
+            "2:18: limits.data-bytes-max: \"17MiB\" is too large; it must be at most 16.0 MiB\n",
+            " 2 | data-bytes-max = \"17MiB\"\n",
+            "   |                  ^^^^^^^",
+        ),
     );
 }
 
@@ -58,23 +92,44 @@ fn wrong_durations_and_sizes_come_with_an_example() {
 fn wrong_types_and_ranges_are_named() {
     check_wrong(
         "[server]\ndrain = 30\n",
-        "2:9: server.drain: wrong type: integer `30`, expected a duration as text, for example \"30s\"\n 2 | drain = 30\n   |         ^^",
+        concat!(
+            "2:9: server.drain: wrong type: integer `30`, expected a duration as text, for example \"30s\"\n",
+            " 2 | drain = 30\n",
+            "   |         ^^",
+        ),
     );
     check_wrong(
         "[handler.h]\nconfig = { magnitude-min = 5.0 }\n",
-        "2:28: handler.h.config.magnitude-min: wrong type: floating point `5.0`, expected a string\n 2 | config = { magnitude-min = 5.0 }\n   |                            ^^^",
+        concat!(
+            "2:28: handler.h.config.magnitude-min: wrong type: floating point `5.0`, expected a string\n",
+            " 2 | config = { magnitude-min = 5.0 }\n",
+            "   |                            ^^^",
+        ),
     );
     check_wrong(
         "[queue.q.consumer.c]\nattempts = 0\n",
-        "2:12: queue.q.consumer.c.attempts: 0 is out of range; it must be from 1 to 1000\n 2 | attempts = 0\n   |            ^",
+        concat!(
+            "2:12: queue.q.consumer.c.attempts: 0 is out of range; it must be from 1 to 1000\n",
+            " 2 | attempts = 0\n",
+            "   |            ^",
+        ),
     );
     check_wrong(
         "[queue.q]\nmessages-max = -1\n",
-        "2:16: queue.q.messages-max: -1 is out of range; it must be at least 1\n 2 | messages-max = -1\n   |                ^^",
+        concat!(
+            "2:16: queue.q.messages-max: -1 is out of range; it must be at least 1\n",
+            " 2 | messages-max = -1\n",
+            "   |                ^^",
+        ),
     );
     check_wrong(
         "[server]\nlisten = \"here\"\n",
-        "2:10: server.listen: \"here\" is not an address; write an IP address and a port, for example \"127.0.0.1:7500\"\n 2 | listen = \"here\"\n   |          ^^^^^^",
+        concat!(
+            "2:10: server.listen: \"here\" is not an address; write an IP address and a port, for example ",
+            "\"127.0.0.1:7500\"\n",
+            " 2 | listen = \"here\"\n",
+            "   |          ^^^^^^",
+        ),
     );
 }
 
@@ -82,11 +137,20 @@ fn wrong_types_and_ranges_are_named() {
 fn wrong_names_and_patterns_are_named() {
     check_wrong(
         "[queue.\"my queue\"]\n",
-        "1:8: queue.my queue: queue name \"my queue\" may hold only ASCII letters, digits, '-', '_' and '.'\n 1 | [queue.\"my queue\"]\n   |        ^^^^^^^^^^",
+        concat!(
+            "1:8: queue.my queue: queue name \"my queue\" may hold only ASCII letters, digits, '-', '_' and '.'\n",
+            " 1 | [queue.\"my queue\"]\n",
+            "   |        ^^^^^^^^^^",
+        ),
     );
     check_wrong(
         "[queue.q]\nbindings = [\"a.#\", \"b*\"]\n",
-        "2:12: queue.q.bindings: topic pattern \"b*\" has '*' or '#' inside a word; a wildcard stands for whole words\n 2 | bindings = [\"a.#\", \"b*\"]\n   |            ^^^^^^^^^^^^^",
+        concat!(
+            "2:12: queue.q.bindings: topic pattern \"b*\" has '*' or '#' inside a word; a wildcard stands for ",
+            "whole words\n",
+            " 2 | bindings = [\"a.#\", \"b*\"]\n",
+            "   |            ^^^^^^^^^^^^^",
+        ),
     );
 }
 

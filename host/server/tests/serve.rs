@@ -173,7 +173,13 @@ fn what_the_file_says_of_a_handler_holds_after_a_restart() {
     let echo = guest("guest-echo");
     for to in ["first", "second", "third"] {
         let config = format!(
-            "[handler.echo]\nfile = {echo:?}\nconfig = {{ to = \"{to}\" }}\n[queue.in]\nbindings = [\"in\"]\n[queue.in.consumer.echo]\n[queue.{to}]\nbindings = [\"{to}\"]\n"
+            concat!(
+                "[handler.echo]\nfile = {echo:?}\nconfig = {{ to = {to:?} }}\n",
+                "[queue.in]\nbindings = [\"in\"]\n[queue.in.consumer.echo]\n",
+                "[queue.{to}]\nbindings = [{to:?}]\n",
+            ),
+            echo = echo,
+            to = to,
         );
         write(folder.path(), "wasmill.toml", &config);
         let host = Served::start(folder.path(), &[]);

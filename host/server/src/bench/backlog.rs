@@ -31,7 +31,7 @@ pub(super) async fn measure(plan: &Plan, messages: u64) -> Result<Backlog> {
     measured.host.pause(measured.consumer().await?.record.id).await?;
     let door = Arc::new(InProcess { host: measured.host.clone(), data: plan.data.clone() });
     memory::forget_peak();
-    let took = load::publish(plan, &door, messages).await?.took;
+    let took = load::publish(plan, &door, messages, load::nothing).await?.took;
     let (rss_mib, rss_mib_max) = (memory::resident_mib()?, memory::peak_mib()?);
     let store_mib = memory::mib(measured.host.store_bytes()?);
     drop(door);

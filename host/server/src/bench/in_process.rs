@@ -52,7 +52,7 @@ pub(super) async fn measure_door(plan: &Plan, measured: &Measured, door: &Arc<im
     let wanted = measured.consumer().await?.floor.plus(plan.messages).0;
     let started = std::time::Instant::now();
     let (published, floors) =
-        tokio::try_join!(load::publish(plan, door, plan.messages), Floors::watch(measured, wanted))?;
+        tokio::try_join!(load::publish(plan, door, plan.messages, load::all), Floors::watch(measured, wanted))?;
     Ok(Figures {
         publish_per_s: plan.messages as f64 / published.took.as_secs_f64(),
         end_to_end_per_s: plan.messages as f64 / floors.end().duration_since(started).as_secs_f64(),

@@ -22,16 +22,29 @@ pub(super) trait Door: Send + Sync + 'static {
 pub(super) struct Published {
     /// From the first call to the last answer.
     pub(super) took: Duration,
-    /// When the call began that published each sequence; in no order.
+    /// When the call began that published each sequence, as far as it was kept; in no order.
     pub(super) called: Vec<(u64, Instant)>,
 }
 
+/// What to keep of a call: the sequences that it published, and when it began.
+pub(super) type Keep = fn(Vec<u64>, Instant) -> Vec<(u64, Instant)>;
+
+/// Keep everything.
+pub(super) fn all(sequences: Vec<u64>, called: Instant) -> Vec<(u64, Instant)> {
+    sequences.into_iter().map(|sequence| (sequence, called)).collect()
+}
+
+/// Keep nothing, where it is the memory that is measured.
+pub(super) fn nothing(_sequences: Vec<u64>, _called: Instant) -> Vec<(u64, Instant)> {
+    Vec::new()
+}
+
 /// Publish all messages of the plan, by all its publishers at once.
-pub(super) async fn publish(plan: &Plan, door: &Arc<impl Door>, messages: u64) -> Result<Published> {
+pub(super) async fn publish(plan: &Plan, door: &Arc<impl Door>, messages: u64, keep: Keep) -> Result<Published> {
     let started = Instant::now();
     let mut publishers = JoinSet::new();
     for share in shares(messages, u64::from(plan.producers)) {
-        publishers.spawn(produce(Arc::clone(door), share, plan.batch(), plan.calls()));
+        publishers.spawn(produce(Arc::clone(door), share, plan.batch(), plan.calls(), keep));
     }
     let mut called = Vec::new();
     while let Some(produced) = publishers.join_next().await {
@@ -40,14 +53,20 @@ pub(super) async fn publish(plan: &Plan, door: &Arc<impl Door>, messages: u64) -
     Ok(Published { took: started.elapsed(), called })
 }
 
-async fn produce(door: Arc<impl Door>, messages: u64, batch: u64, calls: usize) -> Result<Vec<(u64, Instant)>> {
+async fn produce(
+    door: Arc<impl Door>,
+    messages: u64,
+    batch: u64,
+    calls: usize,
+    keep: Keep,
+) -> Result<Vec<(u64, Instant)>> {
     let batches = (0..messages.div_ceil(batch)).map(|index| batch.min(messages - index * batch));
     let calling = batches.map(|size| {
         let door = &door;
         async move {
             let called = Instant::now();
             let sequences = door.publish(size).await?;
-            Ok::<_, anyhow::Error>(sequences.into_iter().map(move |sequence| (sequence, called)))
+            Ok::<_, anyhow::Error>(keep(sequences, called))
         }
     });
     let answered: Vec<_> = stream::iter(calling).buffer_unordered(calls).try_collect().await?;

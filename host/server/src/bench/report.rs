@@ -82,7 +82,7 @@ impl Report {
             (Some(backlog), _) => backlog_for_people(backlog),
             (None, Some(first)) => {
                 let about = format!(
-                    "{} messages of {} bytes, {} publishers with {} in flight, durability {}",
+                    "{} messages of {} bytes, publishers {}, in flight {} each, durability {}",
                     first.messages, first.data_bytes, first.producers, first.in_flight, first.durability,
                 );
                 format!("{about}\n\n{}", self.runs_for_people())
@@ -99,7 +99,7 @@ impl Report {
             ("latency under load, ms, p50 / p99 / p99.9", |run| latencies(run.latency_ms)),
             ("latency of one at a time, ms, the same", |run| latencies(run.latency_one_ms)),
             ("messages per commit", |run| format!("{:.1}", run.messages_per_commit)),
-            ("plain append + fdatasync, per s", |run| whole(run.raw_append_per_s)),
+            ("plain write + fdatasync, per s", |run| whole(run.raw_append_per_s)),
             ("share of that", |run| format!("{:.2}", run.ratio_to_raw)),
             ("memory of the process at most, MiB", |run| whole(run.rss_mib_max)),
             ("store, MiB", |run| whole(run.store_mib)),

@@ -38,7 +38,7 @@ pub(super) fn facts(message: &Message) -> Vec<(&'static str, String)> {
         ("published", time(message.published_at_ms)),
     ];
     if let Some(cause) = &message.cause {
-        facts.push(("caused by", format!("{cause}, {} hops from outside", message.hops)));
+        facts.push(("caused by", format!("{cause} (hops from outside: {})", message.hops)));
     }
     if let Some(origin) = &message.redrive_of {
         facts.push(("redrive of", format!("{}, quarantined as {}", origin.message_id, origin.quarantine_id)));

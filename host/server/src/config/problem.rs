@@ -20,7 +20,9 @@ pub enum ConfigError {
     Wrong(Box<Wrong>),
     /// The address can be reached from other machines, and nobody said that it may.
     #[error(
-        "the address {listen} can be reached from other machines, and the API asks nobody who they are; listen on 127.0.0.1, or write allow-remote = true under [server] in the configuration if something in front of the host keeps strangers out"
+        "the address {listen} can be reached from other machines, and the API asks nobody who they are; listen on \
+         127.0.0.1, or write allow-remote = true under [server] in the configuration if something in front of the \
+         host keeps strangers out"
     )]
     Remote {
         /// Which address.
