@@ -6,7 +6,7 @@ use wasmill_delivery::{
     effect::{OrderRefusal, PublishRefusal},
     name::{HandlerName, NameError},
 };
-use wasmill_sandbox::{LoadError, SandboxError};
+use wasmill_sandbox::{LimitsError, LoadError, SandboxError};
 use wasmill_store::StoreError;
 
 /// The host cannot do what it was asked.
@@ -27,6 +27,9 @@ pub enum HostError {
     /// The order was refused.
     #[error(transparent)]
     Refused(#[from] OrderRefusal),
+    /// The sandbox cannot keep a limit.
+    #[error(transparent)]
+    Limits(#[from] LimitsError),
     /// A component does not fit. The one that was there stays.
     #[error("handler {handler}: {problem}")]
     Load {

@@ -8,7 +8,7 @@ use wasmill_delivery::{
     name::{Digest, HandlerName},
     record::{HandlerLimits, HandlerRecord},
 };
-use wasmill_sandbox::Program;
+use wasmill_sandbox::{Program, check_limits};
 
 use crate::{draft::now, error::HostError, host::Host, registry::Slot};
 
@@ -71,6 +71,7 @@ impl Host {
     /// # Errors
     /// When a limit is beyond what the sandbox can enforce, or the store fails.
     pub async fn put_handler(&self, name: HandlerName, settings: HandlerSettings) -> Result<(), HostError> {
+        check_limits(&settings.limits)?;
         let _one_at_a_time = self.inner.changing_handlers.lock().await;
         let before = self.handler_record(&name).await?;
         if before.as_ref().is_some_and(|record| settings_of(record.clone()) == settings) {

@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use crate::{
     guests,
-    shell::{cargo, run, say},
+    shell::{cargo, output_of, run, say},
 };
 
 pub(crate) fn test() -> Result<()> {
@@ -25,6 +25,7 @@ pub(crate) fn test() -> Result<()> {
         doc.env("RUSTDOCFLAGS", "--deny warnings");
         run(doc)
     })?;
+    step("licences and sources of dependencies", deny)?;
     say(&format!("all passed in {} s", started.elapsed().as_secs()));
     Ok(())
 }
@@ -35,4 +36,17 @@ fn step(what: &str, work: impl FnOnce() -> Result<()>) -> Result<()> {
     work()?;
     say(&format!("{} took {:.1} s", what.split(" (").next().unwrap_or(what), started.elapsed().as_secs_f64()));
     Ok(())
+}
+
+/// The version that `deny.toml` is written for.
+const CARGO_DENY_VERSION: &str = "0.20.2";
+
+fn deny() -> Result<()> {
+    if output_of(cargo(["deny", "--version"])).is_err() {
+        say("installing cargo-deny (about three minutes)");
+        let mut install = cargo(["install", "--quiet", "--locked", "--debug", "cargo-deny", "--version"]);
+        install.arg(CARGO_DENY_VERSION);
+        run(install)?;
+    }
+    run(cargo(["deny", "--log-level", "error", "check", "licenses", "bans", "sources"]))
 }

@@ -1,7 +1,4 @@
-//! What the disk does at best: write, `fdatasync`, write, `fdatasync`.
-//!
-//! The file has its length before it is measured. Writing past its end would measure the file system's journal too,
-//! and with it whatever else writes to the disk just then.
+//! What the disk does at best with a log that grows: append, `fdatasync`, append, `fdatasync`.
 
 use std::{
     fs::File,
@@ -18,8 +15,8 @@ use super::plan::Plan;
 const ROUNDS: usize = 3;
 /// … of so long.
 const ROUND: Duration = Duration::from_secs(1);
-/// The length of the file, unless one commit is longer. At its end it is written again from its beginning.
-const FILE_BYTES: usize = 32 * 1024 * 1024;
+/// Where the file begins anew, so that the disk does not fill up.
+const FILE_BYTES_MAX: usize = 512 * 1024 * 1024;
 
 /// Messages per second, when as many are written for each `fdatasync` as a commit of the host had.
 pub(super) fn measure(plan: &Plan, messages_per_commit: f64) -> Result<f64> {
@@ -32,24 +29,22 @@ pub(super) fn measure(plan: &Plan, messages_per_commit: f64) -> Result<f64> {
 }
 
 fn best_commits_per_s(path: &Path, commit: &[u8]) -> std::io::Result<f64> {
-    let length = FILE_BYTES.max(commit.len());
     let mut file = File::create(path)?;
-    file.write_all(&vec![0; length])?;
-    file.sync_all()?;
     let mut best = 0.0_f64;
     for _ in 0..ROUNDS {
-        best = best.max(commits_per_s(&mut file, commit, length)?);
+        best = best.max(commits_per_s(&mut file, commit)?);
     }
     Ok(best)
 }
 
-fn commits_per_s(file: &mut File, commit: &[u8], length: usize) -> std::io::Result<f64> {
-    file.rewind()?;
-    let (mut commits, mut written) = (0.0, 0);
+fn commits_per_s(file: &mut File, commit: &[u8]) -> std::io::Result<f64> {
+    let mut commits = 0.0;
+    let mut written = 0;
+    begin_anew(file)?;
     let started = Instant::now();
     while started.elapsed() < ROUND {
-        if written + commit.len() > length {
-            file.rewind()?;
+        if written > FILE_BYTES_MAX {
+            begin_anew(file)?;
             written = 0;
         }
         file.write_all(commit)?;
@@ -58,4 +53,10 @@ fn commits_per_s(file: &mut File, commit: &[u8], length: usize) -> std::io::Resu
         commits += 1.0;
     }
     Ok(commits / started.elapsed().as_secs_f64())
+}
+
+fn begin_anew(file: &mut File) -> std::io::Result<()> {
+    file.set_len(0)?;
+    file.rewind()?;
+    file.sync_all()
 }

@@ -99,7 +99,7 @@ impl Report {
             ("latency under load, ms, p50 / p99 / p99.9", |run| latencies(run.latency_ms)),
             ("latency of one at a time, ms, the same", |run| latencies(run.latency_one_ms)),
             ("messages per commit", |run| format!("{:.1}", run.messages_per_commit)),
-            ("plain write + fdatasync, per s", |run| whole(run.raw_append_per_s)),
+            ("raw append + fdatasync, per s", |run| whole(run.raw_append_per_s)),
             ("share of that", |run| format!("{:.2}", run.ratio_to_raw)),
             ("memory of the process at most, MiB", |run| whole(run.rss_mib_max)),
             ("store, MiB", |run| whole(run.store_mib)),

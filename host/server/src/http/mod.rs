@@ -1,7 +1,7 @@
 //! The HTTP API of a host: one file for each resource, and what they share.
 //!
 //! Nothing is decided here. A request becomes a call of [`wasmill_runtime::Host`], its answer becomes JSON, and
-//! whatever goes wrong becomes a [`problem::Problem`] (RFC 9457) with a stable `code`.
+//! whatever goes wrong becomes a `problem::Problem` (RFC 9457) with a stable `code`.
 
 mod body;
 mod cloudevents;

@@ -190,6 +190,7 @@ impl From<HostError> for Problem {
             HostError::Refused(refusal) => refusal.into(),
             HostError::Stopped { .. } => Self::stopped(detail),
             HostError::Load { .. } => Self::invalid("component-unfit", detail),
+            HostError::Limits(_) => Self::invalid("out-of-range", detail),
             HostError::Store(_) => Self::new(StatusCode::INTERNAL_SERVER_ERROR, "damaged-store", detail),
             HostError::Sandbox(_)
             | HostError::ComponentMissing { .. }
