@@ -1,4 +1,4 @@
-//! The engine. This is the only place with a `wasmtime::Config`; the figures behind it are in ARCHITECTURE.md.
+//! The engine. This is the only place with a `wasmtime::Config`; the reasons for it are in ARCHITECTURE.md.
 
 use std::num::NonZeroUsize;
 
