@@ -168,6 +168,8 @@ impl Host {
         let now = self.handler_record(&name).await?;
         if let Some(record) = now.filter(|record| record.digest == Some(digest)) {
             self.inner.registry.switch(&record, program);
+            // Declared again, it resumes consumers that had been paused because it could not run.
+            self.order(Order::PutHandler { record }).await?;
         }
         Ok(())
     }

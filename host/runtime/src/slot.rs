@@ -20,6 +20,7 @@ use wasmill_delivery::{
     record::{ConsumerConfig, PauseReason},
 };
 use wasmill_sandbox::{Delivery, Session, StagedState};
+use wasmill_store::StoreError;
 
 use crate::{
     broker::{Broker, Leased, Settled},
@@ -138,7 +139,13 @@ impl<B: Broker> Slot<B> {
                 biased;
                 changed = self.stop.changed() => if changed.is_err() { return Ok(None) },
                 answers = first_answers(&mut self.settling) => self.seen_first(answers?),
-                run = lease.as_mut() => return self.checked(run).await,
+                run = lease.as_mut() => match run {
+                    Err(HostError::Store(error)) => {
+                        self.pause_for_damage(&error).await?;
+                        *lease = self.lease();
+                    }
+                    run => return run,
+                },
                 () = tokio::time::sleep(IDLE_MAX), if self.session.is_some() => {
                     self.settled_all().await?;
                     self.session = None;
@@ -147,12 +154,12 @@ impl<B: Broker> Slot<B> {
         }
     }
 
-    /// A run that cannot be read pauses the consumer: the message is damaged, and running others first would hide it.
-    async fn checked(&mut self, run: Result<Option<B::Run>, HostError>) -> Result<Option<B::Run>, HostError> {
-        if let Err(HostError::Store(error)) = &run {
-            self.broker.pause(self.worked.id, PauseReason::Store { detail: error.to_string() }).await?;
-        }
-        run
+    /// A run that cannot be read pauses the consumer: a message is damaged, and running others first would hide it.
+    /// Whoever mended it resumes the consumer.
+    async fn pause_for_damage(&mut self, error: &StoreError) -> Result<(), HostError> {
+        let (consumer, queue) = (&self.worked.name, &self.worked.queue);
+        tracing::error!(%consumer, %queue, %error, "paused: a message cannot be read");
+        self.broker.pause(self.worked.id, PauseReason::Store { detail: error.to_string() }).await
     }
 
     /// The version to run. When there is none the consumer is paused, for its messages are not at fault.
