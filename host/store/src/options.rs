@@ -32,9 +32,9 @@ impl Default for StoreOptions {
     fn default() -> Self {
         Self {
             durability: Durability::Fsync,
-            cache_bytes: 64 * 1024 * 1024,
+            cache_bytes: 32 * 1024 * 1024,
             chunk_bytes: 32 * 1024,
-            log_cache_bytes: 32 * 1024 * 1024,
+            log_cache_bytes: 16 * 1024 * 1024,
         }
     }
 }

@@ -86,7 +86,7 @@ impl Default for RawStore {
             folder: FilePath(PathBuf::from("./wasmill-data")),
             durability: RawDurability::Fsync,
             flush_every: DurationMs(50),
-            cache: Size(64 * 1024 * 1024),
+            cache: Size(32 * 1024 * 1024),
         }
     }
 }
