@@ -46,15 +46,19 @@ fn every_outcome_is_named_and_the_healthy_handler_goes_on() -> Result<()> {
     }
     let echoed = client.get("/v1/queues/echoed")?;
     assert_eq!(echoed["messages"], 20, "the healthy handler did its work, and the flood published nothing: {echoed}");
-    check_evidence(&quarantined(client, "panic")?[0], "message 0");
+    check_evidence(&quarantined(client, "panic")?[0]);
     Ok(())
 }
 
 /// A panic's text is in the log, and the backtrace has names.
-fn check_evidence(record: &Value, _data: &str) {
+fn check_evidence(record: &Value) {
     let last = record["attempts"].as_array().and_then(|attempts| attempts.last()).expect("an attempt");
     let log = last["log"].as_str().unwrap_or_default();
-    assert!(log.contains("panicked"), "the text of the panic is missing: {last}");
+    let id = record["message"]["id"].as_str().expect("an id");
+    assert!(
+        log.contains("panicked") && log.contains(id),
+        "the panic's text, which names the message, is missing: {last}"
+    );
     let frames = last["backtrace"].as_array().expect("a backtrace");
     let named =
         frames.iter().filter_map(Value::as_str).any(|frame| frame.contains("guest_panic") || frame.contains("panic"));

@@ -85,7 +85,7 @@ fn delivery_is_pure() {
 #[test]
 fn each_engine_is_configured_in_one_room() {
     let files = sources(&[".rs"]).expect("git");
-    for file in files.iter().filter(|file| file.is_below("host") && file.path != "host/tests/tidy") {
+    for file in files.iter().filter(|file| file.is_below("host")) {
         if !file.is_below("host/store") {
             assert!(file.lines_with("sled::").next().is_none(), "{} uses sled: only the store knows bytes", file.path);
         }
