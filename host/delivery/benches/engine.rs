@@ -10,7 +10,7 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use wasmill_delivery::{
     effect::Effect,
     engine::{Engine, EngineLimits, Recovery},
-    input::{AttemptResult, Destination, Effects, Input, Lease, Order, PublishEntry, Settlement, Ticket},
+    input::{AttemptResult, Effects, Input, Lease, Order, PublishEntry, Settlement, Ticket},
     message::{Lineage, Message},
     name::{ConsumerId, ConsumerName, HandlerName, MessageId, QueueName},
     record::{ConsumerConfig, HandlerLimits, HandlerRecord, QueueConfig},
@@ -35,7 +35,7 @@ fn tick(engine: Engine, inputs: Vec<Input>) -> (Engine, Vec<Effect>) {
 fn declared() -> Engine {
     let name = HandlerName::new("handler").expect("a name");
     let queue = QueueName::new("orders").expect("a name");
-    let bindings = vec![TopicPattern::new("orders.*").expect("a pattern")];
+    let bindings = vec![TopicPattern::new("orders.*").expect("a pattern").into()];
     let orders = [
         Order::PutHandler {
             record: HandlerRecord {
@@ -51,6 +51,7 @@ fn declared() -> Engine {
             queue,
             name: ConsumerName::new("consumer").expect("a name"),
             config: ConsumerConfig::new(name),
+            from: None,
         },
     ];
     let inputs = orders.into_iter().map(|order| Input::Order { ticket: TICKET, order }).collect();
@@ -70,10 +71,11 @@ fn publishes(dedup: bool) -> Vec<Input> {
                 headers: Vec::new(),
                 data: Bytes::from_static(&[7; 256]),
                 published_at: Timestamp(1),
+                expires_at: None,
                 lineage: Lineage::default(),
             });
             let dedup = dedup.then_some(DedupId(number as u128));
-            Input::Publish { ticket: TICKET, entries: vec![PublishEntry { message, to: Destination::Topic, dedup }] }
+            Input::Publish { ticket: TICKET, entries: vec![PublishEntry { dedup, ..PublishEntry::new(message) }] }
         })
         .collect()
 }

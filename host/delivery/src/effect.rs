@@ -1,9 +1,13 @@
 //! Every way out of the engine. None is let out before the writes of its tick are durable.
 
+use std::sync::Arc;
+
 use crate::{
     input::{Lease, Ticket},
+    message::Message,
     name::{ConsumerId, ConsumerName, HandlerName, QuarantineId, QueueId, QueueName, Sequence},
-    record::{PauseReason, QuarantineReason},
+    record::{DelayedKey, PauseReason, QuarantineReason},
+    schedule::ScheduleName,
     time::Timestamp,
 };
 
@@ -54,6 +58,41 @@ pub enum Effect {
         /// Why.
         reason: PauseReason,
     },
+    /// A consumer that the engine paused takes deliveries again.
+    Resumed {
+        /// The consumer.
+        consumer: ConsumerId,
+        /// Why it was paused.
+        reason: PauseReason,
+    },
+    /// Deliveries that ran alone when the host stopped: settle each as failed by [`crate::outcome::Outcome::HostCrash`].
+    Crashed {
+        /// The consumer.
+        consumer: ConsumerId,
+        /// Its queue.
+        queue: QueueId,
+        /// The rights to settle them.
+        leases: Vec<Lease>,
+    },
+    /// The engine needs messages of a log: answer with [`crate::input::Input::Messages`].
+    Read {
+        /// The queue.
+        queue: QueueId,
+        /// The first.
+        from: Sequence,
+        /// At most so many, and not past the end of the log as it is now.
+        limit: usize,
+    },
+    /// The engine needs messages whose time has come: answer with [`crate::input::Input::Delayed`].
+    ReadDelayed {
+        /// Which.
+        keys: Vec<DelayedKey>,
+    },
+    /// A message for whoever waits for a reply; if nobody does, it is dropped.
+    Reply {
+        /// The message; its topic says who waits.
+        message: Arc<Message>,
+    },
 }
 
 /// A message is durable.
@@ -61,8 +100,10 @@ pub enum Effect {
 pub struct Receipt {
     /// Whether the same id was published within the dedup window, so that nothing was added now.
     pub duplicate: bool,
-    /// Where it went; empty for a duplicate.
+    /// Where it went; empty for a duplicate, for one that is delayed, and for one that no queue takes and policy drops.
     pub places: Vec<(QueueId, Sequence)>,
+    /// Until when it is held back.
+    pub delayed_until: Option<Timestamp>,
 }
 
 /// A message was not taken.
@@ -87,6 +128,22 @@ pub enum PublishRefusal {
         queue: QueueName,
         /// Which limit, with its number.
         limit: String,
+        /// How long a publisher waits for room, in milliseconds.
+        wait_ms: u64,
+    },
+    /// A queue that must take it could not hold it if it were empty.
+    #[error("queue {queue} can never hold this message ({limit}); raise the limit, or publish less")]
+    NeverFits {
+        /// Which one.
+        queue: QueueName,
+        /// Which limit, with its number.
+        limit: String,
+    },
+    /// As many messages are delayed as may be.
+    #[error("{delayed_max} messages are delayed already, which is the limit (delayed-max)")]
+    DelayedFull {
+        /// The limit.
+        delayed_max: u64,
     },
 }
 
@@ -119,6 +176,11 @@ pub enum SettleAnswer {
         /// When.
         due: Timestamp,
     },
+    /// It ran before an earlier delivery of its key was settled, which the consumer's order forbids. It runs again in
+    /// its turn and no attempt is burned.
+    OutOfOrder,
+    /// Its message had expired; it is settled without effects.
+    Expired,
     /// The lease was not valid any more. Nothing was changed.
     StaleFence,
 }
@@ -141,6 +203,21 @@ pub enum OrderReceipt {
         id: ConsumerId,
         /// Whether it is new.
         created: bool,
+    },
+    /// A schedule was declared.
+    Schedule {
+        /// Whether it is new.
+        created: bool,
+    },
+    /// A schedule was to fire.
+    Fired {
+        /// Whether it did so now. If not, that time had fired already, or is not planned any more.
+        now: bool,
+    },
+    /// A quarantined delivery was imported.
+    Imported {
+        /// Its number here.
+        id: QuarantineId,
     },
     /// How many were purged.
     Purged {
@@ -185,11 +262,31 @@ pub enum OrderRefusal {
         /// Its queue.
         queue: QueueName,
     },
+    /// There is no such schedule.
+    #[error("there is no schedule {schedule}; `wasmill schedule list` shows those there are")]
+    UnknownSchedule {
+        /// Its name.
+        schedule: ScheduleName,
+    },
+    /// The message of a schedule cannot be published now.
+    #[error(transparent)]
+    Publish(#[from] PublishRefusal),
     /// There is no such quarantined delivery.
     #[error("there is no quarantined delivery {id}; it was redriven or purged, or never was")]
     UnknownQuarantine {
         /// Its number.
         id: QuarantineId,
+    },
+    /// A delivery that was imported with the same place waits for the consumer already.
+    #[error(
+        "quarantined delivery {id} was imported with place {sequence}, and another one with that place waits for its \
+         consumer now; redrive it when that one is settled"
+    )]
+    PlaceTaken {
+        /// Its number.
+        id: QuarantineId,
+        /// The place in the log that both come from.
+        sequence: u64,
     },
     /// A number in a declaration is out of its range.
     #[error("{what} is {given}; it must be from {min} to {max}")]
@@ -202,6 +299,12 @@ pub enum OrderRefusal {
         min: u64,
         /// The most.
         max: u64,
+    },
+    /// A declaration contradicts itself.
+    #[error("{problem}")]
+    Contradiction {
+        /// What does not go with what, and what to do.
+        problem: String,
     },
     /// There are as many as there may be.
     #[error("there are {max} {what} already, which is the limit")]

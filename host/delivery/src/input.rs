@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     message::Message,
-    name::{ConsumerId, ConsumerName, Fence, HandlerName, QuarantineId, QueueName, Sequence},
+    name::{ConsumerId, ConsumerName, Fence, HandlerName, QuarantineId, QueueId, QueueName, Sequence},
     outcome::Outcome,
-    record::{AttemptRecord, ConsumerConfig, HandlerRecord, PauseReason, QuarantineRecord, QueueConfig},
+    record::{AttemptRecord, ConsumerConfig, DelayedKey, HandlerRecord, PauseReason, QuarantineRecord, QueueConfig},
+    schedule::{ScheduleName, ScheduleRecord},
     time::Timestamp,
     write::DedupId,
 };
@@ -59,6 +61,20 @@ pub enum Input {
         /// Which.
         leases: Vec<Lease>,
     },
+    /// What an [`crate::effect::Effect::Read`] asked for: messages of a queue's log.
+    Messages {
+        /// The queue.
+        queue: QueueId,
+        /// Where reading began.
+        from: Sequence,
+        /// In order and without gaps; those that the log does not have any more are left out at the front.
+        messages: Vec<(Sequence, Arc<Message>)>,
+    },
+    /// What an [`crate::effect::Effect::ReadDelayed`] asked for.
+    Delayed {
+        /// Each with its key, in any order.
+        entries: Vec<(DelayedKey, PublishEntry)>,
+    },
     /// Something an operator or the host's own machinery orders.
     Order {
         /// Who waits.
@@ -69,7 +85,7 @@ pub enum Input {
 }
 
 /// One message of a publish.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublishEntry {
     /// The message.
     pub message: Arc<Message>,
@@ -77,10 +93,21 @@ pub struct PublishEntry {
     pub to: Destination,
     /// What makes it the same as an earlier one; none when it cannot be one.
     pub dedup: Option<DedupId>,
+    /// When it is to be published; now, when that is not in the future.
+    pub deliver_at: Option<Timestamp>,
+}
+
+impl PublishEntry {
+    /// To go to whatever binds its topic, now.
+    #[must_use]
+    pub const fn new(message: Arc<Message>) -> Self {
+        Self { message, to: Destination::Topic, dedup: None, deliver_at: None }
+    }
 }
 
 /// Where a published message goes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Destination {
     /// To every queue that binds its topic.
     Topic,
@@ -111,6 +138,8 @@ pub enum Order {
         name: ConsumerName,
         /// What it shall be.
         config: ConsumerConfig,
+        /// The place of [`crate::record::Start::Time`] in the log, which whoever can read the log has looked up.
+        from: Option<Sequence>,
     },
     /// Remove a consumer and its pending deliveries. What it quarantined stays.
     DeleteConsumer {
@@ -153,6 +182,35 @@ pub enum Order {
         /// Which.
         ids: Vec<QuarantineId>,
     },
+    /// Declare a schedule, change it, or move its next time. What fired before stays known.
+    PutSchedule {
+        /// All of it; `last` and `fired` count only when it is new.
+        record: Box<ScheduleRecord>,
+    },
+    /// Remove a schedule.
+    DeleteSchedule {
+        /// Its name.
+        name: ScheduleName,
+    },
+    /// The time of a schedule has come: publish its message and move on, in one commit.
+    FireSchedule {
+        /// Its name.
+        name: ScheduleName,
+        /// The time that fires. When it is not the schedule's next one, it has fired already, and nothing is changed.
+        planned: Timestamp,
+        /// The time after it, always later than `planned`; none when there is none.
+        next: Option<Timestamp>,
+        /// The message. It is not checked for being a duplicate, and is published now.
+        entry: PublishEntry,
+    },
+    /// Put a quarantined delivery of another host, or of an earlier time, into quarantine under a number of its own. Its
+    /// consumer is the one of the same name on the queue of the same name. It holds nothing that is ordered behind it.
+    ImportQuarantine {
+        /// All of it. Its number and the number of its consumer are not looked at.
+        record: Box<QuarantineRecord>,
+    },
+    /// The host is about to stop, and what ran was settled or given back: what is not leased now is under no suspicion.
+    Rest,
 }
 
 /// The right to run one attempt of one delivery. Settling or returning it uses it up.
@@ -204,8 +262,8 @@ impl AttemptResult {
 /// What a handler published and stored in one attempt. It exists if and only if the delivery commits.
 #[derive(Clone, Debug, Default)]
 pub struct Effects {
-    /// Messages, routed by topic.
-    pub published: Vec<Arc<Message>>,
+    /// What it published.
+    pub published: Vec<PublishEntry>,
     /// What it read and wrote of its state.
     pub state: StateAccess,
 }

@@ -5,6 +5,7 @@
 //! [`effect::Effect`]. [`engine::Engine::tick`] lets no effect out before its writes are durable, and consumes
 //! the engine, so that a failed commit leaves none behind that could be misused.
 
+pub mod consumer_config;
 pub mod cursor;
 pub mod dedup;
 pub mod effect;
@@ -15,9 +16,12 @@ pub mod message;
 pub mod name;
 pub mod outcome;
 pub mod policy;
+pub mod queue_config;
 pub mod record;
 pub mod routing;
+pub mod schedule;
 pub mod state_window;
 pub mod time;
 pub mod topic;
+pub mod trace_context;
 pub mod write;

@@ -59,5 +59,41 @@ pub const QUARANTINE_MAX_DEFAULT: u64 = 1_000_000;
 pub const DEDUP_WINDOW_MS_DEFAULT: u64 = 2 * 60 * 1_000;
 /// How many published ids are remembered; past it the oldest are forgotten before their time.
 pub const DEDUP_IDS_MAX_DEFAULT: usize = 1_000_000;
-/// How far beyond what it leases a consumer marks its cursor, so that leasing alone costs no commit.
-pub const DISPATCH_RESERVE: u64 = 4_096;
+/// How far beyond what it leases a consumer marks its cursor, so that leasing alone seldom costs a commit. After a
+/// crash, what is below the mark and not settled is under suspicion, so it is not larger than it must be.
+pub const DISPATCH_RESERVE: u64 = 256;
+/// How long a program outside holds a lease unless configured otherwise.
+pub const LEASE_MS_DEFAULT: u64 = 30_000;
+/// The longest that a program outside may hold a lease without extending it, 12 hours in milliseconds.
+pub const LEASE_MS_MAX: u64 = 12 * 60 * 60 * 1_000;
+/// Messages of the log that a consumer with an order looks at beyond the oldest that it has not settled. It bounds
+/// the settled ranges that its cursor carries.
+pub const ORDER_WINDOW_MAX: usize = 10_000;
+/// Messages that one read of the engine asks for.
+pub const READ_MESSAGES_MAX: usize = 1_024;
+/// Delayed messages of the host unless configured otherwise.
+pub const DELAYED_MAX_DEFAULT: u64 = 1_000_000;
+/// The longest delay of a message, 10 years in milliseconds.
+pub const DELAY_MS_MAX: u64 = 10 * 365 * 24 * 60 * 60 * 1_000;
+/// The longest wait between two probes of a consumer that a storm has paused, 5 minutes in milliseconds.
+pub const STORM_PROBE_MS_MAX: u64 = 5 * 60 * 1_000;
+/// The most deliveries that a storm policy can look at.
+pub const STORM_DELIVERIES_CEILING: u32 = 1_000;
+/// The longest that a publisher can be made to wait for room in a queue, 1 minute in milliseconds.
+pub const PUBLISH_WAIT_MS_MAX: u64 = 60_000;
+/// Headers that one binding names.
+pub const BINDING_HEADERS_MAX: usize = 16;
+/// Delays that a list of them may have.
+pub const BACKOFF_DELAYS_MAX: usize = 1_000;
+/// The most that a rate can be set to, in deliveries a second.
+pub const RATE_PER_SECOND_MAX: u32 = 1_000_000;
+/// Schedules of one host.
+pub const SCHEDULES_MAX: usize = 10_000;
+/// A schedule's name, in bytes: it must leave room for the planned time in the ids of its messages.
+pub const SCHEDULE_NAME_BYTES_MAX: usize = 200;
+/// A cron expression, in bytes.
+pub const CRON_BYTES_MAX: usize = 255;
+/// Missed runs that `missed = "all"` makes up for unless configured otherwise.
+pub const SCHEDULE_MISSED_DEFAULT: u32 = 100;
+/// The most missed runs that a schedule can be told to make up for.
+pub const SCHEDULE_MISSED_CEILING: u32 = 1_000;

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     limits::{HEADERS_BYTES_MAX, HEADERS_MAX, NAME_BYTES_MAX},
-    name::{MessageId, MessageKey, NameError, QuarantineId},
+    name::{KeyHash, MessageId, MessageKey, NameError, QuarantineId},
     time::Timestamp,
     topic::Topic,
 };
@@ -27,6 +27,9 @@ pub struct Message {
     pub data: Bytes,
     /// When the host accepted it.
     pub published_at: Timestamp,
+    /// When it is of no use any more: a consumer that comes to it later does not run it.
+    #[serde(default)]
+    pub expires_at: Option<Timestamp>,
     /// Where it comes from.
     pub lineage: Lineage,
 }
@@ -38,11 +41,26 @@ pub struct Lineage {
     pub hops: u16,
     /// The message whose delivery published this one.
     pub cause: Option<MessageId>,
+    /// The message from outside that began the chain; none when this is it.
+    #[serde(default)]
+    pub correlation: Option<MessageId>,
     /// The message that this one repeats, and the quarantine record it was taken from.
     pub redrive_of: Option<(MessageId, QuarantineId)>,
 }
 
 impl Message {
+    /// What stands for its key.
+    #[must_use]
+    pub fn key_hash(&self) -> Option<KeyHash> {
+        self.key.as_ref().map(KeyHash::of)
+    }
+
+    /// Whether it is of no use at that time.
+    #[must_use]
+    pub fn is_expired(&self, now: Timestamp) -> bool {
+        self.expires_at.is_some_and(|at| at <= now)
+    }
+
     /// What this message counts against limits in bytes: data, headers and names, not the encoding.
     #[must_use]
     pub fn size_bytes(&self) -> u64 {

@@ -24,7 +24,7 @@ impl NameError {
     }
 }
 
-fn check_name(what: &'static str, given: &str) -> Result<(), NameError> {
+pub(crate) fn check_name(what: &'static str, given: &str) -> Result<(), NameError> {
     let refuse = |problem: &str| Err(NameError::new(what, given, problem));
     if given.is_empty() {
         return refuse("is empty; give at least one character");
@@ -156,6 +156,21 @@ impl fmt::Display for QuarantineId {
     }
 }
 
+/// What stands for a message key where many keys are held: the same for equal keys, and by chance for a few others,
+/// which then only wait for each other without need.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct KeyHash(pub u64);
+
+impl KeyHash {
+    /// FNV-1a (Fowler, Noll, Vo, 1991), 64 bits: it must stay the same for ever, because it is stored.
+    #[must_use]
+    pub fn of(key: &MessageKey) -> Self {
+        let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        Self(key.as_str().as_bytes().iter().fold(0xcbf2_9ce4_8422_2325, step))
+    }
+}
+
 /// A message's place in a queue, from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -164,6 +179,28 @@ pub struct Sequence(pub u64);
 impl Sequence {
     /// The place of a queue's first message.
     pub const FIRST: Self = Self(1);
+
+    /// Set in the place of a delivery that was imported into quarantine: its number is of the host it comes from, and
+    /// must not be taken for a place in a log of this one. No log gets so far.
+    const IMPORTED: u64 = 1 << 63;
+
+    /// The same place, of another host's log.
+    #[must_use]
+    pub const fn imported(self) -> Self {
+        Self(self.0 | Self::IMPORTED)
+    }
+
+    /// Whether it is a place in another host's log.
+    #[must_use]
+    pub const fn is_imported(self) -> bool {
+        self.0 & Self::IMPORTED != 0
+    }
+
+    /// The number in the log that it comes from.
+    #[must_use]
+    pub const fn original(self) -> Self {
+        Self(self.0 & !Self::IMPORTED)
+    }
 
     /// The place `count` further on.
     #[must_use]

@@ -5,28 +5,47 @@ use serde::{Deserialize, Serialize};
 use crate::{
     limits::HANDLER_DELAY_MS_MAX,
     outcome::Outcome,
-    record::{ConsumerConfig, QuarantineReason},
+    record::{ConsumerConfig, Expired, QuarantineReason},
     time::Timestamp,
 };
 
-/// The wait before the next attempt: `initial_ms`, doubled (or whatever `factor` says) each time, up to
-/// `cap_ms`, then a share of it between nothing and all, so that failures of one moment spread out ("full
+/// The wait before the next attempt.
+///
+/// With jitter a share of the wait between nothing and all is taken, so that failures of one moment spread out ("full
 /// jitter", Brooker, AWS Architecture Blog, 2015).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Backoff {
-    /// Before the second attempt, in milliseconds.
-    pub initial_ms: u64,
-    /// What each further wait is multiplied by.
-    pub factor: u32,
-    /// No wait is longer, in milliseconds.
-    pub cap_ms: u64,
-    /// Whether a random share of the wait is taken; without it waits are exact.
-    pub jitter: bool,
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Backoff {
+    /// `initial_ms`, multiplied by `factor` each further time, up to `cap_ms`.
+    Exponential {
+        /// Before the second attempt, in milliseconds.
+        initial_ms: u64,
+        /// What each further wait is multiplied by.
+        factor: u32,
+        /// No wait is longer, in milliseconds.
+        cap_ms: u64,
+        /// Whether a random share of the wait is taken; without it waits are exact.
+        jitter: bool,
+    },
+    /// The same each time.
+    Fixed {
+        /// Before each attempt but the first, in milliseconds.
+        fixed_ms: u64,
+        /// Whether a random share of the wait is taken.
+        jitter: bool,
+    },
+    /// One after the other; the last one is used again when the list is over.
+    List {
+        /// Never none, in milliseconds.
+        delays_ms: Vec<u64>,
+        /// Whether a random share of the wait is taken.
+        jitter: bool,
+    },
 }
 
 impl Default for Backoff {
     fn default() -> Self {
-        Self { initial_ms: 100, factor: 2, cap_ms: 60_000, jitter: true }
+        Self::Exponential { initial_ms: 100, factor: 2, cap_ms: 60_000, jitter: true }
     }
 }
 
@@ -35,13 +54,32 @@ impl Backoff {
     /// same time in every replay, different deliveries do not.
     #[must_use]
     pub fn delay_ms(&self, attempts_made: u32, identity: u64) -> u64 {
-        let doublings = attempts_made.saturating_sub(1);
-        let growth = u64::from(self.factor).saturating_pow(doublings);
-        let full = self.initial_ms.saturating_mul(growth).min(self.cap_ms);
-        if !self.jitter || full == 0 {
+        let earlier = attempts_made.saturating_sub(1);
+        let (full, jitter) = match self {
+            Self::Exponential { initial_ms, factor, cap_ms, jitter } => {
+                let growth = u64::from(*factor).saturating_pow(earlier);
+                (initial_ms.saturating_mul(growth).min(*cap_ms), *jitter)
+            }
+            Self::Fixed { fixed_ms, jitter } => (*fixed_ms, *jitter),
+            Self::List { delays_ms, jitter } => {
+                let at = usize::try_from(earlier).unwrap_or(usize::MAX).min(delays_ms.len().saturating_sub(1));
+                (delays_ms.get(at).copied().unwrap_or_default(), *jitter)
+            }
+        };
+        if !jitter || full == 0 {
             return full;
         }
         mix(identity ^ mix(u64::from(attempts_made))) % (full + 1)
+    }
+
+    /// The longest wait that it can say, in milliseconds.
+    #[must_use]
+    pub fn longest_ms(&self) -> u64 {
+        match self {
+            Self::Exponential { cap_ms, .. } => *cap_ms,
+            Self::Fixed { fixed_ms, .. } => *fixed_ms,
+            Self::List { delays_ms, .. } => delays_ms.iter().copied().max().unwrap_or_default(),
+        }
     }
 }
 
@@ -65,6 +103,8 @@ pub enum Verdict {
         /// Whether the attempt that failed counts.
         burns_attempt: bool,
     },
+    /// Settle it without effects: it was of no use any more.
+    Drop,
     /// Give it up.
     Quarantine(QuarantineReason),
 }
@@ -93,9 +133,13 @@ pub fn verdict(
     match outcome {
         Outcome::Success => Verdict::Commit,
         Outcome::Retry { after_ms, .. } => again(*after_ms),
-        Outcome::Defer { after_ms } => later(*after_ms),
+        Outcome::Defer { after_ms } | Outcome::Throttle { after_ms } => later(*after_ms),
         Outcome::HostFault { .. } => later(HOST_FAULT_DELAY_MS),
         Outcome::Reject { .. } => Verdict::Quarantine(QuarantineReason::Rejected),
+        Outcome::Expired => match config.expired {
+            Expired::Drop => Verdict::Drop,
+            Expired::Quarantine => Verdict::Quarantine(QuarantineReason::Expired),
+        },
         Outcome::OutOfFuel { .. }
         | Outcome::OutOfMemory { .. }
         | Outcome::TimedOut { .. }
@@ -105,6 +149,8 @@ pub fn verdict(
         | Outcome::Trapped { .. }
         | Outcome::Exited { .. }
         | Outcome::Unroutable { .. }
+        | Outcome::NeverFits { .. }
+        | Outcome::LeaseExpired { .. }
         | Outcome::HostCrash => again(None),
     }
 }
@@ -115,7 +161,7 @@ mod tests {
 
     #[test]
     fn backoff_doubles_to_its_cap() {
-        let exact = Backoff { jitter: false, ..Backoff::default() };
+        let exact = Backoff::Exponential { initial_ms: 100, factor: 2, cap_ms: 60_000, jitter: false };
         let waits: Vec<u64> = (1..=12).map(|made| exact.delay_ms(made, 7)).collect();
         assert_eq!(waits[..4], [100, 200, 400, 800]);
         assert_eq!(waits[10..], [60_000, 60_000]);
@@ -132,11 +178,20 @@ mod tests {
     }
 
     #[test]
+    fn lists_and_fixed_waits() {
+        let list = Backoff::List { delays_ms: vec![5, 60, 10], jitter: false };
+        assert_eq!((1..=5).map(|made| list.delay_ms(made, 7)).collect::<Vec<_>>(), [5, 60, 10, 10, 10]);
+        let fixed = Backoff::Fixed { fixed_ms: 9, jitter: false };
+        assert_eq!((1..=3).map(|made| fixed.delay_ms(made, 7)).collect::<Vec<_>>(), [9, 9, 9]);
+        assert_eq!((list.longest_ms(), fixed.longest_ms()), (60, 9));
+    }
+
+    #[test]
     fn verdicts() {
         use crate::name::HandlerName;
         let config = ConsumerConfig {
             attempts_max: 3,
-            backoff: Backoff { jitter: false, ..Backoff::default() },
+            backoff: Backoff::Exponential { initial_ms: 100, factor: 2, cap_ms: 60_000, jitter: false },
             ..ConsumerConfig::new(HandlerName::new("h").expect("a name"))
         };
         let now = Timestamp(1_000);

@@ -6,35 +6,14 @@ use std::{collections::BTreeMap, sync::Arc};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    limits,
     message::Message,
     name::{ConsumerId, ConsumerName, Digest, HandlerName, QuarantineId, QueueId, QueueName, Sequence},
     outcome::Outcome,
-    policy::Backoff,
     time::Timestamp,
-    topic::TopicPattern,
 };
 
-/// A queue as an operator declares it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct QueueConfig {
-    /// The topics whose messages it takes. With none, only publishing to the queue by name reaches it.
-    pub bindings: Vec<TopicPattern>,
-    /// It refuses messages beyond so many.
-    pub messages_max: u64,
-    /// It refuses messages beyond so many bytes.
-    pub bytes_max: u64,
-}
-
-impl Default for QueueConfig {
-    fn default() -> Self {
-        Self {
-            bindings: Vec::new(),
-            messages_max: limits::QUEUE_MESSAGES_MAX_DEFAULT,
-            bytes_max: limits::QUEUE_BYTES_MAX_DEFAULT,
-        }
-    }
-}
+pub use crate::consumer_config::{ConsumerConfig, DeliveryOrder, Expired, Poison, Start, StormPolicy};
+pub use crate::queue_config::{Binding, HeaderMatch, MatchMode, Overflow, QueueConfig, Retention};
 
 /// A queue as it is kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,49 +24,6 @@ pub struct QueueRecord {
     pub name: QueueName,
     /// Its declaration.
     pub config: QueueConfig,
-}
-
-/// Where a new consumer begins.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Start {
-    /// With the oldest message that the queue still holds.
-    #[default]
-    Beginning,
-    /// With the next message that is published.
-    End,
-}
-
-/// A consumer as an operator declares it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ConsumerConfig {
-    /// The handler it runs.
-    pub handler: HandlerName,
-    /// Runs of the handler at once.
-    pub concurrency: u32,
-    /// Deliveries leased at once.
-    pub in_flight_max: u32,
-    /// Attempts before a delivery is quarantined.
-    pub attempts_max: u32,
-    /// The wait between attempts.
-    pub backoff: Backoff,
-    /// Where it begins when it is new.
-    pub start: Start,
-}
-
-impl ConsumerConfig {
-    /// The defaults, for this handler.
-    #[must_use]
-    pub fn new(handler: HandlerName) -> Self {
-        Self {
-            handler,
-            concurrency: limits::CONCURRENCY_DEFAULT,
-            in_flight_max: limits::IN_FLIGHT_MAX_DEFAULT,
-            attempts_max: limits::ATTEMPTS_MAX_DEFAULT,
-            backoff: Backoff::default(),
-            start: Start::default(),
-        }
-    }
 }
 
 /// Why a consumer takes nothing.
@@ -106,8 +42,18 @@ pub enum PauseReason {
         /// Where the damage is.
         detail: String,
     },
-    /// The quarantine is full.
+    /// The quarantine is full. It resumes when there is room.
     QuarantineFull,
+    /// Most of the last deliveries failed in one way. One delivery at a time is tried until one succeeds.
+    Storm {
+        /// What the failures have in common, see [`Outcome::fingerprint`].
+        fingerprint: String,
+    },
+    /// A delivery is in quarantine and policy wants order kept behind it. It resumes when that is redriven or purged.
+    Poison {
+        /// Which one.
+        quarantine: QuarantineId,
+    },
 }
 
 /// A consumer as it is kept.
@@ -197,6 +143,9 @@ pub struct AttemptRecord {
     pub log: String,
     /// The guest's call stack when it trapped, innermost first.
     pub backtrace: Vec<String>,
+    /// Whether no earlier delivery ran in the same instance.
+    #[serde(default)]
+    pub fresh: bool,
 }
 
 /// A delivery off the happy path: waiting for a retry or a delay. It holds its own copy of the message, so
@@ -207,7 +156,7 @@ pub struct PendingRecord {
     pub message: Arc<Message>,
     /// Attempts that count.
     pub attempts_made: u32,
-    /// The last attempts, oldest first, at most [`limits::EVIDENCE_ATTEMPTS_MAX`].
+    /// The last attempts, oldest first, at most [`crate::limits::EVIDENCE_ATTEMPTS_MAX`].
     pub attempts: Vec<AttemptRecord>,
 }
 
@@ -222,6 +171,23 @@ pub struct PendingKey {
     pub sequence: Sequence,
 }
 
+/// The key of a delayed message, in the order they become due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct DelayedKey {
+    /// When it is to be published.
+    pub due: Timestamp,
+    /// Its number.
+    pub number: u64,
+}
+
+/// A delivery that may have been running when the host stopped: off the log each one that is leased, of the log only
+/// one that runs alone. See the suspects' procedure in ARCHITECTURE.md.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunningMark {
+    /// Whether nothing else ran.
+    pub alone: bool,
+}
+
 /// Why policy gave a delivery up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -232,6 +198,10 @@ pub enum QuarantineReason {
     AttemptsExhausted,
     /// What it published had come round too often.
     Loop,
+    /// It failed twice in the same way on fresh instances, so that further attempts would too.
+    Deterministic,
+    /// It was not handled before it expired.
+    Expired,
 }
 
 impl QuarantineReason {
@@ -242,6 +212,8 @@ impl QuarantineReason {
             Self::Rejected => "rejected",
             Self::AttemptsExhausted => "attempts-exhausted",
             Self::Loop => "loop",
+            Self::Deterministic => "deterministic",
+            Self::Expired => "expired",
         }
     }
 }
@@ -257,15 +229,15 @@ pub struct QuarantineRecord {
     pub consumer_id: ConsumerId,
     /// The consumer's name.
     pub consumer: ConsumerName,
-    /// The handler that failed.
-    pub handler: HandlerName,
+    /// The handler that failed; none for a consumer that is pulled from outside.
+    pub handler: Option<HandlerName>,
     /// The message's place in the queue.
     pub sequence: Sequence,
     /// The message.
     pub message: Arc<Message>,
     /// Why it is here.
     pub reason: QuarantineReason,
-    /// The last attempts, oldest first, at most [`limits::EVIDENCE_ATTEMPTS_MAX`].
+    /// The last attempts, oldest first, at most [`crate::limits::EVIDENCE_ATTEMPTS_MAX`].
     pub attempts: Vec<AttemptRecord>,
     /// Attempts that counted, also those no longer in `attempts`.
     pub attempts_made: u32,

@@ -11,6 +11,8 @@ use crate::{
 
 /// Topics under this word are the host's own: it publishes them, others may only bind them.
 pub const SYSTEM_WORD: &str = "$sys";
+/// Topics under this word are of somebody who waits for a reply. No queue takes them.
+pub const REPLY_WORD: &str = "$reply";
 
 fn check_words(what: &'static str, given: &str, wildcards: bool) -> Result<(), NameError> {
     let refuse = |problem: &str| Err(NameError::new(what, given, problem));
@@ -65,6 +67,18 @@ impl Topic {
     #[must_use]
     pub fn is_system(&self) -> bool {
         self.words().next() == Some(SYSTEM_WORD)
+    }
+
+    /// Whether it is of somebody who waits for a reply.
+    #[must_use]
+    pub fn is_reply(&self) -> bool {
+        self.words().next() == Some(REPLY_WORD)
+    }
+
+    /// Whether its first word is one of those that no wildcard stands for.
+    #[must_use]
+    pub fn is_reserved(&self) -> bool {
+        self.as_str().starts_with('$')
     }
 }
 

@@ -6,9 +6,14 @@ use bytes::Bytes;
 
 use crate::{
     cursor::Cursor,
+    input::PublishEntry,
     message::Message,
-    name::{ConsumerId, HandlerName, QuarantineId, QueueId, Sequence},
-    record::{ConsumerRecord, HandlerRecord, PendingKey, PendingRecord, QuarantineRecord, QueueRecord},
+    name::{ConsumerId, HandlerName, KeyHash, QuarantineId, QueueId, Sequence},
+    record::{
+        ConsumerRecord, DelayedKey, HandlerRecord, PendingKey, PendingRecord, QuarantineRecord, QueueRecord,
+        RunningMark,
+    },
+    schedule::{ScheduleName, ScheduleRecord},
     time::Timestamp,
 };
 
@@ -52,6 +57,34 @@ pub enum Write {
     DeletePending {
         /// Its key.
         key: PendingKey,
+    },
+    /// A message waits for its time.
+    PutDelayed {
+        /// Its key.
+        key: DelayedKey,
+        /// All of it; without its dedup id, which was remembered when it came.
+        entry: PublishEntry,
+    },
+    /// A delayed message is published, or gets a new key in the same commit.
+    DeleteDelayed {
+        /// Its key.
+        key: DelayedKey,
+    },
+    /// A delivery is about to run that must be known after a crash.
+    PutRunning {
+        /// Whose it is.
+        consumer: ConsumerId,
+        /// The message's place in the queue.
+        sequence: Sequence,
+        /// How it runs.
+        mark: RunningMark,
+    },
+    /// That delivery does not run any more.
+    DeleteRunning {
+        /// Whose it is.
+        consumer: ConsumerId,
+        /// The message's place in the queue.
+        sequence: Sequence,
     },
     /// A delivery is given up.
     PutQuarantine {
@@ -131,6 +164,16 @@ pub enum Write {
         /// The handler.
         name: HandlerName,
     },
+    /// A schedule was declared, changed, or has fired.
+    PutSchedule {
+        /// All of it.
+        record: ScheduleRecord,
+    },
+    /// A schedule is removed.
+    DeleteSchedule {
+        /// The schedule.
+        name: ScheduleName,
+    },
     /// Numbers that are never used again.
     PutCounters {
         /// All of them.
@@ -151,16 +194,28 @@ pub struct Counters {
     pub consumer: u32,
     /// For quarantined deliveries.
     pub quarantine: u64,
+    /// For delayed messages.
+    #[serde(default)]
+    pub delayed: u64,
+    /// No fence at or above it was given out. They are reserved in blocks, so that none comes twice after a crash.
+    #[serde(default)]
+    pub fence: u64,
+}
+
+impl Counters {
+    /// Nothing was given out yet.
+    pub const FIRST: Self = Self { queue: 1, consumer: 1, quarantine: 1, delayed: 0, fence: 0 };
 }
 
 impl Default for Counters {
     fn default() -> Self {
-        Self { queue: 1, consumer: 1, quarantine: 1 }
+        Self::FIRST
     }
 }
 
 /// What a store gives back when it is opened, in this order: counters, handlers, queues with the ends of their
-/// logs, consumers with their cursors, pending keys, quarantine keys, dedup ids. Bodies stay on disk.
+/// logs, consumers with their cursors, pending keys, running marks, delayed keys, quarantine keys, schedules, dedup ids. Bodies
+/// stay on disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Recovered {
     /// Numbers that are never used again.
@@ -187,6 +242,23 @@ pub enum Recovered {
         key: PendingKey,
         /// Attempts that count.
         attempts_made: u32,
+        /// What stands for its message's key.
+        hash: Option<KeyHash>,
+    },
+    /// A delivery may have been running when the host stopped; its consumer, and itself if it is off the log, came
+    /// before.
+    Running {
+        /// Whose it is.
+        consumer: ConsumerId,
+        /// The message's place in the queue.
+        sequence: Sequence,
+        /// How it ran.
+        mark: RunningMark,
+    },
+    /// A message waits for its time; its body stays on disk.
+    Delayed {
+        /// Its key.
+        key: DelayedKey,
     },
     /// A quarantined delivery, without its message.
     Quarantined {
@@ -194,6 +266,15 @@ pub enum Recovered {
         id: QuarantineId,
         /// Whose it was.
         consumer: ConsumerId,
+        /// The message's place in the queue.
+        sequence: Sequence,
+        /// What stands for its message's key.
+        hash: Option<KeyHash>,
+    },
+    /// A schedule.
+    Schedule {
+        /// All of it.
+        record: ScheduleRecord,
     },
     /// Ids to be remembered.
     Dedup {

@@ -6,7 +6,11 @@ use std::{
 };
 
 use tokio::{runtime::Handle, sync::watch, task::JoinHandle};
-use wasmill_delivery::{engine::ConsumerView, name::ConsumerId, record::ConsumerConfig};
+use wasmill_delivery::{
+    engine::ConsumerView,
+    name::{ConsumerId, HandlerName},
+    record::ConsumerConfig,
+};
 
 use crate::{
     broker::Broker,
@@ -47,20 +51,22 @@ impl<B: Broker> Dispatch<B> {
         let mut crews = self.crews.lock().unwrap_or_else(PoisonError::into_inner);
         let mut before = std::mem::take(&mut *crews);
         for view in consumers {
+            let Some(handler) = view.record.config.handler.clone() else { continue };
             let id = view.record.id;
             let kept = before.remove(&id).filter(|crew| crew.config == view.record.config);
-            crews.insert(id, kept.unwrap_or_else(|| self.crew(view)));
+            crews.insert(id, kept.unwrap_or_else(|| self.crew(view, handler)));
         }
         // Dropping a crew's sender stops its slots; what they have under way they still settle.
         drop(before);
     }
 
-    fn crew(&self, view: ConsumerView) -> Crew {
+    fn crew(&self, view: ConsumerView, handler: HandlerName) -> Crew {
         let config = view.record.config.clone();
         let worked = Arc::new(Worked {
             id: view.record.id,
             queue: view.queue,
             name: view.record.name,
+            handler,
             config: view.record.config,
         });
         let (stop, stopped) = watch::channel(false);

@@ -10,10 +10,12 @@ use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 use wasmill_delivery::{
     input::{Destination, PublishEntry},
+    limits::DELAY_MS_MAX,
     message::{Lineage, Message, check_content_type, check_headers},
     name::{MessageId, MessageKey, NameError, QueueName},
     time::Timestamp,
     topic::Topic,
+    trace_context::{self, CORRELATION_ID, TraceParent},
     write::DedupId,
 };
 
@@ -35,10 +37,15 @@ pub struct Draft {
     pub key: Option<String>,
     /// The media type of the data.
     pub content_type: Option<String>,
-    /// Names are made lower case.
+    /// Names are made lower case. `correlationid` says which message began the chain that this one belongs to. A
+    /// `traceparent` that breaks the rules of W3C Trace Context is replaced by the one of a new trace.
     pub headers: Vec<(String, String)>,
     /// The body.
     pub data: Bytes,
+    /// Hold it back until then; it goes to whatever takes it then.
+    pub deliver_at: Option<Timestamp>,
+    /// It is of no use after that: a consumer that comes to it later does not run it.
+    pub expires_at: Option<Timestamp>,
 }
 
 impl Draft {
@@ -67,7 +74,7 @@ impl Draft {
 
     /// Check it and make a message of it.
     pub(crate) fn into_entry(self, data_bytes_max: usize) -> Result<PublishEntry, PublishError> {
-        let Self { topic, queue, id, source, key, content_type, mut headers, data } = self;
+        let Self { topic, queue, id, source, key, content_type, mut headers, data, deliver_at, expires_at } = self;
         let topic = Topic::new(topic)?;
         if topic.is_system() {
             return Err(PublishError::SystemTopic { topic: topic.to_string() });
@@ -75,7 +82,9 @@ impl Draft {
         check_size(&data, data_bytes_max)?;
         if !headers.is_empty() {
             check_headers(&mut headers)?;
+            trace_context::check(&mut headers, new_trace);
         }
+        let correlation = take_correlation(&mut headers)?;
         content_type.as_deref().map(check_content_type).transpose()?;
         let to = match queue {
             Some(queue) => Destination::Queue(QueueName::new(queue)?),
@@ -91,10 +100,27 @@ impl Draft {
             headers,
             data,
             published_at: now(),
-            lineage: Lineage::default(),
+            expires_at,
+            lineage: Lineage { correlation, ..Lineage::default() },
         };
-        Ok(PublishEntry { message: Arc::new(message), to, dedup })
+        if let Some(at) = deliver_at.filter(|at| at.ms_since(message.published_at) > DELAY_MS_MAX) {
+            return Err(PublishError::TooLate { deliver_at_ms: at.0 });
+        }
+        Ok(PublishEntry { message: Arc::new(message), to, dedup, deliver_at })
     }
+}
+
+/// A publisher outside may say which chain its message belongs to; it is kept as such, and not as a header too.
+fn take_correlation(headers: &mut Vec<(String, String)>) -> Result<Option<MessageId>, NameError> {
+    let Some(at) = headers.iter().position(|(name, _)| name == CORRELATION_ID) else { return Ok(None) };
+    let (_, value) = headers.swap_remove(at);
+    headers.retain(|(name, _)| name != CORRELATION_ID);
+    MessageId::new(value).map(Some).map_err(|error| NameError { what: CORRELATION_ID, ..error })
+}
+
+fn new_trace() -> Option<TraceParent> {
+    // The second half of such a UUID is random; its first half, the time, keeps traces apart still better.
+    TraceParent::new(Uuid::now_v7().as_u128(), Uuid::now_v7().as_u64_pair().1)
 }
 
 pub(crate) fn check_size(data: &Bytes, bytes_max: usize) -> Result<(), PublishError> {

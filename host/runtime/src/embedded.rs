@@ -15,8 +15,9 @@ use wasmill_delivery::{
     engine::Engine,
     input::{Lease, Order, PublishEntry, Settlement, Ticket},
     message::Message,
-    name::{ConsumerId, Sequence},
+    name::{ConsumerId, QueueId, Sequence},
     record::{AttemptRecord, PauseReason, PendingKey},
+    time::Timestamp,
 };
 use wasmill_store::{Reader, StoreError};
 
@@ -137,7 +138,11 @@ impl EmbeddedBroker {
             from_log.into_iter().zip(messages).filter_map(|(at, message)| Some((at, message?))).collect();
         let mut deliveries = Vec::with_capacity(held.leases.len());
         for lease in &held.leases {
-            if let Some((message, earlier)) = self.find(held.consumer, lease, &mut found)? {
+            let found = match lease.pending_due {
+                Some(due) => find_pending(&self.reader, held.consumer, due, lease.sequence)?,
+                None => found.remove(&lease.sequence).map(|message| (message, Vec::new())),
+            };
+            if let Some((message, earlier)) = found {
                 deliveries.push(Leased {
                     token: *lease,
                     message,
@@ -154,23 +159,36 @@ impl EmbeddedBroker {
         held.leases.clear();
         Ok(EmbeddedRun { broker: self.clone(), consumer: held.consumer, deliveries })
     }
+}
 
-    fn find(
-        &self,
-        consumer: ConsumerId,
-        lease: &Lease,
-        from_log: &mut HashMap<Sequence, Arc<Message>>,
-    ) -> Result<Option<Found>, StoreError> {
-        let Some(due) = lease.pending_due else {
-            return Ok(from_log.remove(&lease.sequence).map(|message| (message, Vec::new())));
-        };
-        let key = PendingKey { consumer, due, sequence: lease.sequence };
-        Ok(self.reader.pending(key)?.map(|record| (record.message, record.attempts)))
+/// Read one leased delivery; none when it was removed with its queue.
+pub(crate) fn find_delivery(
+    reader: &Reader,
+    consumer: ConsumerId,
+    queue: QueueId,
+    lease: &Lease,
+) -> Result<Option<Found>, StoreError> {
+    match lease.pending_due {
+        Some(due) => find_pending(reader, consumer, due, lease.sequence),
+        None => {
+            let messages = reader.messages(queue, &[lease.sequence])?;
+            Ok(messages.into_iter().next().flatten().map(|message| (message, Vec::new())))
+        }
     }
 }
 
+fn find_pending(
+    reader: &Reader,
+    consumer: ConsumerId,
+    due: Timestamp,
+    sequence: Sequence,
+) -> Result<Option<Found>, StoreError> {
+    let record = reader.pending(PendingKey { consumer, due, sequence })?;
+    Ok(record.map(|record| (record.message, record.attempts)))
+}
+
 /// A message with its earlier attempts.
-type Found = (Arc<Message>, Vec<AttemptRecord>);
+pub(crate) type Found = (Arc<Message>, Vec<AttemptRecord>);
 
 /// Waits for leases, and says so when it does not wait any more.
 struct LeaseWait {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use wasmill_delivery::{
     effect::{OrderRefusal, PublishRefusal},
-    name::{HandlerName, NameError},
+    name::{ConsumerName, HandlerName, NameError, QueueName},
 };
 use wasmill_sandbox::{LimitsError, LoadError, SandboxError};
 use wasmill_store::StoreError;
@@ -46,6 +46,41 @@ pub enum HostError {
         /// Which version.
         digest: String,
     },
+    /// As many requests wait for a reply as may.
+    #[error(
+        "{} requests wait for a reply already, which is the limit; try again later",
+        crate::request::REQUESTS_WAITING_MAX
+    )]
+    TooManyRequests,
+    /// A consumer that runs a handler is not pulled.
+    #[error(
+        "consumer {consumer} of queue {queue} runs handler {handler}, so nobody else takes its deliveries; declare \
+         another consumer without a handler and pull that"
+    )]
+    NotPulled {
+        /// Its queue.
+        queue: QueueName,
+        /// Its name.
+        consumer: ConsumerName,
+        /// What it runs.
+        handler: HandlerName,
+    },
+    /// As many pulls wait as may.
+    #[error("{} pulls wait already, which is the limit; try again later", crate::pull::PULLS_WAITING_MAX)]
+    TooManyPulls,
+    /// As much is pulled and not settled as may be.
+    #[error(
+        "{} deliveries, or {} bytes of them, are pulled and not settled, which is the limit; settle some first",
+        crate::pull::PULLED_MAX,
+        crate::pull::PULLED_BYTES_MAX
+    )]
+    TooManyPulled,
+    /// As many redrives run in the background as may.
+    #[error(
+        "{} redrives run in the background already, which is the limit; wait for one, or cancel one",
+        crate::redrives::REDRIVES_RUNNING_MAX
+    )]
+    TooManyRedrives,
     /// A thread of the host could not be started.
     #[error("cannot start a thread of the host: {0}")]
     Thread(std::io::Error),
@@ -78,6 +113,12 @@ pub enum PublishError {
     SystemTopic {
         /// Which.
         topic: String,
+    },
+    /// Its delay is longer than a host keeps anything.
+    #[error("deliver-at is {deliver_at_ms} ms since 1970, more than 10 years from now; publish it later")]
+    TooLate {
+        /// What was asked for, in milliseconds since 1970.
+        deliver_at_ms: u64,
     },
     /// No queue took it.
     #[error(transparent)]

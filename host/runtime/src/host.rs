@@ -2,37 +2,50 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError, RwLock, atomic::Ordering},
+    sync::{
+        Arc, Mutex, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
     thread::JoinHandle,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use tokio::{runtime::Runtime, sync::Semaphore};
 use wasmill_delivery::{
-    effect::OrderReceipt,
+    effect::{OrderReceipt, PublishRefusal, Receipt},
     engine::{ConsumerView, Engine, QueueView, Recovery},
-    input::{Order, Revision},
+    input::{Order, PublishEntry, Revision},
+    limits::DEDUP_WINDOW_MS_DEFAULT,
     message::Message,
     name::{ConsumerId, ConsumerName, HandlerName, MessageId, QueueId, QueueName, Sequence},
-    record::{ConsumerConfig, PauseReason, QueueConfig},
+    record::{ConsumerConfig, Overflow, PauseReason, QueueConfig, Start},
+    time::Timestamp,
 };
 use wasmill_sandbox::{Sandbox, SandboxOptions, StateReader};
 use wasmill_store::{Components, Reader, Store};
 
 use crate::{
     dispatch::Dispatch,
-    draft::Draft,
+    draft::{Draft, now},
     embedded::EmbeddedBroker,
     error::{HostError, PublishError},
     inbox::Command,
     options::HostOptions,
+    pull::Pulls,
     pump::{Pump, Shared},
+    redrives::Redrives,
     registry::Registry,
+    request::Replies,
+    schedules::{self, Schedules},
 };
 
 /// Data of messages that wait for the pump, all publishers together; more waits outside. 64 MiB.
 pub const PUBLISH_BYTES_WAITING_MAX: u32 = 64 * 1024 * 1024;
+
+/// How long a publisher that waits for room waits before it looks again, at first and at most.
+const ROOM_POLL_FIRST: Duration = Duration::from_millis(2);
+const ROOM_POLL_MAX: Duration = Duration::from_millis(50);
 
 /// A running host. Cheap to clone; all clones are the same host.
 ///
@@ -46,15 +59,24 @@ pub struct Host {
 pub(crate) struct Inner {
     pub(crate) broker: EmbeddedBroker,
     pub(crate) dispatch: Dispatch<EmbeddedBroker>,
+    /// What programs outside have leased.
+    pub(crate) pulls: Arc<Pulls>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) reader: Reader,
     pub(crate) components: Components,
     pub(crate) options: HostOptions,
     /// Handlers are changed one at a time.
     pub(crate) changing_handlers: tokio::sync::Mutex<()>,
+    pub(crate) schedules: Arc<Schedules>,
+    /// Quarantined deliveries are imported by one at a time.
+    pub(crate) importing: Arc<tokio::sync::Mutex<()>>,
+    /// Redrives in the background.
+    pub(crate) redrives: Redrives,
     shared: Arc<Shared>,
     publish_budget: Semaphore,
     queue_names: RwLock<BTreeMap<QueueId, QueueName>>,
+    /// Whether a queue was ever declared whose publishers wait for room; without one nobody keeps what it publishes.
+    some_queue_waits: AtomicBool,
     pump: Mutex<Option<JoinHandle<()>>>,
     handler_threads: Mutex<Option<Runtime>>,
 }
@@ -66,8 +88,10 @@ pub struct Published {
     pub id: MessageId,
     /// Whether the same id was published lately, so that nothing was added now.
     pub duplicate: bool,
-    /// Where it went; empty for a duplicate.
+    /// Where it went; empty for a duplicate, for one that is delayed, and for one that no queue takes and policy drops.
     pub places: Vec<(QueueName, Sequence)>,
+    /// Until when it is held back.
+    pub delayed_until: Option<Timestamp>,
 }
 
 impl Host {
@@ -76,17 +100,20 @@ impl Host {
     /// # Errors
     /// When the store cannot be opened or is damaged, or this machine cannot run the sandbox.
     pub async fn open(options: HostOptions) -> Result<Self, HostError> {
+        let started = now();
         let opening = tokio::task::spawn_blocking(move || Self::open_blocking(options));
         let (host, consumers) =
             opening.await.map_err(|error| HostError::Stopped { reason: Some(error.to_string()) })??;
         host.load_recovered_handlers().await?;
+        host.inner.pulls.reconcile(&consumers);
         host.inner.dispatch.reconcile(consumers);
+        host.inner.start_schedules(&host.inner, started);
         Ok(host)
     }
 
     fn open_blocking(options: HostOptions) -> Result<(Self, Vec<ConsumerView>), HostError> {
         let store = Store::open(&options.store_folder, options.store)?;
-        let mut recovery = Recovery::new(options.limits);
+        let mut recovery = Recovery::new(options.limits.clone());
         store.recover(&mut |recovered| recovery.take(recovered))?;
         let engine = recovery.finish();
         let consumers = engine.consumers().collect();
@@ -124,16 +151,45 @@ impl Host {
         let bytes = entries.iter().map(|entry| entry.message.size_bytes()).sum::<u64>();
         let permits = u32::try_from(bytes).unwrap_or(u32::MAX).min(PUBLISH_BYTES_WAITING_MAX);
         let _budget = self.inner.publish_budget.acquire_many(permits).await;
-        let answers = if entries.is_empty() { Vec::new() } else { self.inner.broker.publish(entries).await? };
+        let answers = if entries.is_empty() { Vec::new() } else { self.publish_entries(entries).await? };
         let mut answers = answers.into_iter();
         let stopped = || PublishError::Host(HostError::Stopped { reason: None });
         let published = ids.into_iter().map(|id| {
             let id = id?;
             let receipt = answers.next().ok_or_else(stopped)??;
             let places = self.inner.name_places(&receipt.places);
-            Ok(Published { id, duplicate: receipt.duplicate, places })
+            Ok(Published { id, duplicate: receipt.duplicate, places, delayed_until: receipt.delayed_until })
         });
         Ok(published.collect())
+    }
+
+    /// Publish, and where a queue is full and its policy says so, wait for room.
+    async fn publish_entries(
+        &self,
+        entries: Vec<PublishEntry>,
+    ) -> Result<Vec<Result<Receipt, PublishRefusal>>, HostError> {
+        if !self.inner.some_queue_waits.load(Ordering::Relaxed) {
+            return self.inner.broker.publish(entries).await;
+        }
+        let started = Instant::now();
+        let mut answers = self.inner.broker.publish(entries.clone()).await?;
+        let mut pause = ROOM_POLL_FIRST;
+        loop {
+            let waits = |answer: &Result<Receipt, PublishRefusal>| match answer {
+                Err(PublishRefusal::QueueFull { wait_ms, .. }) => started.elapsed() < Duration::from_millis(*wait_ms),
+                Ok(_) | Err(_) => false,
+            };
+            let again: Vec<usize> = (0..answers.len()).filter(|index| waits(&answers[*index])).collect();
+            if again.is_empty() {
+                return Ok(answers);
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(ROOM_POLL_MAX);
+            let retried = again.iter().map(|index| entries[*index].clone()).collect();
+            for (index, answer) in again.into_iter().zip(self.inner.broker.publish(retried).await?) {
+                answers[index] = answer;
+            }
+        }
     }
 
     /// Declare a queue, or change it. Answers whether it is new.
@@ -141,13 +197,21 @@ impl Host {
     /// # Errors
     /// When a number is out of its range or the host has stopped.
     pub async fn put_queue(&self, name: QueueName, config: QueueConfig) -> Result<bool, HostError> {
+        if matches!(config.overflow, Overflow::Wait { .. }) {
+            self.inner.some_queue_waits.store(true, Ordering::Relaxed);
+        }
         let receipt = self.order(Order::PutQueue { name: name.clone(), config }).await?;
         match receipt {
             OrderReceipt::Queue { id, created } => {
                 self.inner.queue_names.write().unwrap_or_else(PoisonError::into_inner).insert(id, name);
                 Ok(created)
             }
-            OrderReceipt::Done | OrderReceipt::Consumer { .. } | OrderReceipt::Purged { .. } => Ok(false),
+            OrderReceipt::Done
+            | OrderReceipt::Consumer { .. }
+            | OrderReceipt::Schedule { .. }
+            | OrderReceipt::Fired { .. }
+            | OrderReceipt::Imported { .. }
+            | OrderReceipt::Purged { .. } => Ok(false),
         }
     }
 
@@ -170,9 +234,21 @@ impl Host {
         name: ConsumerName,
         config: ConsumerConfig,
     ) -> Result<bool, HostError> {
-        let receipt = self.order(Order::PutConsumer { queue, name, config }).await?;
+        let from = match config.start {
+            Start::Time(at) => self.first_since(&queue, at).await?,
+            Start::Beginning | Start::End | Start::Sequence(_) => None,
+        };
+        let receipt = self.order(Order::PutConsumer { queue, name, config, from }).await?;
         self.reconcile().await?;
         Ok(matches!(receipt, OrderReceipt::Consumer { created: true, .. }))
+    }
+
+    /// The place of the first message of a queue that was accepted at that time or later.
+    async fn first_since(&self, queue: &QueueName, at: Timestamp) -> Result<Option<Sequence>, HostError> {
+        let name = queue.clone();
+        let look = move |engine: &Engine| engine.queue_id(&name).and_then(|id| engine.queue(id));
+        let Some(view) = self.inner.broker.query(look).await? else { return Ok(None) };
+        Ok(Some(self.inner.reader.first_since(view.record.id, view.first, view.next, at)?))
     }
 
     /// Remove a consumer and what it has waiting. What it quarantined stays.
@@ -214,6 +290,14 @@ impl Host {
     /// When the host has stopped.
     pub async fn consumers(&self) -> Result<Vec<ConsumerView>, HostError> {
         self.inner.broker.query(|engine| engine.consumers().collect()).await
+    }
+
+    /// How many messages wait for the time they are to be delivered at.
+    ///
+    /// # Errors
+    /// When the host has stopped.
+    pub async fn delayed(&self) -> Result<u64, HostError> {
+        self.inner.broker.query(Engine::delayed_len).await
     }
 
     /// Messages of a queue's log from a place on, at most `limit`. Settled ones may be among them: the log is trimmed
@@ -266,6 +350,16 @@ impl Host {
         self.inner.options.data_bytes_max
     }
 
+    /// How long a published id is remembered. When the host remembers none, the default, for whoever keeps something
+    /// for as long.
+    #[must_use]
+    pub fn dedup_window(&self) -> Duration {
+        match self.inner.options.limits.dedup_window_ms {
+            0 => Duration::from_millis(DEDUP_WINDOW_MS_DEFAULT),
+            window_ms => Duration::from_millis(window_ms),
+        }
+    }
+
     /// Why the host stopped by itself, if it did.
     #[must_use]
     pub fn failure(&self) -> Option<String> {
@@ -275,7 +369,10 @@ impl Host {
     /// Stop: take nothing new, settle what is under way, make everything durable. What is still running after
     /// `patience` is left; it runs again at the next start. Answers whether everything was settled.
     pub async fn close(&self, patience: Duration) -> bool {
+        self.inner.schedules.stop();
         let drained = tokio::time::timeout(patience, self.inner.dispatch.drain()).await.is_ok();
+        // A host that has failed has nothing to say about what ran.
+        let _ = self.order(Order::Rest).await;
         self.inner.shared.inbox.put(Command::Stop);
         let pump = self.inner.pump.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(pump) = pump {
@@ -285,12 +382,17 @@ impl Host {
         drained
     }
 
+    pub(crate) fn replies(&self) -> &Arc<Replies> {
+        &self.inner.shared.replies
+    }
+
     pub(crate) async fn order(&self, order: Order) -> Result<OrderReceipt, HostError> {
         self.inner.broker.order(order).await
     }
 
     async fn reconcile(&self) -> Result<(), HostError> {
         let consumers = self.consumers().await?;
+        self.inner.pulls.reconcile(&consumers);
         self.inner.dispatch.reconcile(consumers);
         Ok(())
     }
@@ -308,6 +410,8 @@ impl Inner {
         let registry = Arc::new(Registry::new(sandbox, state, options.data_bytes_max));
         let broker = EmbeddedBroker::new(Arc::clone(&shared), reader.clone());
         let handler_threads = start_handler_threads(options.handler_threads)?;
+        let waits = |queue: QueueView| matches!(queue.record.config.overflow, Overflow::Wait { .. });
+        let some_queue_waits = AtomicBool::new(engine.queues().any(waits));
         let queue_names = engine.queues().map(|queue| (queue.record.id, queue.record.name)).collect();
         let dispatch = Dispatch::new(
             Arc::new(broker.clone()),
@@ -315,6 +419,8 @@ impl Inner {
             Arc::clone(&options.observer),
             handler_threads.handle().clone(),
         );
+        let pulls = Arc::new(Pulls::new(broker.clone(), Arc::clone(&options.observer)));
+        handler_threads.spawn(Arc::clone(&pulls).end_late_leases());
         let pump = Pump::new(Arc::clone(&shared), store, Arc::clone(&options.observer));
         let pump = std::thread::Builder::new()
             .name("wasmill-pump".to_owned())
@@ -323,14 +429,19 @@ impl Inner {
         Ok(Self {
             broker,
             dispatch,
+            pulls,
             registry,
             reader,
             components,
             options,
             changing_handlers: tokio::sync::Mutex::new(()),
+            schedules: Arc::default(),
+            importing: Arc::default(),
+            redrives: Redrives::default(),
             shared,
             publish_budget: Semaphore::new(PUBLISH_BYTES_WAITING_MAX as usize),
             queue_names: RwLock::new(queue_names),
+            some_queue_waits,
             pump: Mutex::new(Some(pump)),
             handler_threads: Mutex::new(Some(handler_threads)),
         })
@@ -339,6 +450,14 @@ impl Inner {
     fn name_places(&self, places: &[(QueueId, Sequence)]) -> Vec<(QueueName, Sequence)> {
         let names = self.queue_names.read().unwrap_or_else(PoisonError::into_inner);
         places.iter().filter_map(|(queue, at)| Some((names.get(queue)?.clone(), *at))).collect()
+    }
+
+    /// On the threads of handlers, which live as long as the host does.
+    fn start_schedules(&self, host: &Arc<Self>, started: Timestamp) {
+        let threads = self.handler_threads.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(threads) = threads.as_ref() {
+            threads.spawn(schedules::run(Arc::downgrade(host), Arc::clone(&self.schedules), started));
+        }
     }
 
     fn stop_threads(&self) {
@@ -351,6 +470,7 @@ impl Inner {
 
 impl Drop for Inner {
     fn drop(&mut self) {
+        self.schedules.stop();
         self.shared.inbox.put(Command::Stop);
         self.stop_threads();
     }

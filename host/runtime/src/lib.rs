@@ -16,13 +16,19 @@ mod embedded;
 mod error;
 mod handlers;
 mod host;
+mod import;
 mod inbox;
 mod observer;
 mod options;
+mod pull;
 mod pump;
 mod quarantine;
+mod redrives;
 mod registry;
+mod request;
+mod schedules;
 mod slot;
+mod why;
 
 pub use wasmill_delivery as delivery;
 pub use wasmill_store::{Durability, StoreOptions};
@@ -32,6 +38,21 @@ pub use self::{
     error::{HostError, PublishError},
     handlers::{HandlerLoaded, HandlerSettings, HandlerView},
     host::{Host, PUBLISH_BYTES_WAITING_MAX, Published},
+    import::{Import, Imported},
     observer::{AttemptSeen, Commit, NoObserver, Observer, SettleSeen},
     options::HostOptions,
+    pull::{
+        PULL_BYTES_MAX, PULL_DELIVERIES_MAX, PULL_WAIT_MAX, PULLED_BYTES_MAX, PULLED_MAX, PULLS_WAITING_MAX, Pulled,
+        PulledOutcome, PulledSettlement,
+    },
+    redrives::{REDRIVES_KEPT_MAX, REDRIVES_RUNNING_MAX, RedriveId, RedriveOperation, RedriveRefused, RedriveState},
+    request::{Answered, REPLY_TO_HEADER, REQUESTS_WAITING_MAX},
+    schedules::{
+        Calendar, CalendarError, SCHEDULE_HEADER, SCHEDULE_UPCOMING_MAX, SCHEDULED_AT_HEADER, ScheduleError,
+        ScheduleProblem, ScheduleSettings, ScheduleView,
+    },
+    why::{
+        Answer as WhyAnswer, Node as WhyNode, Place as WhyPlace, Step as WhyStep, StepAttempt as WhyAttempt,
+        StepState as WhyState, WHY_MESSAGES_MAX,
+    },
 };

@@ -41,8 +41,8 @@ pub struct SettleSeen<'a> {
     pub queue: &'a QueueName,
     /// Whose it was.
     pub consumer: &'a ConsumerName,
-    /// What ran.
-    pub handler: &'a HandlerName,
+    /// What ran; none when a program outside had it.
+    pub handler: Option<&'a HandlerName>,
     /// How its attempt ended, by [`Outcome::name`].
     pub outcome: &'static str,
     /// What was decided.

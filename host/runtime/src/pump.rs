@@ -15,16 +15,20 @@ use std::{
 use wasmill_delivery::{
     effect::{Effect, OrderReceipt, OrderRefusal, PublishRefusal, Receipt, SettleAnswer},
     engine::Engine,
-    input::{Input, Ticket},
-    name::QueueId,
+    input::{AttemptResult, Input, Lease, Order, Settlement, Ticket},
+    name::{ConsumerId, QueueId, Sequence},
+    outcome::Outcome,
+    record::{AttemptRecord, DelayedKey, PauseReason},
     write::Write,
 };
-use wasmill_store::{Store, StoreError};
+use wasmill_store::{Reader, Store, StoreError};
 
 use crate::{
     draft::now,
+    embedded::find_delivery,
     inbox::{Command, Inbox, LeaseAnswer, LeasesHeld, Query, Reply},
     observer::{Commit, Observer},
+    request::Replies,
 };
 
 /// What the pump shares with the rest of the host.
@@ -34,6 +38,8 @@ pub(crate) struct Shared {
     /// The revision that is durable, for readers of state.
     pub(crate) revision: AtomicU64,
     next_ticket: AtomicU64,
+    /// Who waits for replies.
+    pub(crate) replies: Arc<Replies>,
     /// Why the pump stopped, when it was not asked to.
     pub(crate) failure: OnceLock<String>,
 }
@@ -66,12 +72,26 @@ pub(crate) struct Pump {
     pub(crate) shared: Arc<Shared>,
     pub(crate) store: Store,
     pub(crate) observer: Arc<dyn Observer>,
+    reader: Reader,
     waiting: Waiting,
+    /// What the engine asked for and gets in its next step.
+    asked_for: Vec<Input>,
+    /// Queues whose log could not be read, with the reason.
+    damaged: Vec<(QueueId, String)>,
 }
 
 impl Pump {
     pub(crate) fn new(shared: Arc<Shared>, store: Store, observer: Arc<dyn Observer>) -> Self {
-        Self { shared, store, observer, waiting: Waiting::default() }
+        let reader = store.reader();
+        Self {
+            shared,
+            store,
+            observer,
+            reader,
+            waiting: Waiting::default(),
+            asked_for: Vec::new(),
+            damaged: Vec::new(),
+        }
     }
 
     /// Run until told to stop or until a commit fails.
@@ -86,9 +106,21 @@ impl Pump {
 
     fn turn(&mut self, mut engine: Engine) -> Result<(), StoreError> {
         loop {
-            let wait = engine.next_due().map(|due| Duration::from_millis(due.ms_since(now())));
+            let wait = match self.asked_for.is_empty() {
+                true => engine.next_due().map(|due| Duration::from_millis(due.ms_since(now()))),
+                false => Some(Duration::ZERO),
+            };
             let commands = self.shared.inbox.take(wait);
-            let batch = self.sort(commands);
+            let mut batch = self.sort(commands);
+            batch.inputs.append(&mut self.asked_for);
+            for (queue, detail) in self.damaged.drain(..) {
+                let reason = PauseReason::Store { detail };
+                let pauses = engine.consumers().filter(|view| view.record.queue == queue).map(|view| {
+                    let order = Order::Pause { consumer: view.record.id, reason: reason.clone() };
+                    Input::Order { ticket: self.shared.ticket(), order }
+                });
+                batch.inputs.splice(0..0, pauses);
+            }
             engine = self.step(engine, batch.inputs)?;
             for query in batch.queries {
                 query(&engine);
@@ -168,6 +200,74 @@ impl Pump {
             Effect::Paused { consumer, reason } => {
                 tracing::warn!(consumer = consumer.0, ?reason, "a consumer is paused");
             }
+            Effect::Resumed { consumer, reason } => {
+                tracing::info!(consumer = consumer.0, ?reason, "a consumer goes on");
+            }
+            Effect::Read { queue, from, limit } => self.read_log(queue, from, limit),
+            Effect::ReadDelayed { keys } => self.read_delayed(&keys),
+            Effect::Crashed { consumer, queue, leases } => self.settle_crashed(consumer, queue, &leases),
+            Effect::Reply { message } => self.shared.replies.give(message),
+        }
+    }
+
+    /// Messages that a consumer with an order looks at. When they cannot be read, the consumers of the queue are paused.
+    fn read_log(&mut self, queue: QueueId, from: Sequence, limit: usize) {
+        let messages = match self.reader.log_page(queue, from, limit) {
+            Ok(messages) => messages,
+            Err(error) => {
+                tracing::error!(queue = queue.0, %error, "messages of a log cannot be read");
+                self.damaged.push((queue, error.to_string()));
+                Vec::new()
+            }
+        };
+        self.asked_for.push(Input::Messages { queue, from, messages });
+    }
+
+    /// Messages whose time has come. Those that cannot be read are asked for again later.
+    fn read_delayed(&mut self, keys: &[DelayedKey]) {
+        let read = |key: &DelayedKey| match self.reader.delayed(*key) {
+            Ok(entry) => entry.map(|entry| (*key, entry)),
+            Err(error) => {
+                tracing::error!(%error, "a delayed message cannot be read");
+                None
+            }
+        };
+        let entries = keys.iter().filter_map(read).collect();
+        self.asked_for.push(Input::Delayed { entries });
+    }
+
+    /// Deliveries that ran alone when the host stopped: that is an attempt, and it failed.
+    fn settle_crashed(&mut self, consumer: ConsumerId, queue: QueueId, leases: &[Lease]) {
+        for lease in leases {
+            let sequence = lease.sequence.0;
+            let (message, earlier) = match find_delivery(&self.reader, consumer, queue, lease) {
+                Ok(Some(found)) => found,
+                Ok(None) => {
+                    self.asked_for.push(Input::Return { consumer, leases: vec![*lease] });
+                    continue;
+                }
+                Err(error) => {
+                    tracing::error!(consumer = consumer.0, sequence, %error, "a delivery cannot be read");
+                    self.asked_for.push(Input::Return { consumer, leases: vec![*lease] });
+                    continue;
+                }
+            };
+            tracing::warn!(consumer = consumer.0, sequence, message = %message.id, "the host stopped while this ran alone");
+            let record = AttemptRecord {
+                attempt: lease.attempt,
+                digest: None,
+                started_at: now(),
+                duration_us: 0,
+                outcome: Outcome::HostCrash,
+                fuel_used: 0,
+                memory_bytes_peak: 0,
+                log: String::new(),
+                backtrace: Vec::new(),
+                fresh: false,
+            };
+            let settlement = Settlement { lease: *lease, message, earlier, result: AttemptResult::Failed(record) };
+            let ticket = self.shared.ticket();
+            self.asked_for.push(Input::Settle { ticket, consumer, settlements: vec![settlement] });
         }
     }
 

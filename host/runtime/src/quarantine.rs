@@ -50,11 +50,18 @@ impl Host {
             check_size(data, self.inner.options.data_bytes_max)?;
         }
         let old = &record.message;
-        let lineage = Lineage { redrive_of: Some((old.id.clone(), id)), ..old.lineage.clone() };
+        // What the new message causes belongs to the chain of the old one.
+        let lineage = Lineage {
+            redrive_of: Some((old.id.clone(), id)),
+            correlation: Some(old.lineage.correlation.as_ref().unwrap_or(&old.id).clone()),
+            ..old.lineage.clone()
+        };
         let message = Message {
             id: new_id()?,
             data: data.unwrap_or_else(|| old.data.clone()),
             published_at: now(),
+            // Whoever redrives it wants it run.
+            expires_at: None,
             lineage,
             ..Message::clone(old)
         };
@@ -70,7 +77,12 @@ impl Host {
     pub async fn purge_quarantine(&self, ids: Vec<QuarantineId>) -> Result<u64, HostError> {
         match self.order(Order::PurgeQuarantine { ids }).await? {
             OrderReceipt::Purged { count } => Ok(count),
-            OrderReceipt::Done | OrderReceipt::Queue { .. } | OrderReceipt::Consumer { .. } => Ok(0),
+            OrderReceipt::Done
+            | OrderReceipt::Queue { .. }
+            | OrderReceipt::Consumer { .. }
+            | OrderReceipt::Schedule { .. }
+            | OrderReceipt::Fired { .. }
+            | OrderReceipt::Imported { .. } => Ok(0),
         }
     }
 }

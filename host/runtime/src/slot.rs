@@ -4,7 +4,7 @@
 //! neither the sandbox waits for the disk nor the disk for the sandbox.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeSet, VecDeque},
     future::Future,
     pin::Pin,
     sync::Arc,
@@ -12,18 +12,21 @@ use std::{
 };
 
 use tokio::sync::watch;
+use tracing::Instrument as _;
 use wasmill_delivery::{
     effect::SettleAnswer,
     input::AttemptResult,
-    name::{ConsumerId, ConsumerName, QueueName},
+    message::Message,
+    name::{ConsumerId, ConsumerName, HandlerName, KeyHash, QueueName},
     outcome::Outcome,
-    record::{ConsumerConfig, PauseReason},
+    record::{AttemptRecord, ConsumerConfig, DeliveryOrder, PauseReason},
 };
 use wasmill_sandbox::{Delivery, Session, StagedState};
 use wasmill_store::StoreError;
 
 use crate::{
     broker::{Broker, Leased, Settled},
+    draft::now,
     error::HostError,
     observer::{AttemptSeen, Observer, SettleSeen},
     registry::{Registry, Slot as HandlerSlot, Version},
@@ -46,6 +49,7 @@ pub(crate) struct Worked {
     pub(crate) id: ConsumerId,
     pub(crate) queue: QueueName,
     pub(crate) name: ConsumerName,
+    pub(crate) handler: HandlerName,
     pub(crate) config: ConsumerConfig,
 }
 
@@ -164,14 +168,14 @@ impl<B: Broker> Slot<B> {
 
     /// The version to run. When there is none the consumer is paused, for its messages are not at fault.
     async fn version(&mut self) -> Result<Option<Arc<Version>>, HostError> {
-        let mut slot = self.registry.watch(&self.worked.config.handler);
+        let mut slot = self.registry.watch(&self.worked.handler);
         let found = slot.wait_for(|slot| !matches!(slot, HandlerSlot::Loading)).await.map(|slot| slot.clone());
         let problem = match found {
             Ok(HandlerSlot::Ready(version)) => return Ok(Some(version)),
             Ok(HandlerSlot::Broken(problem)) => problem,
             Ok(HandlerSlot::Loading) | Err(_) => "the handler was removed".to_owned(),
         };
-        let (consumer, queue, handler) = (&self.worked.name, &self.worked.queue, &self.worked.config.handler);
+        let (consumer, queue, handler) = (&self.worked.name, &self.worked.queue, &self.worked.handler);
         tracing::warn!(%consumer, %queue, %handler, problem, "paused: the handler cannot run");
         self.broker.pause(self.worked.id, PauseReason::Handler { detail: problem }).await?;
         Ok(None)
@@ -183,9 +187,15 @@ impl<B: Broker> Slot<B> {
         let mut tried = Tried { settled: Vec::with_capacity(run.size_hint().0), wrote_state: false };
         let started = Instant::now();
         let mut run = run;
+        let mut held = Held::new(self.worked.config.order);
         for leased in run.by_ref() {
+            if held.must_wait(&leased.message) {
+                self.broker.give_back(self.worked.id, vec![leased.token]);
+                continue;
+            }
             let settled = self.try_one(&mut session, &mut staged, leased).await;
             tried.wrote_state |= wrote_state(&settled.result);
+            held.note(&settled);
             tried.settled.push(settled);
             if started.elapsed() > RUN_TARGET * 2 || *self.stop.borrow() {
                 break;
@@ -212,19 +222,38 @@ impl<B: Broker> Slot<B> {
         leased: Leased<B::Token>,
     ) -> Settled<B::Token> {
         let Leased { token, message, sequence, attempt, earlier } = leased;
+        if message.is_expired(now()) {
+            let result = AttemptResult::Failed(expired(attempt));
+            return Settled { token, message, earlier, result };
+        }
         let delivery = Delivery {
             message: Arc::clone(&message),
             queue: self.worked.queue.clone(),
             consumer: self.worked.name.clone(),
-            sequence,
+            sequence: sequence.original(),
             attempt,
             attempts_max: self.worked.config.attempts_max,
         };
-        let attempt = session.run(&delivery, staged).await;
+        // Nobody asks for it as a rule: then no field is looked at.
+        let span = tracing::debug_span!(
+            "process",
+            otel.name = %format_args!("process {}", self.worked.queue),
+            otel.kind = "CONSUMER",
+            messaging.system = "wasmill",
+            messaging.operation.name = "process",
+            messaging.operation.type = "process",
+            messaging.destination.name = %self.worked.queue,
+            messaging.consumer.group.name = %self.worked.name,
+            messaging.message.id = %delivery.message.id,
+            messaging.message.body.size = delivery.message.data.len(),
+            wasmill.handler.name = %self.worked.handler,
+            wasmill.delivery.attempt = delivery.attempt,
+        );
+        let attempt = session.run(&delivery, staged).instrument(span).await;
         self.observer.attempted(&AttemptSeen {
             queue: &self.worked.queue,
             consumer: &self.worked.name,
-            handler: &self.worked.config.handler,
+            handler: &self.worked.handler,
             outcome: attempt.result.outcome(),
             duration_us: attempt.duration_us,
             fuel_used: attempt.fuel_used,
@@ -275,11 +304,56 @@ impl<B: Broker> Slot<B> {
             self.observer.settled(&SettleSeen {
                 queue: &self.worked.queue,
                 consumer: &self.worked.name,
-                handler: &self.worked.config.handler,
+                handler: Some(&self.worked.handler),
                 outcome,
                 answer: &answer,
             });
         }
+    }
+}
+
+/// What a run holds back: after a failure, nothing that is ordered behind it may be tried.
+struct Held {
+    order: DeliveryOrder,
+    failed: BTreeSet<KeyHash>,
+}
+
+impl Held {
+    const fn new(order: DeliveryOrder) -> Self {
+        Self { order, failed: BTreeSet::new() }
+    }
+
+    fn ordered_by(&self, message: &Message) -> Option<KeyHash> {
+        match self.order {
+            DeliveryOrder::None => None,
+            DeliveryOrder::Key => message.key_hash(),
+            DeliveryOrder::Strict => Some(KeyHash(0)),
+        }
+    }
+
+    fn must_wait(&self, message: &Message) -> bool {
+        !self.failed.is_empty() && self.ordered_by(message).is_some_and(|hash| self.failed.contains(&hash))
+    }
+
+    fn note<T>(&mut self, settled: &Settled<T>) {
+        if matches!(settled.result, AttemptResult::Failed(_)) {
+            self.failed.extend(self.ordered_by(&settled.message));
+        }
+    }
+}
+
+fn expired(attempt: u32) -> AttemptRecord {
+    AttemptRecord {
+        attempt,
+        digest: None,
+        started_at: now(),
+        duration_us: 0,
+        outcome: Outcome::Expired,
+        fuel_used: 0,
+        memory_bytes_peak: 0,
+        log: String::new(),
+        backtrace: Vec::new(),
+        fresh: false,
     }
 }
 

@@ -51,6 +51,7 @@ fn answered(failure: Failure) -> Outcome {
             after_ms: request.after.map(|ms| ms.min(HANDLER_DELAY_MS_MAX)),
         },
         Failure::Defer(after_ms) => Outcome::Defer { after_ms: after_ms.min(HANDLER_DELAY_MS_MAX) },
+        Failure::Throttle(after_ms) => Outcome::Throttle { after_ms: after_ms.min(HANDLER_DELAY_MS_MAX) },
         Failure::Reject(reason) => Outcome::Reject { reason: shortened(reason) },
     }
 }

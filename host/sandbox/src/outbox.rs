@@ -8,11 +8,14 @@ use std::{
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 use wasmill_delivery::{
+    input::PublishEntry,
+    limits::{DELAY_MS_MAX, HEADERS_MAX},
     message::{Lineage, Message, check_content_type, check_headers},
     name::{MessageId, MessageKey},
     record::HandlerLimits,
     time::Timestamp,
     topic::Topic,
+    trace_context,
 };
 
 use crate::{
@@ -25,17 +28,17 @@ use crate::{
 /// The messages of one attempt.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
-    messages: Vec<Arc<Message>>,
+    entries: Vec<PublishEntry>,
     bytes: u64,
 }
 
 impl Outbox {
-    pub(crate) fn into_messages(self) -> Vec<Arc<Message>> {
-        self.messages
+    pub(crate) fn into_entries(self) -> Vec<PublishEntry> {
+        self.entries
     }
 
     fn make_room(&mut self, bytes: u64, limits: &HandlerLimits) -> Result<(), Stop> {
-        if self.messages.len() as u64 >= u64::from(limits.published_max) {
+        if self.entries.len() as u64 >= u64::from(limits.published_max) {
             return Err(Stop::PublishLimit(format!("{} messages", limits.published_max)));
         }
         self.bytes = self.bytes.saturating_add(bytes);
@@ -54,9 +57,10 @@ impl Host for HostState {
         };
         let current = &mut self.current;
         current.outbox.make_room(checked.size_bytes(), &self.context.limits)?;
-        let id = message_id(&current.delivery, current.outbox.messages.len() as u64);
+        let id = message_id(&current.delivery, current.outbox.entries.len() as u64);
         let answer = id.as_str().to_owned();
-        current.outbox.messages.push(Arc::new(checked.into_message(id, &current.delivery)));
+        let entry = checked.into_entry(id, &current.delivery);
+        current.outbox.entries.push(entry);
         Ok(Ok(answer))
     }
 }
@@ -68,6 +72,8 @@ struct Checked {
     content_type: Option<String>,
     headers: Vec<(String, String)>,
     data: Bytes,
+    delay_ms: Option<u64>,
+    expires_after_ms: Option<u64>,
 }
 
 impl Checked {
@@ -82,7 +88,15 @@ impl Checked {
         if outgoing.data.len() > data_bytes_max {
             return Err(PublishError::TooLarge(data_bytes_max as u64));
         }
-        Ok(Self { topic, key, content_type: outgoing.content_type, headers, data: outgoing.data.into() })
+        Ok(Self {
+            topic,
+            key,
+            content_type: outgoing.content_type,
+            headers,
+            data: outgoing.data.into(),
+            delay_ms: outgoing.delay.map(|ms| ms.min(DELAY_MS_MAX)),
+            expires_after_ms: outgoing.expires_after,
+        })
     }
 
     fn size_bytes(&self) -> u64 {
@@ -90,22 +104,32 @@ impl Checked {
         (self.data.len() + headers) as u64
     }
 
-    fn into_message(self, id: MessageId, parent: &Delivery) -> Message {
+    fn into_entry(self, id: MessageId, parent: &Delivery) -> PublishEntry {
+        let cause = &parent.message;
         let lineage = Lineage {
-            hops: parent.message.lineage.hops.saturating_add(1),
-            cause: Some(parent.message.id.clone()),
+            hops: cause.lineage.hops.saturating_add(1),
+            cause: Some(cause.id.clone()),
+            correlation: Some(cause.lineage.correlation.as_ref().unwrap_or(&cause.id).clone()),
             redrive_of: None,
         };
-        Message {
+        let published_at = now();
+        let mut headers = self.headers;
+        trace_context::inherit(&mut headers, &cause.headers, span_id(&id));
+        // The handler's own come first when there is not room for all.
+        headers.truncate(HEADERS_MAX);
+        let message = Message {
             id,
             topic: self.topic,
             key: self.key,
             content_type: self.content_type,
-            headers: self.headers,
+            headers,
             data: self.data,
-            published_at: now(),
+            published_at,
+            expires_at: self.expires_after_ms.map(|ms| published_at.plus_ms(ms)),
             lineage,
-        }
+        };
+        let deliver_at = self.delay_ms.map(|ms| published_at.plus_ms(ms));
+        PublishEntry { deliver_at, ..PublishEntry::new(Arc::new(message)) }
     }
 }
 
@@ -149,6 +173,12 @@ fn message_id(delivery: &Delivery, ordinal: u64) -> MessageId {
     MessageId::new(text).expect("36 letters, digits and dashes are a message id")
 }
 
+/// The span of a message in its trace: as its id, the same in each attempt.
+fn span_id(id: &MessageId) -> u64 {
+    let hash: [u8; 32] = Sha256::digest(id.as_str()).into();
+    u64::from_be_bytes(hash[..8].try_into().expect("8 of 32 bytes")).max(1)
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -166,6 +196,7 @@ mod tests {
                 headers: Vec::new(),
                 data: Bytes::new(),
                 published_at: Timestamp(0),
+                expires_at: None,
                 lineage: Lineage::default(),
             }),
             queue: queue.parse().unwrap(),

@@ -11,6 +11,7 @@ use wasmill_delivery::{
     outcome::Outcome,
     record::AttemptRecord,
     time::Timestamp,
+    trace_context::{CAUSATION_ID, CORRELATION_ID},
 };
 use wasmtime::Store;
 
@@ -161,7 +162,7 @@ fn settle(
     if outcome == Outcome::Success {
         let (merged, access) = state.succeed();
         *staged = merged;
-        return AttemptResult::Succeeded(Effects { published: outbox.into_messages(), state: access });
+        return AttemptResult::Succeeded(Effects { published: outbox.into_entries(), state: access });
     }
     *staged = state.fail();
     AttemptResult::Failed(record(outcome))
@@ -180,6 +181,7 @@ fn record(delivery: &Delivery, attempt: &Attempt, outcome: Outcome, backtrace: V
         memory_bytes_peak: attempt.memory_bytes_peak,
         log: attempt.log.clone(),
         backtrace,
+        fresh: attempt.fresh_instance,
     }
 }
 
@@ -219,7 +221,12 @@ impl Instance {
 }
 
 fn borrowed_headers(delivery: &Delivery) -> Vec<(&str, &str)> {
-    delivery.message.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
+    let message = &delivery.message;
+    let given = message.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    // Where it comes from is not stored as headers too.
+    let lineage = [(CORRELATION_ID, &message.lineage.correlation), (CAUSATION_ID, &message.lineage.cause)];
+    let lineage = lineage.into_iter().filter_map(|(name, id)| Some((name, id.as_ref()?.as_str())));
+    given.chain(lineage).collect()
 }
 
 fn borrowed<'a>(delivery: &'a Delivery, headers: &'a [(&'a str, &'a str)]) -> types::Delivery<'a> {

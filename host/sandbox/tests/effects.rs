@@ -45,7 +45,8 @@ fn publish(topic: (u32, u32), key: Option<(u32, u32)>, headers: u32, data_bytes:
     format!(
         "(call $publish (i32.const {topic_at}) (i32.const {topic_bytes}) (i32.const {key_is}) (i32.const {key_at})
            (i32.const {key_bytes}) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 280) (i32.const {headers})
-           (i32.const 200) (i32.const {data_bytes}) (i32.const 1024))"
+           (i32.const 200) (i32.const {data_bytes}) (i32.const 1) (i64.const 5000) (i32.const 0) (i64.const 0)
+           (i32.const 1024))"
     )
 }
 
@@ -61,6 +62,9 @@ async fn what_a_handler_publishes_is_handed_back_when_it_succeeds() {
     let body = format!("{}{} (call $ok)", publish(TOPIC, Some((230, 1)), 1, 6), publish(TOPIC, None, 0, 11));
     let effects = succeeded(host.run(&publisher(&body)).await);
     let [first, second] = effects.published.as_slice() else { panic!("{:?}", effects.published) };
+    let held_back = first.deliver_at.map(|at| at.ms_since(first.message.published_at));
+    assert_eq!(held_back, Some(5_000), "the delay that the guest asked for");
+    let (first, second) = (&first.message, &second.message);
     assert_eq!(first.topic.as_str(), "orders.paid");
     assert_eq!(first.key.as_ref().map(|key| key.as_str()), Some("K"));
     assert_eq!(first.headers, [("x-trace".to_owned(), "abc".to_owned())]);
@@ -88,7 +92,7 @@ async fn every_attempt_makes_the_same_ids_and_tells_the_guest() {
     assert_ne!(told[0], told[2]);
     let body = format!("{} (call $ok)", publish(TOPIC, None, 0, 1));
     let effects = succeeded(host.run(&publisher(&body)).await);
-    assert_eq!(effects.published[0].id.as_str(), told[0]);
+    assert_eq!(effects.published[0].message.id.as_str(), told[0]);
 }
 
 #[tokio::test]

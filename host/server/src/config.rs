@@ -12,8 +12,11 @@
 //! ```
 
 mod check;
+mod consumer;
 mod problem;
+mod queue;
 mod raw;
+mod schedule;
 mod value;
 
 use std::{
@@ -27,8 +30,9 @@ use wasmill_delivery::{
     engine::EngineLimits,
     name::{ConsumerName, HandlerName, QueueName},
     record::{ConsumerConfig, QueueConfig},
+    schedule::ScheduleName,
 };
-use wasmill_runtime::{HandlerSettings, StoreOptions};
+use wasmill_runtime::{HandlerSettings, ScheduleSettings, StoreOptions};
 
 pub use self::{
     problem::{ConfigError, Wrong},
@@ -52,6 +56,8 @@ pub struct Config {
     pub handlers: BTreeMap<HandlerName, HandlerDeclaration>,
     /// `[queue.NAME]`
     pub queues: BTreeMap<QueueName, QueueDeclaration>,
+    /// `[schedule.NAME]`
+    pub schedules: BTreeMap<ScheduleName, ScheduleSettings>,
 }
 
 /// How the host is reached.

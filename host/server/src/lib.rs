@@ -7,6 +7,7 @@ mod bench;
 pub mod cli;
 mod client;
 pub mod config;
+mod forms;
 pub mod http;
 mod serve;
 pub mod telemetry;

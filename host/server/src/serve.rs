@@ -117,7 +117,7 @@ async fn bind(listen: SocketAddr) -> Result<TcpListener> {
 fn host_options(config: &Config, metrics: &Arc<Metrics>) -> HostOptions {
     let mut options = HostOptions::new(&config.store.folder);
     options.store = config.store.options;
-    options.limits = config.limits.engine;
+    options.limits = config.limits.engine.clone();
     options.data_bytes_max = config.limits.data_bytes_max;
     options.instances_max = config.limits.instances_max;
     options.handler_threads = config.limits.handler_threads.unwrap_or(options.handler_threads);

@@ -13,7 +13,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 use anyhow::{Context as _, Result};
 use wasmill_delivery::{
     name::{ConsumerName, HandlerName, QueueName},
-    record::{ConsumerConfig, QueueConfig},
+    record::{Binding, ConsumerConfig, QueueConfig},
     topic::TopicPattern,
 };
 use wasmill_runtime::Host;
@@ -93,7 +93,8 @@ impl Loader {
         let queue = QueueName::new(handler.as_str())?;
         let consumer = ConsumerName::new(handler.as_str())?;
         if !self.host.queues().await?.iter().any(|view| view.record.name == queue) {
-            let bindings = vec![TopicPattern::new(handler.as_str())?, TopicPattern::new(format!("{handler}.#"))?];
+            let patterns = [TopicPattern::new(handler.as_str())?, TopicPattern::new(format!("{handler}.#"))?];
+            let bindings = patterns.map(Binding::from).to_vec();
             self.host.put_queue(queue.clone(), QueueConfig { bindings, ..QueueConfig::default() }).await?;
         }
         let consumers = self.host.consumers().await?;

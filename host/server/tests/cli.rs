@@ -1,5 +1,7 @@
 //! Every command, against a running host.
 
+#[path = "cli/pull.rs"]
+mod pull;
 mod support;
 
 use serde_json::json;
@@ -36,6 +38,17 @@ fn queues_are_declared_shown_and_removed() {
     );
     let shown = host.ok(&["queue", "show", "orders"]);
     assert!(shown.contains("messages   0 (at most 10000000)\nsize       0 B (at most 2.0 MiB)\n"), "{shown}");
+    assert!(shown.contains("when full  refuse\nretention  -\nsequences  first 1, needed 1, next 1\n"), "{shown}");
+    let put =
+        ["queue", "put", "eu", "--bind", "o.# any region=eu tier=1", "--overflow", "wait=2s", "--retain-age", "7d"];
+    host.ok(&put);
+    let shown = host.ok(&["queue", "show", "eu"]);
+    for part in ["bindings   o.# any region=eu tier=1\n", "publishers wait up to 2s\n", "settled ones up to 168h\n"] {
+        assert!(shown.contains(part), "nothing of {part:?} in\n{shown}");
+    }
+    host.ok(&["queue", "delete", "eu"]);
+    let said = host.cli(&["queue", "put", "eu", "--overflow", "wait"]);
+    assert!(said.code == 2 && said.err.contains("for example wait=2s"), "{said:?}");
     assert_eq!(host.json(&["queue", "show", "orders"])["bytes_max"], 2 * 1024 * 1024);
     assert_eq!(host.ok(&["queue", "delete", "orders"]), "queue orders is removed\n");
     let refused = host.refused(&["queue", "show", "orders"]);
@@ -160,7 +173,9 @@ fn handlers_and_consumers_are_declared_shown_and_removed() {
     assert_eq!(host.ok(&put), "consumer q/c is declared\n");
     let shown = host.ok(&["consumer", "show", "q/c"]);
     assert!(
-        shown.contains("attempts     7\nbackoff      2s, times 2, at most 1m\nstart        beginning\n"),
+        shown.contains(
+            "attempts     7\nbackoff      2s, times 2, at most 1m\nstart        beginning\norder        none\n"
+        ),
         "{shown}"
     );
     assert_eq!(host.ok(&["consumer", "pause", "q/c"]), "consumer q/c is paused\n");
@@ -174,6 +189,124 @@ fn handlers_and_consumers_are_declared_shown_and_removed() {
     host.ok(&["handler", "delete", "noop"]);
     let refused = host.refused(&["handler", "load", "bad", "Cargo.toml"]);
     assert!(refused.contains("cannot read Cargo.toml"), "{refused}");
+}
+
+#[test]
+fn every_policy_of_a_consumer_can_be_declared() {
+    let (_folder, host) = host();
+    host.ok(&["queue", "put", "q"]);
+    let put = [
+        "consumer",
+        "put",
+        "q/c",
+        "--pull",
+        "--order",
+        "key",
+        "--poison",
+        "block",
+        "--backoff-delays",
+        "1s,1m",
+        "--no-deterministic",
+        "--storm-deliveries",
+        "10",
+        "--storm-probe",
+        "5s",
+        "--rate-per-second",
+        "100",
+        "--key-rate-per-second",
+        "1",
+        "--expired",
+        "quarantine",
+        "--lease",
+        "1m",
+        "--start",
+        "2026-07-01T12:00:00Z",
+    ];
+    host.ok(&put);
+    let shown = host.ok(&["consumer", "show", "q/c"]);
+    for part in [
+        "handler      (pulled)\n",
+        "suspects     0\n",
+        "attempts     5, all of them\n",
+        "backoff      1s, 1m\n",
+        "start        2026-07-01T12:00:00Z\n",
+        "order        key, block what is behind a delivery given up\n",
+        "storm        80 % of 10 alike, first probe after 5s\n",
+        "rate         100 a second\n",
+        "key rate     1 a second\n",
+        "expired      quarantine\n",
+        "lease        1m",
+    ] {
+        assert!(shown.contains(part), "nothing of {part:?} in\n{shown}");
+    }
+    assert!(host.ok(&["consumer", "list"]).contains("q/c       (pulled)"));
+    let refused = host.refused(&["consumer", "put", "q/d", "--pull", "--key-rate-per-second", "1"]);
+    assert!(refused.contains("(contradiction)"), "{refused}");
+    assert_eq!(host.cli(&["consumer", "put", "q/d", "--start", "soon"]).code, 2);
+}
+
+#[test]
+fn it_says_why_a_consumer_takes_nothing() {
+    let (_folder, host) = host();
+    host.ok(&["handler", "load", "h", guest("guest-panic").to_str().expect("text")]);
+    host.ok(&["queue", "put", "poison"]);
+    host.ok(&["consumer", "put", "poison/h", "--attempts", "1", "--order", "key", "--poison", "block"]);
+    host.ok(&["publish", "p", "x", "--queue", "poison", "--key", "k"]);
+    let paused = host.json_until(&["consumer", "show", "poison/h"], |consumer| !consumer["paused"].is_null());
+    let id = paused["paused"]["quarantine"].as_u64().expect("a number");
+    assert_eq!(paused["paused"], json!({"kind": "poison", "quarantine": id}));
+    let shown = host.ok(&["consumer", "show", "poison/h"]);
+    let why =
+        format!("paused: poison: delivery {id} is in quarantine; redrive or purge it (`wasmill quarantine show {id}`)");
+    assert!(shown.contains(&why), "{shown}");
+    assert!(host.ok(&["consumer", "list"]).contains("paused: poison"));
+
+    host.ok(&["queue", "put", "storm"]);
+    let storm = ["--storm-deliveries", "2", "--storm-percent", "100", "--storm-probe", "5m"];
+    host.ok(&[&["consumer", "put", "storm/h", "--attempts", "1"][..], &storm].concat());
+    for _ in 0..4 {
+        host.ok(&["publish", "s", "x", "--queue", "storm"]);
+    }
+    let paused = host.json_until(&["consumer", "show", "storm/h"], |consumer| !consumer["paused"].is_null());
+    let fingerprint = paused["paused"]["fingerprint"].as_str().expect("a fingerprint").to_owned();
+    assert_eq!(paused["paused"], json!({"kind": "storm", "fingerprint": fingerprint}));
+    let shown = host.ok(&["consumer", "show", "storm/h"]);
+    assert!(shown.contains(&format!("paused: storm: most deliveries fail alike: {fingerprint}")), "{shown}");
+}
+
+#[test]
+fn messages_are_held_back_and_expire() {
+    let (_folder, host) = host();
+    host.ok(&["queue", "put", "q", "--bind", "t"]);
+    let second = jiff::Timestamp::now().as_second() + 365 * 24 * 3_600;
+    let next_year = jiff::Timestamp::from_second(second).expect("a time");
+    let held = host.ok(&["publish", "t", "x", "--id", "m", "--at", &next_year.to_string()]);
+    assert_eq!(held, format!("message m is held back until {next_year:.3}\n"));
+    let said = host.cli_with_input(&["publish", "t", "-", "--ndjson", "--delay", "1h", "--json"], b"1\n2\n");
+    assert_eq!(said.out.matches("delayed_until_ms").count(), 2, "{said:?}");
+    host.ok(&["publish", "t", "x", "--queue", "q", "--expires-at", "2100-01-01T00:00:00Z"]);
+    let shown = host.ok(&["queue", "messages", "q", "--full"]);
+    assert!(shown.contains("expires       2100-01-01T00:00:00.000Z\n"), "{shown}");
+    let said = host.cli(&["publish", "t", "x", "--at", "noon"]);
+    assert!(said.code == 2 && said.err.contains("2026-07-01T12:00:00Z"), "{said:?}");
+}
+
+#[test]
+fn a_request_prints_its_reply() {
+    let (_folder, host) = host();
+    host.ok(&["handler", "load", "h", guest("guest-replier").to_str().expect("text")]);
+    host.ok(&["queue", "put", "q", "--bind", "ask"]);
+    host.ok(&["consumer", "put", "q/h"]);
+    assert_eq!(host.ok(&["request", "ask", "hello"]), "HELLO");
+    let reply = host.json(&["request", "ask", "hello", "--id", "r-1"]);
+    assert_eq!((&reply["data_text"], &reply["request_id"]), (&json!("HELLO"), &json!("r-1")));
+    assert_eq!((&reply["key"], &reply["headers"]), (&json!("reply"), &json!([["shouted", "yes"]])));
+    host.ok(&["handler", "load", "h", guest("guest-noop").to_str().expect("text")]);
+    let refused = host.refused(&["request", "ask", "x", "--timeout", "100ms"]);
+    assert!(
+        refused.contains("within 100 ms; it is still being handled") && refused.contains("(no-reply)"),
+        "{refused}"
+    );
 }
 
 #[test]

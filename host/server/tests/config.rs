@@ -2,7 +2,17 @@
 
 use std::path::Path;
 
-use wasmill_delivery::record::{ConsumerConfig, HandlerLimits, QueueConfig};
+use wasmill_delivery::{
+    engine::{EngineLimits, Unrouted},
+    limits::BACKOFF_DELAYS_MAX,
+    name::{HandlerName, Sequence},
+    policy::Backoff,
+    record::{
+        ConsumerConfig, DeliveryOrder, Expired, HandlerLimits, MatchMode, Overflow, Poison, QueueConfig, Retention,
+        Start, StormPolicy,
+    },
+    time::Timestamp,
+};
 use wasmill_runtime::{Durability, HandlerSettings};
 use wasmill_server::config::{Config, ConfigError};
 
@@ -34,8 +44,9 @@ fn unknown_keys_suggest_the_near_one() {
     check_wrong(
         "[queue.q.consumer.c]\nhandler = \"h\"\nretries = 3\n",
         concat!(
-            "3:1: queue.q.consumer.c.retries: unknown key `retries`; there are `handler`, `concurrency`, ",
-            "`in-flight-max`, `attempts`, `backoff`, `start`\n",
+            "3:1: queue.q.consumer.c.retries: unknown key `retries`; there are `handler`, `pull`, `concurrency`, ",
+            "`in-flight-max`, `attempts`, `backoff`, `start`, `order`, `poison`, `deterministic`, `storm`, ",
+            "`rate-per-second`, `key-rate-per-second`, `expired`, `lease`\n",
             " 3 | retries = 3\n",
             "   | ^^^^^^^",
         ),
@@ -195,9 +206,116 @@ fn what_is_written_is_what_is_used() {
     let (_, quakes) = config.queues.first_key_value().expect("a queue");
     assert_eq!(quakes.config.bindings.len(), 1);
     let (name, consumer) = quakes.consumers.first_key_value().expect("a consumer");
-    assert_eq!(consumer.handler.as_str(), name.as_str(), "the handler of its own name");
-    assert_eq!((consumer.attempts_max, consumer.backoff.initial_ms, consumer.backoff.jitter), (9, 1_000, false));
-    assert_eq!(consumer.backoff.cap_ms, 60_000, "what is left out is the default");
+    let handler = consumer.handler.as_ref().map(HandlerName::as_str);
+    assert_eq!(handler, Some(name.as_str()), "the handler of its own name");
+    let backoff = Backoff::Exponential { initial_ms: 1_000, factor: 2, cap_ms: 60_000, jitter: false };
+    assert_eq!((consumer.attempts_max, &consumer.backoff), (9, &backoff), "what is left out is the default");
+}
+
+#[test]
+fn every_delivery_semantic_can_be_declared() {
+    let config = parse(
+        r##"
+        [limits]
+        delayed-max = 7
+        unrouted = { park = "lost" }
+        [queue.q]
+        bindings = ["a.#", { topic = "b.*", headers = { Region = "EU", tier = "1" }, match = "any" }]
+        overflow = { wait = "2s" }
+        retention = { messages = 5, bytes = "1KiB", age = "7d" }
+        [queue.q.consumer.c]
+        order = "key"
+        poison = "skip"
+        deterministic = false
+        storm = { deliveries = 10, percent = 50, probe = "5s" }
+        rate-per-second = 100
+        key-rate-per-second = 1
+        expired = "quarantine"
+        start = { time = "1970-01-01T00:00:01Z" }
+        backoff = { delays = ["1s", "1m"], jitter = true }
+        [queue.q.consumer.pulled]
+        pull = true
+        lease = "1m"
+        start = { sequence = 7 }
+        backoff = { fixed = "5s" }
+        [queue.oldest]
+        overflow = "drop-oldest"
+        "##,
+    )
+    .expect("a good file");
+    let lost = "lost".parse().expect("a name");
+    let engine = EngineLimits { delayed_max: 7, unrouted: Unrouted::Park(lost), ..EngineLimits::default() };
+    assert_eq!(config.limits.engine, engine);
+    let name = |text: &str| text.parse().expect("a name");
+    let q = &config.queues[&"q".parse().expect("a name")];
+    let headers = q.config.bindings[1].headers.as_ref().expect("headers");
+    let pairs = [("region", "EU"), ("tier", "1")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+    assert_eq!((headers.mode, &headers.headers[..]), (MatchMode::Any, &pairs[..]));
+    assert_eq!(q.config.overflow, Overflow::Wait { wait_ms: 2_000 });
+    let retention = Retention { messages: Some(5), bytes: Some(1_024), age_ms: Some(7 * 24 * 3_600_000) };
+    assert_eq!(q.config.retention, Some(retention));
+    let expected = ConsumerConfig {
+        order: DeliveryOrder::Key,
+        poison: Poison::Skip,
+        deterministic: false,
+        storm: StormPolicy { deliveries: 10, percent: 50, probe_ms: 5_000 },
+        rate_per_second: Some(100),
+        key_rate_per_second: Some(1),
+        expired: Expired::Quarantine,
+        start: Start::Time(Timestamp(1_000)),
+        backoff: Backoff::List { delays_ms: vec![1_000, 60_000], jitter: true },
+        ..ConsumerConfig::new("c".parse().expect("a name"))
+    };
+    assert_eq!(q.consumers[&name("c")], expected);
+    let expected = ConsumerConfig {
+        lease_ms: 60_000,
+        start: Start::Sequence(Sequence(7)),
+        backoff: Backoff::Fixed { fixed_ms: 5_000, jitter: false },
+        ..ConsumerConfig::pulled()
+    };
+    assert_eq!(q.consumers[&name("pulled")], expected);
+    assert_eq!(config.queues[&"oldest".parse().expect("a name")].config.overflow, Overflow::DropOldest);
+}
+
+#[test]
+fn contradictions_are_shown_where_they_stand() {
+    for (text, place, words) in [
+        ("[queue.q.consumer.c]\npull = true\nhandler = \"h\"\n", ":1:", "leave one out"),
+        ("[queue.q.consumer.c]\nkey-rate-per-second = 1\n", ":1:", "needs order = \"key\""),
+        (
+            "[queue.q.consumer.c]\nbackoff = { fixed = \"1s\", cap = \"2s\" }\n",
+            ":2:11: queue.q.consumer.c.backoff",
+            "leave out",
+        ),
+        ("[queue.q.consumer.c]\nbackoff = { delays = [] }\n", ":2:11: queue.q.consumer.c.backoff", "is empty"),
+        ("[queue.q]\nretention = {}\n", ":2:13: queue.q.retention", "for ever"),
+        ("[queue.q]\noverflow = { wait = \"61s\" }\n", ":2:21: queue.q.overflow.wait", "at most 60 s"),
+        ("[queue.q]\noverflow = \"refuze\"\n", ":2:12: queue.q.overflow", "did you mean `refuse`?"),
+        ("[queue.q]\nbindings = [{ topic = \"a\", match = \"any\" }]\n", ":2:", "names none"),
+        ("[queue.q]\nbindings = [3]\n", ":2:13: queue.q.bindings", "a topic pattern, or topic, headers and match"),
+        (
+            "[queue.q.consumer.c]\nstart = { time = \"noon\" }\n",
+            ":2:9: queue.q.consumer.c.start",
+            "2026-07-01T12:00:00Z",
+        ),
+        ("[limits]\nunrouted = \"drp\"\n", ":2:12: limits.unrouted", "did you mean `drop`?"),
+        ("[queue.q.consumer.c]\nlease = \"13h\"\n", ":2:9: queue.q.consumer.c.lease", "at most 43200 s"),
+    ] {
+        let error = parse(text).expect_err(text).to_string();
+        assert!(error.starts_with(&format!("/etc/wasmill/wasmill.toml{place}")), "{error}");
+        assert!(error.contains(words), "{error}");
+    }
+}
+
+#[test]
+fn a_list_of_delays_has_a_limit() {
+    let delays = |count: usize| {
+        let delays = vec!["\"1s\""; count].join(", ");
+        parse(&format!("[queue.q.consumer.c]\nbackoff = {{ delays = [{delays}] }}\n"))
+    };
+    assert!(delays(BACKOFF_DELAYS_MAX).is_ok(), "the limit itself fits");
+    let error = delays(BACKOFF_DELAYS_MAX + 1).expect_err("one too many").to_string();
+    assert!(error.contains("queue.q.consumer.c.backoff: the list of delays has more than 1000"), "{error}");
 }
 
 const REFERENCE: &str = include_str!("../wasmill.reference.toml");
@@ -233,6 +351,8 @@ fn the_reference_names_every_key() {
         "queue.example",
         "queue.example.consumer.example",
         "queue.example.consumer.example.backoff",
+        "queue.example.consumer.example.storm",
+        "schedule.example",
     ];
     for section in sections {
         let body = REFERENCE.split(&format!("\n[{section}]\n")).nth(1).expect(section);

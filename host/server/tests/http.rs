@@ -1,13 +1,21 @@
 //! The HTTP API over real sockets, with a real host on a store of its own for each test.
 
 mod http {
+    mod bulk;
     mod cloudevents;
     mod consumers;
     mod handlers;
     mod harness;
+    mod idempotency;
     mod ndjson;
+    mod order;
     mod probes;
     mod publish;
+    mod pull;
     mod quarantine;
     mod queues;
+    mod request;
+    mod schedules;
+    mod timing;
+    mod why;
 }

@@ -42,6 +42,7 @@ fn message(number: u64) -> Arc<Message> {
         ],
         data: vec![b'x'; 256].into(),
         published_at: Timestamp(1_700_000_000_000),
+        expires_at: None,
         lineage: Lineage::default(),
     })
 }

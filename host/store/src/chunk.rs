@@ -208,6 +208,7 @@ mod tests {
             headers: Vec::new(),
             data: vec![7; data_bytes].into(),
             published_at: Timestamp(1),
+            expires_at: None,
             lineage: Lineage::default(),
         })
     }

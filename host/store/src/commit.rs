@@ -62,6 +62,12 @@ impl<'a> Commit<'a> {
             Write::PutCursor { consumer, cursor } => self.staging.put(key::cursor(*consumer), record::encode(cursor)),
             Write::PutPending { key, record } => self.staging.put(key::pending(*key), record::encode_pending(record)),
             Write::DeletePending { key } => self.staging.delete(&key::pending(*key)),
+            Write::PutDelayed { key, entry } => self.staging.put(key::delayed(*key), record::encode_delayed(entry)),
+            Write::DeleteDelayed { key } => self.staging.delete(&key::delayed(*key)),
+            Write::PutRunning { consumer, sequence, mark } => {
+                self.staging.put(key::running(*consumer, *sequence), record::encode(mark))
+            }
+            Write::DeleteRunning { consumer, sequence } => self.staging.delete(&key::running(*consumer, *sequence)),
             Write::PutQuarantine { record } => {
                 self.staging.put(key::quarantine(record.id), record::encode_quarantine(record))
             }
@@ -80,6 +86,8 @@ impl<'a> Commit<'a> {
             Write::DeleteConsumer { consumer } => self.delete_consumer(*consumer),
             Write::PutHandler { record } => self.staging.put(key::handler(&record.name), record::encode(record)),
             Write::DeleteHandler { name } => self.staging.delete(&key::handler(name)),
+            Write::PutSchedule { record } => self.staging.put(key::schedule(&record.name), record::encode(record)),
+            Write::DeleteSchedule { name } => self.staging.delete(&key::schedule(name)),
             Write::PutCounters { counters } => self.staging.put(key::counters(), record::encode(counters)),
         }
     }

@@ -41,6 +41,7 @@ impl Database {
             .cache_capacity(options.cache_bytes)
             .mode(sled::Mode::HighThroughput)
             .flush_every_ms(None);
+        forget_torn_settings(path)?;
         let sled = open_when_free(&config).map_err(|error| StoreError::database("open", path, &error))?;
         let file_path = path.join("db");
         let file = File::open(&file_path).map_err(|error| StoreError::io("open", &file_path, error))?;
@@ -108,6 +109,20 @@ fn is_locked(error: &io::Error) -> bool {
 }
 
 /// Make a file, or the names in a folder, durable.
+/// sled writes its settings in two pieces, before it makes the file of the database. A host that is killed between the two
+/// leaves settings that cannot be read. As long as there is no database they say nothing, and are written anew.
+fn forget_torn_settings(path: &Path) -> Result<(), StoreError> {
+    let has_database = std::fs::metadata(path.join("db")).is_ok_and(|file| file.len() > 0);
+    if has_database {
+        return Ok(());
+    }
+    let settings = path.join("conf");
+    match std::fs::remove_file(&settings) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StoreError::io("remove", &settings, error)),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
 pub(crate) fn sync(path: &Path) -> Result<(), StoreError> {
     File::open(path).and_then(|file| file.sync_all()).map_err(|error| StoreError::io("make durable", path, error))
 }

@@ -3,7 +3,8 @@
 
 use wasmill_delivery::{
     name::{ConsumerId, HandlerName, QuarantineId, QueueId, Sequence},
-    record::PendingKey,
+    record::{DelayedKey, PendingKey},
+    schedule::ScheduleName,
     time::Timestamp,
 };
 
@@ -16,7 +17,10 @@ pub(crate) const CONSUMER: u8 = b'c';
 pub(crate) const CURSOR: u8 = b'r';
 pub(crate) const LOG: u8 = b'l';
 pub(crate) const PENDING: u8 = b'p';
+pub(crate) const RUNNING: u8 = b'u';
+pub(crate) const DELAYED: u8 = b't';
 pub(crate) const QUARANTINE: u8 = b'x';
+pub(crate) const SCHEDULE: u8 = b'k';
 pub(crate) const STATE: u8 = b's';
 pub(crate) const DEDUP: u8 = b'd';
 /// What did not fit into one entry; the rest of the key is the key of that entry and the number of the part.
@@ -106,8 +110,20 @@ pub(crate) fn pending(key: PendingKey) -> Key {
     with_u64(with_u64(pending_of(key.consumer), key.due.0), key.sequence.0)
 }
 
+pub(crate) fn running(consumer: ConsumerId, sequence: Sequence) -> Key {
+    with_u64(with_u32(RUNNING, consumer.0), sequence.0)
+}
+
+pub(crate) fn delayed(key: DelayedKey) -> Key {
+    with_u64(with_u64(vec![DELAYED], key.due.0), key.number)
+}
+
 pub(crate) fn quarantine(id: QuarantineId) -> Key {
     with_u64(vec![QUARANTINE], id.0)
+}
+
+pub(crate) fn schedule(name: &ScheduleName) -> Key {
+    [&[SCHEDULE], name.as_str().as_bytes()].concat()
 }
 
 /// The keys of a handler's state. A name holds no zero byte, so no handler's prefix is another's.
@@ -157,6 +173,16 @@ pub(crate) fn parse_pending(key: &[u8]) -> Result<PendingKey, StoreError> {
         Some(PendingKey { consumer: ConsumerId(consumer), due: Timestamp(due), sequence: Sequence(sequence) })
     };
     parsed().ok_or_else(|| not_a_key(key))
+}
+
+pub(crate) fn parse_running(key: &[u8]) -> Result<(ConsumerId, Sequence), StoreError> {
+    let (consumer, sequence) = key.get(1..).and_then(take_u32).ok_or_else(|| not_a_key(key))?;
+    Ok((ConsumerId(consumer), Sequence(last_u64(sequence).ok_or_else(|| not_a_key(key))?)))
+}
+
+pub(crate) fn parse_delayed(key: &[u8]) -> Result<DelayedKey, StoreError> {
+    let (due, number) = key.get(1..).and_then(take_u64).ok_or_else(|| not_a_key(key))?;
+    Ok(DelayedKey { due: Timestamp(due), number: last_u64(number).ok_or_else(|| not_a_key(key))? })
 }
 
 pub(crate) fn parse_quarantine(key: &[u8]) -> Result<QuarantineId, StoreError> {
@@ -214,7 +240,16 @@ fn describe_known(key: &[u8]) -> Option<String> {
             let (due, sequence) = take_u64(rest)?;
             format!("pending delivery of consumer {consumer}, sequence {}, due at {due} ms", last_u64(sequence)?)
         }
+        RUNNING => {
+            let (consumer, sequence) = take_u32(rest)?;
+            format!("mark that consumer {consumer} runs sequence {}", last_u64(sequence)?)
+        }
+        DELAYED => {
+            let (due, number) = take_u64(rest)?;
+            format!("delayed message {}, due at {due} ms", last_u64(number)?)
+        }
         QUARANTINE => format!("quarantined delivery {}", last_u64(rest)?),
+        SCHEDULE => format!("schedule {}", text(rest)?),
         STATE => {
             let zero = rest.iter().position(|byte| *byte == 0)?;
             format!("state {:?} of handler {}", text(&rest[zero + 1..])?, text(&rest[..zero])?)

@@ -32,8 +32,11 @@
 //! | `c` | consumer u32 | consumer |
 //! | `r` | consumer u32 | cursor |
 //! | `l` | queue u32, first sequence u64 | a chunk of the log: its head, then messages in a layout of their own |
-//! | `p` | consumer u32, due u64, sequence u64 | attempts made u32, pending delivery |
-//! | `x` | number u64 | consumer u32, quarantined delivery |
+//! | `p` | consumer u32, due u64, sequence u64 | attempts u32, has key u8, key hash u64, pending delivery |
+//! | `u` | consumer u32, sequence u64 | a mark that this delivery runs |
+//! | `t` | due u64, number u64 | delayed message |
+//! | `x` | number u64 | consumer u32, sequence u64, has key u8, key hash u64, quarantined delivery |
+//! | `k` | name | schedule |
 //! | `s` | handler, a zero byte, key | the handler's bytes |
 //! | `d` | time u64, mark u64 | ids, 16 bytes each |
 //! | `~` | another entry's key, number u16 | a part of what does not fit into that entry |

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use sled::IVec;
 use wasmill_delivery::{
+    input::PublishEntry,
     message::Message,
     name::{ConsumerId, HandlerName, QuarantineId, QueueId, Sequence},
-    record::{PendingKey, PendingRecord, QuarantineRecord},
+    record::{DelayedKey, PendingKey, PendingRecord, QuarantineRecord},
+    time::Timestamp,
 };
 
 use crate::{
@@ -89,6 +91,60 @@ impl Reader {
     ) -> Result<Vec<(PendingKey, PendingRecord)>, StoreError> {
         let range = &after_key(key::pending_of(consumer), after.map(key::pending));
         self.page(range, limit, |key, payload| Ok((key::parse_pending(key)?, record::decode_pending(key, payload)?)))
+    }
+
+    /// A delayed message.
+    ///
+    /// # Errors
+    /// See [`Reader`].
+    pub fn delayed(&self, delayed: DelayedKey) -> Result<Option<PublishEntry>, StoreError> {
+        let key = key::delayed(delayed);
+        self.shared.read(&key)?.map(|payload| record::decode_delayed(&key, delayed.due, &payload)).transpose()
+    }
+
+    /// At most `limit` delayed messages in the order they become due, those after `after`.
+    ///
+    /// # Errors
+    /// See [`Reader`].
+    pub fn delayed_page(
+        &self,
+        after: Option<DelayedKey>,
+        limit: usize,
+    ) -> Result<Vec<(DelayedKey, PublishEntry)>, StoreError> {
+        let range = &after_key(vec![key::DELAYED], after.map(key::delayed));
+        self.page(range, limit, |key, payload| {
+            let delayed = key::parse_delayed(key)?;
+            Ok((delayed, record::decode_delayed(key, delayed.due, payload)?))
+        })
+    }
+
+    /// The place of the first message from `first` on and before `next` that was accepted at `at` or later; `next` when
+    /// there is none. Messages of a log are in the order in which they were accepted, but for a clock that was set back.
+    ///
+    /// # Errors
+    /// See [`Reader`].
+    pub fn first_since(
+        &self,
+        queue: QueueId,
+        first: Sequence,
+        next: Sequence,
+        at: Timestamp,
+    ) -> Result<Sequence, StoreError> {
+        let (mut low, mut high) = (first, next);
+        while low < high {
+            let middle = Sequence(low.0 + (high.0 - low.0) / 2);
+            let chunk = self.chunk_from(queue, middle)?;
+            let is_late = chunk
+                .as_ref()
+                .and_then(|chunk| chunk.get(middle.max(chunk.first)))
+                .is_none_or(|message| message.published_at >= at);
+            if is_late {
+                high = middle;
+            } else {
+                low = middle.next();
+            }
+        }
+        Ok(low)
     }
 
     /// A quarantined delivery.

@@ -2,14 +2,16 @@
 //! read what an earlier one wrote.
 
 use bytes::Bytes;
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use wasmill_delivery::{
-    name::ConsumerId,
+    input::PublishEntry,
+    name::{ConsumerId, KeyHash, Sequence},
     record::{PendingRecord, QuarantineRecord},
+    time::Timestamp,
     write::DedupId,
 };
 
-use crate::{error::StoreError, key, value::Payload};
+use crate::{error::StoreError, key, value::Payload, wire::Take};
 
 pub(crate) fn encode<T: Serialize>(record: &T) -> Payload {
     encode_after(&[], record)
@@ -27,36 +29,79 @@ pub(crate) fn decode<T: DeserializeOwned>(key: &[u8], payload: &[u8]) -> Result<
     rmp_serde::from_slice(payload).map_err(|error| StoreError::damaged(key::describe(key), error.to_string()))
 }
 
-/// A pending delivery: its count of attempts goes first, because recovery reads nothing else of it.
+/// What recovery reads of a pending delivery goes first: `attempts u32 | has key u8 | key hash u64`.
 pub(crate) fn encode_pending(record: &PendingRecord) -> Payload {
-    encode_after(&record.attempts_made.to_le_bytes(), record)
+    let mut front = record.attempts_made.to_le_bytes().to_vec();
+    put_hash(&mut front, record.message.key_hash());
+    encode_after(&front, record)
 }
 
 pub(crate) fn decode_pending(key: &[u8], payload: &[u8]) -> Result<PendingRecord, StoreError> {
-    decode(key, front(key, payload)?.1)
+    let (_, rest) = pending_front(key, payload)?;
+    decode(key, rest)
 }
 
-pub(crate) fn attempts_made(key: &[u8], payload: &[u8]) -> Result<u32, StoreError> {
-    front(key, payload).map(|(attempts_made, _)| attempts_made)
+/// Attempts that count, and what stands for the message's key.
+pub(crate) type PendingFront = (u32, Option<KeyHash>);
+
+pub(crate) fn pending_front<'a>(key: &[u8], payload: &'a [u8]) -> Result<(PendingFront, &'a [u8]), StoreError> {
+    let mut take = Take { rest: payload };
+    let mut front = || Ok((u32::from_le_bytes(take.array()?), take_hash(&mut take)?));
+    let front = front().map_err(|problem: String| StoreError::damaged(key::describe(key), problem))?;
+    Ok((front, take.rest))
 }
 
-/// A quarantined delivery: its consumer goes first, because recovery reads nothing else of it.
+/// What recovery reads of a quarantined delivery goes first: `consumer u32 | sequence u64 | has key u8 | key hash u64`.
 pub(crate) fn encode_quarantine(record: &QuarantineRecord) -> Payload {
-    encode_after(&record.consumer_id.0.to_le_bytes(), record)
+    let mut front = record.consumer_id.0.to_le_bytes().to_vec();
+    front.extend_from_slice(&record.sequence.0.to_le_bytes());
+    put_hash(&mut front, record.message.key_hash());
+    encode_after(&front, record)
 }
 
 pub(crate) fn decode_quarantine(key: &[u8], payload: &[u8]) -> Result<QuarantineRecord, StoreError> {
-    decode(key, front(key, payload)?.1)
+    let (_, rest) = quarantine_front(key, payload)?;
+    decode(key, rest)
 }
 
-pub(crate) fn quarantined_of(key: &[u8], payload: &[u8]) -> Result<ConsumerId, StoreError> {
-    front(key, payload).map(|(consumer, _)| ConsumerId(consumer))
+/// Whose it was, its place in the queue, and what stands for the message's key.
+pub(crate) type QuarantineFront = (ConsumerId, Sequence, Option<KeyHash>);
+
+pub(crate) fn quarantine_front<'a>(key: &[u8], payload: &'a [u8]) -> Result<(QuarantineFront, &'a [u8]), StoreError> {
+    let mut take = Take { rest: payload };
+    let mut front = || {
+        let consumer = ConsumerId(u32::from_le_bytes(take.array()?));
+        Ok((consumer, Sequence(u64::from_le_bytes(take.array()?)), take_hash(&mut take)?))
+    };
+    let front = front().map_err(|problem: String| StoreError::damaged(key::describe(key), problem))?;
+    Ok((front, take.rest))
 }
 
-fn front<'a>(key: &[u8], payload: &'a [u8]) -> Result<(u32, &'a [u8]), StoreError> {
-    let (front, rest) =
-        payload.split_first_chunk().ok_or_else(|| StoreError::damaged(key::describe(key), "it ends too early"))?;
-    Ok((u32::from_le_bytes(*front), rest))
+fn put_hash(out: &mut Vec<u8>, hash: Option<KeyHash>) {
+    out.push(u8::from(hash.is_some()));
+    out.extend_from_slice(&hash.map_or(0, |hash| hash.0).to_le_bytes());
+}
+
+fn take_hash(take: &mut Take<'_>) -> Result<Option<KeyHash>, String> {
+    let [there] = take.array()?;
+    let hash = KeyHash(u64::from_le_bytes(take.array()?));
+    Ok((there != 0).then_some(hash))
+}
+
+/// A delayed message.
+#[derive(Serialize, Deserialize)]
+struct Delayed<M, D> {
+    message: M,
+    to: D,
+}
+
+pub(crate) fn encode_delayed(entry: &PublishEntry) -> Payload {
+    encode(&Delayed { message: &entry.message, to: &entry.to })
+}
+
+pub(crate) fn decode_delayed(key: &[u8], due: Timestamp, payload: &[u8]) -> Result<PublishEntry, StoreError> {
+    let Delayed { message, to } = decode(key, payload)?;
+    Ok(PublishEntry { message, to, dedup: None, deliver_at: Some(due) })
 }
 
 /// 16 bytes for each.
@@ -129,6 +174,6 @@ mod tests {
         let error = decode::<PauseReason>(&key, &[]).expect_err("nothing there").to_string();
         assert!(error.starts_with("counters is damaged: "), "{error}");
         assert!(decode_ids(&key, &Bytes::from_static(&[0; 17])).is_err());
-        assert!(attempts_made(&key, &[1, 2, 3]).is_err());
+        assert!(pending_front(&key, &[1, 2, 3]).is_err());
     }
 }

@@ -37,12 +37,20 @@ pub(crate) fn recover(shared: &Shared, visit: &mut dyn FnMut(Recovered)) -> Resu
     each(key::QUEUE, &|key, found| queue(shared, key, found))?;
     each(key::CONSUMER, &|key, found| consumer(shared, key, found))?;
     each(key::PENDING, &|key, found| {
-        let attempts_made = record::attempts_made(key, &value::open(key, found)?.payload)?;
-        Ok(Recovered::Pending { key: key::parse_pending(key)?, attempts_made })
+        let ((attempts_made, hash), _) = record::pending_front(key, &value::open(key, found)?.payload)?;
+        Ok(Recovered::Pending { key: key::parse_pending(key)?, attempts_made, hash })
     })?;
+    each(key::RUNNING, &|key, found| {
+        let (consumer, sequence) = key::parse_running(key)?;
+        Ok(Recovered::Running { consumer, sequence, mark: record::decode(key, &whole(shared, key, found)?)? })
+    })?;
+    each(key::DELAYED, &|key, _| Ok(Recovered::Delayed { key: key::parse_delayed(key)? }))?;
     each(key::QUARANTINE, &|key, found| {
-        let consumer = record::quarantined_of(key, &value::open(key, found)?.payload)?;
-        Ok(Recovered::Quarantined { id: key::parse_quarantine(key)?, consumer })
+        let ((consumer, sequence, hash), _) = record::quarantine_front(key, &value::open(key, found)?.payload)?;
+        Ok(Recovered::Quarantined { id: key::parse_quarantine(key)?, consumer, sequence, hash })
+    })?;
+    each(key::SCHEDULE, &|key, found| {
+        Ok(Recovered::Schedule { record: record::decode(key, &whole(shared, key, found)?)? })
     })?;
     each(key::DEDUP, &|key, found| {
         let ids = record::decode_ids(key, &whole(shared, key, found)?)?;

@@ -121,6 +121,7 @@ mod tests {
             headers: Vec::new(),
             data: bytes::Bytes::new(),
             published_at: Timestamp(1),
+            expires_at: None,
             lineage: Lineage::default(),
         });
         Arc::new(Chunk { first: Sequence(first), messages: vec![message; count], memory_bytes: 100 })

@@ -1,7 +1,8 @@
 //! A message as bytes, by hand, because every message goes this way twice: see `benches/chunk.rs` for what
 //! rmp-serde takes for the same.
 //!
-//! `flags u8 | id | topic | key? | content type? | headers | published at | hops | cause? | redrive of? | data`,
+//! `flags u8 | id | topic | key? | content type? | headers | published at | hops | cause? | redrive of? |
+//! expires at? | correlation? | data`,
 //! where text is its length and its bytes, numbers and lengths are LEB128 (Wikipedia, or DWARF 5, section 7.6),
 //! and the data is all that is left.
 
@@ -18,6 +19,10 @@ const HAS_KEY: u8 = 1;
 const HAS_CONTENT_TYPE: u8 = 2;
 const HAS_CAUSE: u8 = 4;
 const HAS_REDRIVE: u8 = 8;
+const HAS_EXPIRY: u8 = 16;
+const HAS_CORRELATION: u8 = 32;
+/// Flags that this version does not know.
+const UNKNOWN: u8 = 64 | 128;
 
 /// Add a message to the end of `out`.
 pub(crate) fn put_message(out: &mut Vec<u8>, message: &Message) {
@@ -38,6 +43,8 @@ pub(crate) fn put_message(out: &mut Vec<u8>, message: &Message) {
         put_text(out, id.as_str());
         put_number(out, quarantine.0);
     }
+    message.expires_at.iter().for_each(|at| put_number(out, at.0));
+    message.lineage.correlation.iter().for_each(|id| put_text(out, id.as_str()));
     out.extend_from_slice(&message.data);
 }
 
@@ -47,6 +54,8 @@ fn flags(message: &Message) -> u8 {
         | flag(message.content_type.is_some(), HAS_CONTENT_TYPE)
         | flag(message.lineage.cause.is_some(), HAS_CAUSE)
         | flag(message.lineage.redrive_of.is_some(), HAS_REDRIVE)
+        | flag(message.expires_at.is_some(), HAS_EXPIRY)
+        | flag(message.lineage.correlation.is_some(), HAS_CORRELATION)
 }
 
 /// Read a message that is all of `bytes`. Its data shares their memory.
@@ -57,7 +66,10 @@ pub(crate) fn take_message(bytes: &Bytes) -> Result<Message, String> {
     let mut take = Take { rest: bytes };
     let [flags] = take.array()?;
     let if_flag = |flag| flags & flag != 0;
-    Ok(Message {
+    if if_flag(UNKNOWN) {
+        return Err("a newer version of Wasmill wrote a message in it".to_owned());
+    }
+    let mut message = Message {
         id: named(MessageId::new(take.text()?))?,
         topic: named(Topic::new(take.text()?))?,
         key: if_flag(HAS_KEY).then(|| named(MessageKey::new(take.text()?))).transpose()?,
@@ -68,9 +80,14 @@ pub(crate) fn take_message(bytes: &Bytes) -> Result<Message, String> {
             hops: u16::try_from(take.number()?).map_err(|_| "a hop count is above 65535")?,
             cause: if_flag(HAS_CAUSE).then(|| named(MessageId::new(take.text()?))).transpose()?,
             redrive_of: if_flag(HAS_REDRIVE).then(|| take_redrive(&mut take)).transpose()?,
+            correlation: None,
         },
-        data: bytes.slice_ref(take.rest),
-    })
+        expires_at: if_flag(HAS_EXPIRY).then(|| take.number().map(Timestamp)).transpose()?,
+        data: Bytes::new(),
+    };
+    message.lineage.correlation = if_flag(HAS_CORRELATION).then(|| named(MessageId::new(take.text()?))).transpose()?;
+    message.data = bytes.slice_ref(take.rest);
+    Ok(message)
 }
 
 fn take_headers(take: &mut Take<'_>) -> Result<Vec<(String, String)>, String> {
@@ -152,10 +169,12 @@ mod tests {
             headers: vec![("a".to_owned(), String::new()), ("a".to_owned(), "x".repeat(300))],
             data: Bytes::from_static(b"data"),
             published_at: Timestamp(u64::MAX),
+            expires_at: Some(Timestamp(1 << 40)),
             lineage: Lineage {
                 hops: u16::MAX,
                 cause: Some(MessageId::new("cause").expect("good")),
                 redrive_of: Some((MessageId::new("first").expect("good"), QuarantineId(300))),
+                correlation: Some(MessageId::new("root").expect("good")),
             },
         }
     }

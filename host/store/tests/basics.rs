@@ -29,6 +29,9 @@ fn bounds(store: &Store) -> LogBounds {
         | Recovered::Handler(_)
         | Recovered::Consumer { .. }
         | Recovered::Pending { .. }
+        | Recovered::Running { .. }
+        | Recovered::Delayed { .. }
+        | Recovered::Schedule { .. }
         | Recovered::Quarantined { .. }
         | Recovered::Dedup { .. } => None,
     });

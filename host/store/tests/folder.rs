@@ -131,3 +131,18 @@ fn folders_are_nobody_elses_to_read() {
         assert_eq!(mode & 0o777, 0o700, "{name}");
     }
 }
+
+/// Found by the crash test: sled writes its settings in two pieces before it makes its database.
+#[test]
+fn a_host_that_was_killed_while_it_made_its_store_starts_again() {
+    let sound = tempfile::tempdir().unwrap();
+    drop(open(sound.path()));
+    let settings = fs::read(sound.path().join("db/conf")).unwrap();
+    for length in 0..=settings.len() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir_all(folder.path().join("db/blobs")).unwrap();
+        fs::copy(sound.path().join("FORMAT"), folder.path().join("FORMAT")).unwrap();
+        fs::write(folder.path().join("db/conf"), &settings[..length]).unwrap();
+        drop(open(folder.path()));
+    }
+}

@@ -14,9 +14,10 @@ use bytes::Bytes;
 use common::{consumer, handler, handler_name, message, pending, quarantined, queue, recovered};
 use wasmill_delivery::{
     cursor::Cursor,
+    input::PublishEntry,
     message::Message,
     name::{ConsumerId, HandlerName, QuarantineId, QueueId, Sequence},
-    record::{PendingKey, PendingRecord, QuarantineRecord},
+    record::{DelayedKey, PendingKey, PendingRecord, QuarantineRecord, RunningMark},
     time::Timestamp,
     write::{Counters, DedupId, LogBounds, Recovered, Write},
 };
@@ -64,6 +65,8 @@ struct Model {
     logs: BTreeMap<u32, ModelLog>,
     cursors: BTreeMap<u32, Cursor>,
     pending: BTreeMap<PendingKey, PendingRecord>,
+    running: BTreeMap<(u32, u64), bool>,
+    delayed: BTreeMap<DelayedKey, PublishEntry>,
     quarantine: BTreeMap<u64, QuarantineRecord>,
     state: BTreeMap<(HandlerName, String), Bytes>,
     dedup: Vec<(Timestamp, Vec<DedupId>)>,
@@ -76,7 +79,7 @@ struct Model {
 impl Model {
     /// Make a random change, here and as a write.
     fn write(&mut self, random: &mut Random) -> Vec<Write> {
-        match random.below(22) {
+        match random.below(26) {
             0..=3 => self.append(random),
             4..=5 => self.trim(random),
             6..=7 => self.cursor(random),
@@ -90,6 +93,8 @@ impl Model {
             18 => self.declare_queue(),
             19 => self.declare_consumer(random),
             20 => self.remove(random),
+            21..=22 => self.running(random),
+            23..=24 => self.delayed(random),
             _ => self.declare_handler(random),
         }
     }
@@ -150,6 +155,31 @@ impl Model {
         let record = quarantined(random.below(30), bytes);
         self.quarantine.insert(record.id.0, record.clone());
         vec![Write::PutQuarantine { record: Box::new(record) }]
+    }
+
+    fn running(&mut self, random: &mut Random) -> Vec<Write> {
+        let place = (u32::try_from(random.below(3)).unwrap(), random.below(20));
+        let (consumer, sequence) = (ConsumerId(place.0), Sequence(place.1));
+        if random.below(2) == 0 {
+            self.running.remove(&place);
+            return vec![Write::DeleteRunning { consumer, sequence }];
+        }
+        let alone = random.below(2) == 0;
+        self.running.insert(place, alone);
+        vec![Write::PutRunning { consumer, sequence, mark: RunningMark { alone } }]
+    }
+
+    fn delayed(&mut self, random: &mut Random) -> Vec<Write> {
+        if random.below(2) == 0 {
+            let Some(key) = random.pick(self.delayed.keys().copied()) else { return Vec::new() };
+            self.delayed.remove(&key);
+            return vec![Write::DeleteDelayed { key }];
+        }
+        let key = DelayedKey { due: Timestamp(random.below(300)), number: random.below(1_000) };
+        let bytes = if random.below(5) == 0 { 100_000 } else { 10 };
+        let entry = PublishEntry { deliver_at: Some(key.due), ..PublishEntry::new(message(key.number, bytes)) };
+        self.delayed.insert(key, entry.clone());
+        vec![Write::PutDelayed { key, entry }]
     }
 
     fn delete_quarantine(&mut self, random: &mut Random) -> Vec<Write> {
@@ -241,6 +271,11 @@ impl Model {
         (0..=self.used).for_each(|queue| self.check_log(&reader, queue, random));
         (0..=self.used).for_each(|consumer| self.check_pending(&reader, ConsumerId(consumer)));
         self.check_quarantine(&reader);
+        let delayed: Vec<_> = self.delayed.iter().map(|(key, entry)| (*key, entry.clone())).collect();
+        assert_eq!(reader.delayed_page(None, usize::MAX).unwrap(), delayed);
+        for (key, entry) in delayed {
+            assert_eq!(reader.delayed(key).unwrap(), Some(entry));
+        }
         self.check_state(&reader);
     }
 
@@ -259,11 +294,17 @@ impl Model {
         }));
         expected.extend(self.pending.iter().map(|(key, record)| {
             let attempts_made = record.attempts_made;
-            Recovered::Pending { key: *key, attempts_made }
+            Recovered::Pending { key: *key, attempts_made, hash: record.message.key_hash() }
         }));
+        expected.extend(self.running.iter().map(|((consumer, sequence), alone)| {
+            let (consumer, sequence) = (ConsumerId(*consumer), Sequence(*sequence));
+            Recovered::Running { consumer, sequence, mark: RunningMark { alone: *alone } }
+        }));
+        expected.extend(self.delayed.keys().map(|key| Recovered::Delayed { key: *key }));
         expected.extend(self.quarantine.values().map(|record| {
             let (id, consumer) = (record.id, record.consumer_id);
-            Recovered::Quarantined { id, consumer }
+            let hash = record.message.key_hash();
+            Recovered::Quarantined { id, consumer, sequence: record.sequence, hash }
         }));
         expected.extend(self.dedup.iter().map(|(at, ids)| Recovered::Dedup { at: *at, ids: ids.clone() }));
         let wanted = |recovered: &Recovered| match recovered {
@@ -273,6 +314,9 @@ impl Model {
             | Recovered::Queue { .. }
             | Recovered::Consumer { .. }
             | Recovered::Pending { .. }
+            | Recovered::Running { .. }
+            | Recovered::Delayed { .. }
+            | Recovered::Schedule { .. }
             | Recovered::Quarantined { .. } => true,
         };
         assert_eq!(found.into_iter().filter(wanted).collect::<Vec<_>>(), expected);
@@ -359,6 +403,9 @@ fn bounds(found: &[Recovered], id: u32) -> LogBounds {
         | Recovered::Queue { .. }
         | Recovered::Consumer { .. }
         | Recovered::Pending { .. }
+        | Recovered::Running { .. }
+        | Recovered::Delayed { .. }
+        | Recovered::Schedule { .. }
         | Recovered::Quarantined { .. }
         | Recovered::Dedup { .. } => None,
     });

@@ -58,6 +58,25 @@ impl Context {
         answer.map_err(|error| PublishError::from_contract(&outgoing.topic, error))
     }
 
+    /// Where a reply to this message goes, when somebody waits for one: the topic to publish it to.
+    ///
+    /// ```
+    /// use wasmill::{Context, Outgoing};
+    ///
+    /// fn quote(ctx: Context) -> wasmill::Result {
+    ///     if let Some(topic) = ctx.reply_to() {
+    ///         ctx.publish(Outgoing::text(topic, "42 EUR"))?;
+    ///     }
+    ///     Ok(())
+    /// }
+    /// assert_eq!(quote(Context::for_test()), Ok(()), "nobody waits, nothing is published");
+    /// ```
+    #[must_use]
+    pub fn reply_to(&self) -> Option<String> {
+        let headers = &self.message().headers;
+        headers.iter().find(|(name, _)| name == "reply-to").map(|(_, topic)| topic.clone())
+    }
+
     /// The durable keys and values of this handler.
     #[must_use]
     pub fn state(&self) -> State<'_> {

@@ -30,6 +30,9 @@ pub enum Failure {
     Defer(Duration),
     /// It can never succeed: put it in quarantine at once, with this reason.
     Reject(String),
+    /// Not now, and nothing else of this message's key either, for so long, at most 7 days. Without a key, or when the
+    /// consumer keeps no order by key, the consumer takes nothing at all for so long. Uses up no attempt.
+    Throttle(Duration),
 }
 
 /// Try again later, when the consumer's backoff says so.
@@ -78,6 +81,19 @@ pub const fn defer(after: Duration) -> Failure {
 #[must_use]
 pub fn reject(reason: impl Into<String>) -> Failure {
     Failure::Reject(reason.into())
+}
+
+/// Not now, and nothing else of this message's key either, for so long; see [`Failure::Throttle`].
+///
+/// ```
+/// use std::time::Duration;
+///
+/// let busy = wasmill::throttle(Duration::from_secs(60));
+/// assert_eq!(busy, wasmill::Failure::Throttle(Duration::from_secs(60)));
+/// ```
+#[must_use]
+pub const fn throttle(duration: Duration) -> Failure {
+    Failure::Throttle(duration)
 }
 
 /// Return from the handler with a [`retry`](fn@crate::retry), its reason written as for [`format!`].
@@ -130,12 +146,13 @@ impl From<Failure> for WitFailure {
             Failure::Retry { reason, after } => Self::Retry(RetryRequest { reason, after: after.map(whole_ms) }),
             Failure::Defer(after) => Self::Defer(whole_ms(after)),
             Failure::Reject(reason) => Self::Reject(reason),
+            Failure::Throttle(duration) => Self::Throttle(whole_ms(duration)),
         }
     }
 }
 
 /// Milliseconds, rounded up: a wait that was asked for is never cut short.
-fn whole_ms(wait: Duration) -> u64 {
+pub(crate) fn whole_ms(wait: Duration) -> u64 {
     u64::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
 }
 

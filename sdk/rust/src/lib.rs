@@ -95,7 +95,7 @@ pub use wasmill_macros::handler;
 pub use crate::{
     context::Context,
     extract::{Bytes, FromDelivery, Json, Text},
-    failure::{Failure, defer, reject, retry, retry_after},
+    failure::{Failure, defer, reject, retry, retry_after, throttle},
     glue::bindings::wasmill::handler::{
         producer::Outgoing,
         types::{Delivery, Message},

@@ -1,10 +1,13 @@
 //! What a handler publishes.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use serde::Serialize;
 
-use crate::{Failure, Outgoing, glue::bindings::wasmill::handler::producer::PublishError as WitPublishError, reject};
+use crate::{
+    Failure, Outgoing, failure::whole_ms, glue::bindings::wasmill::handler::producer::PublishError as WitPublishError,
+    reject,
+};
 
 impl Outgoing {
     /// A message whose data is a value as JSON, content type `application/json`.
@@ -62,8 +65,44 @@ impl Outgoing {
         self
     }
 
+    /// Hold it back for so long, at most 10 years; it goes to whatever takes its topic then.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let reminder = wasmill::Outgoing::text("reminders", "pay me").delay(Duration::from_secs(3_600));
+    /// assert_eq!(reminder.delay, Some(3_600_000));
+    /// ```
+    #[must_use]
+    pub fn delay(mut self, delay: Duration) -> Self {
+        self.delay = Some(whole_ms(delay));
+        self
+    }
+
+    /// It is of no use after so long: a consumer that comes to it later does not run it.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let offer = wasmill::Outgoing::text("offers", "today only").expires_after(Duration::from_secs(86_400));
+    /// assert_eq!(offer.expires_after, Some(86_400_000));
+    /// ```
+    #[must_use]
+    pub fn expires_after(mut self, time: Duration) -> Self {
+        self.expires_after = Some(whole_ms(time));
+        self
+    }
+
     fn new(topic: String, content_type: &str, data: Vec<u8>) -> Self {
-        Self { topic, key: None, content_type: Some(content_type.to_owned()), headers: Vec::new(), data }
+        Self {
+            topic,
+            key: None,
+            content_type: Some(content_type.to_owned()),
+            headers: Vec::new(),
+            data,
+            delay: None,
+            expires_after: None,
+        }
     }
 }
 

@@ -12,7 +12,7 @@ pub(crate) fn run(folder: &Path, answered: &BTreeSet<u64>) -> Result<usize> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
         let host = work::open(folder).await?;
-        work::settled(&host, Duration::from_secs(120)).await?;
+        work::settled(&host, Duration::from_secs(600)).await?;
         let handled = handled(&host).await?;
         check(&host, answered, &handled)?;
         ensure!(host.close(Duration::from_secs(10)).await, "the host did not drain");

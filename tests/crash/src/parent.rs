@@ -12,24 +12,43 @@ use anyhow::{Result, ensure};
 
 use crate::audit;
 
-/// The longest life of a child.
-const LIFE_MS_MAX: u64 = 400;
+/// How a host is killed.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    /// How often.
+    pub kills: u32,
+    /// What the instants are made of.
+    pub seed: u64,
+    /// The longest life of a child, in milliseconds.
+    pub life_ms_max: u64,
+    /// Numbers in one publish.
+    pub batch: u64,
+}
+
+impl Plan {
+    /// So many kills of short lives.
+    #[must_use]
+    pub const fn of_kills(kills: u32) -> Self {
+        Self { kills, seed: 1, life_ms_max: 400, batch: 8 }
+    }
+}
 
 /// Kill a child so often, then audit. Answers with a report of what was found.
 ///
 /// # Errors
 /// When the audit finds something lost, doubled or invented, or a child ends by itself.
-pub fn run(program: &Path, kills: u32, seed: u64) -> Result<String> {
+pub fn run(program: &Path, plan: &Plan) -> Result<String> {
+    let Plan { kills, seed, life_ms_max, batch } = *plan;
     let folder = tempfile::tempdir()?;
     let started = Instant::now();
     let mut random = seed;
     let mut answered = BTreeSet::new();
     let mut next = 1;
     for _ in 0..kills {
-        let life = Duration::from_millis(next_random(&mut random) % LIFE_MS_MAX);
-        answered.extend(live_and_die(program, folder.path(), next, life)?);
+        let life = Duration::from_millis(next_random(&mut random) % life_ms_max);
+        answered.extend(live_and_die(program, folder.path(), next, batch, life)?);
         // Half of the time the next child repeats numbers that were not answered, and some that were.
-        let repeat = if next_random(&mut random).is_multiple_of(2) { 64 } else { 0 };
+        let repeat = if next_random(&mut random).is_multiple_of(2) { 8 * batch } else { 0 };
         next = answered.last().map_or(1, |last| last + 1).saturating_sub(repeat).max(1);
     }
     let audited = audit::run(folder.path(), &answered)?;
@@ -41,10 +60,10 @@ pub fn run(program: &Path, kills: u32, seed: u64) -> Result<String> {
     ))
 }
 
-fn live_and_die(program: &Path, folder: &Path, first: u64, life: Duration) -> Result<Vec<u64>> {
+fn live_and_die(program: &Path, folder: &Path, first: u64, batch: u64, life: Duration) -> Result<Vec<u64>> {
     let mut child = Command::new(program)
         .arg("child")
-        .args([folder.as_os_str(), first.to_string().as_ref()])
+        .args([folder.as_os_str(), first.to_string().as_ref(), batch.to_string().as_ref()])
         .stdout(Stdio::piped())
         .spawn()?;
     let mut stdout = child.stdout.take();

@@ -1,10 +1,17 @@
 //! The auditor: a naive model of all deliveries that follows the engine tick by tick, input by input, and knows what
 //! each answer may be. It keeps every delivery in exactly one place and holds the disk and the engine against that.
 
+#![allow(
+    clippy::wildcard_enum_match_arm,
+    reason = "what the model does not expect is a violation, also what it does not know"
+)]
+
 mod answers;
+mod asked;
 mod compare;
 mod leases;
 mod orders;
+mod schedules;
 mod settling;
 
 use std::{
@@ -13,11 +20,16 @@ use std::{
 };
 
 use wasmill_delivery::{
-    engine::EngineLimits,
-    input::{Lease, Ticket},
+    effect::PublishRefusal,
+    engine::{EngineLimits, Unrouted},
+    input::{Destination, Lease, PublishEntry, Ticket},
     message::Message,
-    name::{ConsumerId, HandlerName, QuarantineId, QueueId, Sequence},
-    record::{ConsumerRecord, HandlerRecord, QueueRecord},
+    name::{ConsumerId, HandlerName, MessageKey, QuarantineId, QueueId, Sequence},
+    record::{
+        Binding, ConsumerRecord, DelayedKey, DeliveryOrder, HandlerRecord, MatchMode, Overflow, Poison, QueueRecord,
+        Retention,
+    },
+    schedule::{ScheduleName, ScheduleRecord},
     time::Timestamp,
     topic::{Topic, TopicPattern},
     write::DedupId,
@@ -47,6 +59,17 @@ pub struct Auditor {
     last_consumer: ConsumerId,
     last_quarantine: QuarantineId,
     last_fence: u64,
+    delayed: BTreeMap<DelayedKey, PublishEntry>,
+    /// Those of them that were asked for.
+    delayed_asked: BTreeSet<DelayedKey>,
+    next_delayed: u64,
+    schedules: BTreeMap<ScheduleName, ScheduleRecord>,
+    /// How often each planned time fired: once or not at all.
+    fired: BTreeMap<(ScheduleName, Timestamp), u64>,
+    /// The delivery that runs while nothing else may.
+    alone: Option<(ConsumerId, Sequence)>,
+    /// It ran when the host stopped, and the engine must say so in its next tick.
+    crashed_alone: Option<(ConsumerId, Sequence)>,
     tickets: BTreeSet<Ticket>,
     commits: BTreeMap<HandlerName, u64>,
     bumps: BTreeMap<HandlerName, u64>,
@@ -58,7 +81,10 @@ pub struct Auditor {
 struct ModelQueue {
     record: QueueRecord,
     log: BTreeMap<Sequence, Arc<Message>>,
+    /// The oldest message that is kept.
     first: Sequence,
+    /// The oldest message that somebody needs.
+    needed: Sequence,
     next: Sequence,
 }
 
@@ -78,6 +104,16 @@ struct ModelConsumer {
     /// The most that `in-flight-max` ever was.
     in_flight_max_ever: u32,
     dispatched_to: Sequence,
+    /// They may have been running when the host stopped.
+    suspects: BTreeSet<Sequence>,
+    /// How its last deliveries ended, for storms.
+    recent: Vec<(Sequence, Option<String>)>,
+    /// When its deliveries of the last second were leased.
+    leased_at: Vec<Timestamp>,
+    /// Nothing runs before.
+    closed_until: Timestamp,
+    /// Nothing of these keys runs before.
+    keys_closed_until: BTreeMap<MessageKey, Timestamp>,
 }
 
 #[derive(Clone, Debug)]
@@ -116,6 +152,13 @@ impl Auditor {
             last_consumer: ConsumerId(0),
             last_quarantine: QuarantineId(0),
             last_fence: 0,
+            delayed: BTreeMap::new(),
+            delayed_asked: BTreeSet::new(),
+            next_delayed: 0,
+            schedules: BTreeMap::new(),
+            fired: BTreeMap::new(),
+            alone: None,
+            crashed_alone: None,
             tickets: BTreeSet::new(),
             commits: BTreeMap::new(),
             bumps: BTreeMap::new(),
@@ -126,13 +169,30 @@ impl Auditor {
     /// The host stopped: leases, waiting workers and unanswered tickets are gone; nothing else is.
     pub fn crashed(&mut self, disk: &Disk) {
         self.now = Timestamp(0);
-        self.last_fence = 0;
-        for consumer in self.consumers.values_mut() {
+        self.delayed_asked.clear();
+        self.crashed_alone = self.alone.take().or(self.crashed_alone);
+        let crashed = self.crashed_alone;
+        for (id, consumer) in &mut self.consumers {
             consumer.leased.clear();
             consumer.waiting.clear();
+            consumer.recent.clear();
+            consumer.leased_at.clear();
+            consumer.closed_until = Timestamp(0);
+            consumer.keys_closed_until.clear();
+            let bound = disk.cursors[id].dispatch_bound;
+            consumer.suspects.extend(consumer.log.range(..bound));
+            let marked = disk.running.keys().filter(|(of, _)| of == id).map(|(_, sequence)| *sequence);
+            consumer.suspects.extend(marked);
+            // Deliveries that crashed the host before run alone for as long as the host remembers them.
+            consumer.suspects.retain(|at| {
+                let in_log = consumer.log.contains(at) && *at < bound;
+                let marked = disk.running.contains_key(&(*id, *at));
+                (in_log || marked) && crashed != Some((*id, *at))
+            });
         }
         for (id, queue) in &mut self.queues {
             queue.first = disk.queues.get(id).map_or(queue.next, |queue| queue.bounds().first);
+            queue.needed = queue.first;
         }
         self.trim();
     }
@@ -145,12 +205,76 @@ impl Auditor {
         self.queues.values().find(|queue| queue.record.name == *name).map(|queue| queue.record.id)
     }
 
-    fn route(&self, topic: &Topic) -> Vec<QueueId> {
-        let binds = |queue: &&ModelQueue| queue.record.config.bindings.iter().any(|pattern| matches(pattern, topic));
-        self.queues.values().filter(binds).map(|queue| queue.record.id).collect()
+    /// The queues that take a message, after policy had its say; none when policy drops it.
+    fn route(&self, message: &Message) -> Result<Vec<QueueId>, PublishRefusal> {
+        let takes = |binding: &Binding| {
+            let has = |wanted: &(String, String)| message.headers.iter().any(|header| header == wanted);
+            let by_headers = binding.headers.as_ref().is_none_or(|wanted| match wanted.mode {
+                MatchMode::All => wanted.headers.iter().all(has),
+                MatchMode::Any => wanted.headers.iter().any(has),
+            });
+            matches(&binding.topic, &message.topic) && by_headers
+        };
+        let binds = |queue: &&ModelQueue| queue.record.config.bindings.iter().any(takes);
+        let bound: Vec<QueueId> = self.queues.values().filter(binds).map(|queue| queue.record.id).collect();
+        if !bound.is_empty() {
+            return Ok(bound);
+        }
+        match &self.limits.unrouted {
+            Unrouted::Refuse => Err(PublishRefusal::Unroutable { topic: message.topic.to_string() }),
+            Unrouted::Drop => Ok(Vec::new()),
+            Unrouted::Park(name) => match self.queue_id(name) {
+                Some(id) => Ok(vec![id]),
+                None => Err(PublishRefusal::UnknownQueue { queue: name.clone() }),
+            },
+        }
+    }
+
+    fn destinations(&self, entry: &PublishEntry) -> Result<Vec<QueueId>, PublishRefusal> {
+        match &entry.to {
+            Destination::Topic => self.route(&entry.message),
+            Destination::Queue(name) => match self.queue_id(name) {
+                Some(id) => Ok(vec![id]),
+                None => Err(PublishRefusal::UnknownQueue { queue: name.clone() }),
+            },
+        }
+    }
+
+    /// The message of a delivery that is not settled.
+    fn message_of(&self, consumer: &ModelConsumer, at: Sequence) -> Option<Arc<Message>> {
+        let pending = consumer.pending.get(&at).map(|waiting| Arc::clone(&waiting.message));
+        pending.or_else(|| self.queues.get(&consumer.record.queue)?.log.get(&at).cloned())
+    }
+
+    /// The first delivery that one of this consumer must wait for, by the order that it keeps.
+    fn must_wait_for(
+        &self,
+        id: ConsumerId,
+        at: Sequence,
+        message: &Message,
+        but: &BTreeSet<Sequence>,
+    ) -> Option<Sequence> {
+        let consumer = self.consumers.get(&id)?;
+        let config = &consumer.record.config;
+        if at.is_imported() {
+            return None;
+        }
+        let same = |other: &Message| match config.order {
+            DeliveryOrder::None => false,
+            DeliveryOrder::Key => message.key.is_some() && other.key == message.key,
+            DeliveryOrder::Strict => true,
+        };
+        let unsettled = consumer.log.iter().chain(consumer.pending.keys()).copied().filter(|other| *other < at);
+        let before = unsettled.filter(|other| self.message_of(consumer, *other).is_some_and(|other| same(&other)));
+        let here = self.quarantine.values().filter(|resting| !resting.sequence.is_imported());
+        let held = here.filter(|resting| {
+            config.poison != Poison::Skip && resting.consumer == id && resting.sequence < at && same(&resting.message)
+        });
+        before.chain(held.map(|resting| resting.sequence)).filter(|other| !but.contains(other)).min()
     }
 
     fn append(&mut self, id: QueueId, message: &Arc<Message>) -> Option<Sequence> {
+        self.make_room(id);
         let queue = self.queues.get_mut(&id)?;
         let at = queue.next;
         queue.log.insert(at, Arc::clone(message));
@@ -161,12 +285,51 @@ impl Auditor {
         Some(at)
     }
 
-    /// What every consumer of a queue settled is gone from the log, as far as limits and newcomers go.
+    /// A queue whose policy is to drop its oldest message does so.
+    fn make_room(&mut self, id: QueueId) {
+        loop {
+            let Some(queue) = self.queues.get_mut(&id) else { return };
+            let config = &queue.record.config;
+            let full = queue.next.0 - queue.needed.0 >= config.messages_max;
+            if config.overflow != Overflow::DropOldest || !full {
+                return;
+            }
+            let oldest = queue.needed;
+            let mut floor = None;
+            for consumer in self.consumers.values_mut().filter(|consumer| consumer.record.queue == id) {
+                if consumer.log.remove(&oldest) {
+                    consumer.suspects.remove(&oldest);
+                }
+                if consumer.leased.get(&oldest).is_some_and(|lease| lease.pending_due.is_none()) {
+                    consumer.leased.remove(&oldest);
+                    if self.alone == Some((consumer.record.id, oldest)) {
+                        self.alone = None;
+                    }
+                }
+                let lowest = consumer.log.first().copied().unwrap_or(queue.next);
+                floor = Some(floor.map_or(lowest, |floor: Sequence| floor.min(lowest)));
+            }
+            queue.needed = floor.unwrap_or(oldest.next()).max(oldest.next());
+            *self.counts.entry("dropped the oldest").or_default() += 1;
+        }
+    }
+
+    /// What every consumer of a queue settled is gone from the log, as far as limits, newcomers and retention go.
     fn trim(&mut self) {
         for (id, queue) in &mut self.queues {
             let consumers = self.consumers.values().filter(|consumer| consumer.record.queue == *id);
             let floors = consumers.map(|consumer| consumer.log.first().copied().unwrap_or(queue.next));
-            queue.first = floors.min().map_or(queue.first, |floor| floor.max(queue.first));
+            let retention = queue.record.config.retention;
+            let nobody = if retention.is_some() { queue.next } else { queue.needed };
+            queue.needed = floors.min().unwrap_or(nobody);
+            let kept = match retention {
+                None => queue.needed,
+                Some(Retention { messages: None, .. }) => queue.first,
+                Some(Retention { messages: Some(most), .. }) => {
+                    queue.needed.min(Sequence(queue.next.0.saturating_sub(most)))
+                }
+            };
+            queue.first = queue.first.max(kept);
         }
     }
 }

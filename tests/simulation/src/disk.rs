@@ -10,10 +10,14 @@ use std::{collections::BTreeMap, sync::Arc};
 use bytes::Bytes;
 use wasmill_delivery::{
     cursor::Cursor,
-    input::Lease,
+    input::{Lease, PublishEntry},
     message::Message,
     name::{ConsumerId, HandlerName, QuarantineId, QueueId, Sequence},
-    record::{ConsumerRecord, HandlerRecord, PendingKey, PendingRecord, QuarantineRecord, QueueRecord},
+    record::{
+        ConsumerRecord, DelayedKey, HandlerRecord, PendingKey, PendingRecord, QuarantineRecord, QueueRecord,
+        RunningMark,
+    },
+    schedule::{ScheduleName, ScheduleRecord},
     time::Timestamp,
     write::{Counters, DedupId, LogBounds, Recovered, Write},
 };
@@ -35,6 +39,12 @@ pub struct Disk {
     pub cursors: BTreeMap<ConsumerId, Cursor>,
     /// Deliveries off the log.
     pub pending: BTreeMap<PendingKey, PendingRecord>,
+    /// Messages that wait for their time.
+    pub delayed: BTreeMap<DelayedKey, PublishEntry>,
+    /// Schedules.
+    pub schedules: BTreeMap<ScheduleName, ScheduleRecord>,
+    /// Deliveries that must be known after a crash.
+    pub running: BTreeMap<(ConsumerId, Sequence), RunningMark>,
     /// Deliveries given up.
     pub quarantine: BTreeMap<QuarantineId, QuarantineRecord>,
     /// What handlers stored.
@@ -126,13 +136,12 @@ impl Disk {
     /// # Errors
     /// When a write is not legal on what is there.
     pub fn commit(&mut self, writes: &[Write], trimming: Trimming) -> Checked {
-        let dispatch_before = self.cursors.clone();
         for write in writes {
             self.check(write)?;
             self.apply(write, trimming);
         }
         self.commits += 1;
-        self.check_whole(&dispatch_before)
+        self.check_whole()
     }
 
     /// Take one write without an opinion on it.
@@ -152,6 +161,18 @@ impl Disk {
             }
             Write::DeletePending { key } => {
                 self.pending.remove(key);
+            }
+            Write::PutDelayed { key, entry } => {
+                self.delayed.insert(*key, entry.clone());
+            }
+            Write::DeleteDelayed { key } => {
+                self.delayed.remove(key);
+            }
+            Write::PutRunning { consumer, sequence, mark } => {
+                self.running.insert((*consumer, *sequence), *mark);
+            }
+            Write::DeleteRunning { consumer, sequence } => {
+                self.running.remove(&(*consumer, *sequence));
             }
             Write::PutQuarantine { record } => {
                 self.quarantine.insert(record.id, (**record).clone());
@@ -189,6 +210,12 @@ impl Disk {
             Write::DeleteHandler { name } => {
                 self.handlers.remove(name);
             }
+            Write::PutSchedule { record } => {
+                self.schedules.insert(record.name.clone(), record.clone());
+            }
+            Write::DeleteSchedule { name } => {
+                self.schedules.remove(name);
+            }
             Write::PutCounters { counters } => self.counters = *counters,
         }
     }
@@ -214,16 +241,36 @@ impl Disk {
             .consumers
             .iter()
             .map(|(id, record)| Recovered::Consumer { record: record.clone(), cursor: self.cursors[id].clone() });
-        let pending = self
-            .pending
-            .iter()
-            .map(|(key, record)| Recovered::Pending { key: *key, attempts_made: record.attempts_made });
-        let quarantined = self
-            .quarantine
-            .values()
-            .map(|record| Recovered::Quarantined { id: record.id, consumer: record.consumer_id });
+        let pending = self.pending.iter().map(|(key, record)| Recovered::Pending {
+            key: *key,
+            attempts_made: record.attempts_made,
+            hash: record.message.key_hash(),
+        });
+        let running = self.running.iter().map(|((consumer, sequence), mark)| Recovered::Running {
+            consumer: *consumer,
+            sequence: *sequence,
+            mark: *mark,
+        });
+        let delayed = self.delayed.keys().map(|key| Recovered::Delayed { key: *key });
+        let quarantined = self.quarantine.values().map(|record| Recovered::Quarantined {
+            id: record.id,
+            consumer: record.consumer_id,
+            sequence: record.sequence,
+            hash: record.message.key_hash(),
+        });
+        let schedules = self.schedules.values().cloned().map(|record| Recovered::Schedule { record });
         let dedup = self.dedup.iter().map(|((at, _), ids)| Recovered::Dedup { at: *at, ids: ids.clone() });
-        counters.chain(handlers).chain(queues).chain(consumers).chain(pending).chain(quarantined).chain(dedup).collect()
+        counters
+            .chain(handlers)
+            .chain(queues)
+            .chain(consumers)
+            .chain(pending)
+            .chain(running)
+            .chain(delayed)
+            .chain(quarantined)
+            .chain(schedules)
+            .chain(dedup)
+            .collect()
     }
 
     /// The message of a lease and its earlier attempts, as a worker reads them.
@@ -236,6 +283,14 @@ impl Disk {
                 Some(PendingRecord { message, attempts_made: 0, attempts: Vec::new() })
             }
         }
+    }
+
+    /// Messages of a log as whoever reads on in it gets them.
+    #[must_use]
+    pub fn log_page(&self, queue: QueueId, from: Sequence, limit: usize) -> Vec<(Sequence, Arc<Message>)> {
+        let Some(queue) = self.queues.get(&queue) else { return Vec::new() };
+        let all = (from.0.max(queue.bounds().first.0)..queue.next.0).map(Sequence);
+        all.filter_map(|at| Some((at, Arc::clone(queue.message(at)?)))).take(limit).collect()
     }
 
     /// A handler's value.

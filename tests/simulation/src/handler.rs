@@ -5,7 +5,7 @@ use std::{collections::VecDeque, sync::Arc};
 
 use bytes::Bytes;
 use wasmill_delivery::{
-    input::{Effects, Revision, StateAccess, StateWrite},
+    input::{Effects, PublishEntry, Revision, StateAccess, StateWrite},
     message::{Lineage, Message},
     name::{HandlerName, MessageId},
     time::Timestamp,
@@ -39,8 +39,8 @@ pub enum Op {
     Add(&'static str, i64),
     /// List all keys.
     List,
-    /// Publish to a topic.
-    Publish(Topic),
+    /// Publish to a topic, now or after so many milliseconds.
+    Publish(Topic, Option<u64>),
 }
 
 /// What an attempt saw, and must still be so when it commits.
@@ -135,7 +135,7 @@ impl Execution {
             Op::Delete(key) => self.write(StateWrite::Delete { key: key.to_owned() }),
             Op::Add(key, delta) => self.increment(disk, key, delta),
             Op::List => self.list(disk),
-            Op::Publish(topic) => self.publish(topic, now),
+            Op::Publish(topic, delay_ms) => self.publish(topic, delay_ms, now),
         }
     }
 
@@ -198,21 +198,23 @@ impl Execution {
         self.digest = self.digest.wrapping_add(self.observed.len() as u64);
     }
 
-    fn publish(&mut self, topic: Topic, now: Timestamp) {
+    fn publish(&mut self, topic: Topic, delay_ms: Option<u64>, now: Timestamp) {
         let cause = &self.message;
         let number = self.effects.published.len();
         let name = format!("{}.{number}", cause.id.as_str().chars().rev().take(60).collect::<String>());
         let message = Message {
             id: MessageId::new(name).expect("short and printable"),
             topic,
-            key: None,
+            key: cause.key.clone(),
             content_type: None,
             headers: Vec::new(),
             data: cause.data.clone(),
             published_at: now,
-            lineage: Lineage { hops: cause.lineage.hops + 1, cause: Some(cause.id.clone()), redrive_of: None },
+            expires_at: None,
+            lineage: Lineage { hops: cause.lineage.hops + 1, cause: Some(cause.id.clone()), ..Lineage::default() },
         };
-        self.effects.published.push(Arc::new(message));
+        let deliver_at = delay_ms.map(|ms| now.plus_ms(ms));
+        self.effects.published.push(PublishEntry { deliver_at, ..PublishEntry::new(Arc::new(message)) });
     }
 }
 
@@ -234,7 +236,8 @@ pub fn program(random: &mut Random, topics: &[Topic]) -> VecDeque<Op> {
     }
     if random.chance(40) {
         for _ in 0..random.below(4) {
-            ops.extend(random.pick(topics).cloned().map(Op::Publish));
+            let delay_ms = random.chance(15).then(|| random.below(300));
+            ops.extend(random.pick(topics).cloned().map(|topic| Op::Publish(topic, delay_ms)));
         }
     }
     ops.push_back(Op::Add(COMMITS_KEY, 1));

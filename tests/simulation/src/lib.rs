@@ -108,8 +108,24 @@ fn panic_words(panic: &(dyn std::any::Any + Send)) -> String {
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "without words".to_owned())
 }
 
-/// The shortest prefix that fails, in whatever way; at most the steps that were taken.
+/// A prefix longer than this is halved instead of being looked for from the front.
+const SHRINK_FROM_FRONT_MAX: u32 = 1_000;
+
+/// The shortest prefix that fails, in whatever way; at most the steps that were taken. Of a long one, a prefix that fails
+/// while the one a step shorter does not.
 fn shrink(found: Box<Failure>, steps_taken: u32) -> Box<Failure> {
-    let shorter = (1..steps_taken.min(found.plan.steps)).map(|steps| Plan { steps, ..found.plan });
-    shorter.filter_map(|plan| run(&plan).err()).map(|(failure, _)| failure).next().unwrap_or(found)
+    let most = steps_taken.min(found.plan.steps);
+    let fails = |steps| run(&Plan { steps, ..found.plan }).err().map(|(failure, _)| failure);
+    if most <= SHRINK_FROM_FRONT_MAX {
+        return (1..most).find_map(fails).unwrap_or(found);
+    }
+    let (mut sound, mut broken, mut shortest) = (0, most, None);
+    while broken - sound > 1 {
+        let middle = sound + (broken - sound) / 2;
+        match fails(middle) {
+            Some(failure) => (broken, shortest) = (middle, Some(failure)),
+            None => sound = middle,
+        }
+    }
+    shortest.unwrap_or(found)
 }

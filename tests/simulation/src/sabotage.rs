@@ -29,6 +29,10 @@ pub enum Sabotage {
     LeasesLost,
     /// A publish goes to one queue fewer than it says.
     QueueForgotten,
+    /// The deliveries of a run are handed out last first.
+    RunsReversed,
+    /// Nobody is told that a delivery ran alone when the host stopped.
+    CrashesUntold,
 }
 
 /// The word for a write.
@@ -40,6 +44,10 @@ pub const fn kind(write: &Write) -> &'static str {
         Write::PutCursor { .. } => "PutCursor",
         Write::PutPending { .. } => "PutPending",
         Write::DeletePending { .. } => "DeletePending",
+        Write::PutDelayed { .. } => "PutDelayed",
+        Write::DeleteDelayed { .. } => "DeleteDelayed",
+        Write::PutRunning { .. } => "PutRunning",
+        Write::DeleteRunning { .. } => "DeleteRunning",
         Write::PutQuarantine { .. } => "PutQuarantine",
         Write::DeleteQuarantine { .. } => "DeleteQuarantine",
         Write::PutState { .. } => "PutState",
@@ -53,6 +61,8 @@ pub const fn kind(write: &Write) -> &'static str {
         Write::DeleteConsumer { .. } => "DeleteConsumer",
         Write::PutHandler { .. } => "PutHandler",
         Write::DeleteHandler { .. } => "DeleteHandler",
+        Write::PutSchedule { .. } => "PutSchedule",
+        Write::DeleteSchedule { .. } => "DeleteSchedule",
         Write::PutCounters { .. } => "PutCounters",
     }
 }
@@ -73,7 +83,9 @@ impl Sabotage {
             | Self::AnswersLost
             | Self::LeasedTwice
             | Self::AttemptsMiscounted
-            | Self::LeasesLost => writes.to_vec(),
+            | Self::LeasesLost
+            | Self::RunsReversed
+            | Self::CrashesUntold => writes.to_vec(),
         }
     }
 
@@ -87,6 +99,8 @@ impl Sabotage {
             Self::LeasesLost => effects.retain(|effect| !matches!(effect, Effect::Leased { .. })),
             Self::LeasedTwice => effects.iter_mut().for_each(lease_twice),
             Self::AttemptsMiscounted => effects.iter_mut().for_each(miscount),
+            Self::RunsReversed => effects.iter_mut().for_each(reverse_run),
+            Self::CrashesUntold => effects.retain(|effect| !matches!(effect, Effect::Crashed { .. })),
             Self::None
             | Self::DiskLoses(_)
             | Self::DiskTearsCommits
@@ -104,6 +118,15 @@ fn forget_second_append(random: &mut Random, writes: &[Write]) -> Vec<Write> {
     let forgotten = appends.map(|(index, _)| index).nth(1).filter(|_| random.chance(20));
     let kept = writes.iter().enumerate().filter(|(index, _)| Some(*index) != forgotten);
     kept.map(|(_, write)| write.clone()).collect()
+}
+
+/// The fences change places too, so that only the order is wrong.
+fn reverse_run(effect: &mut Effect) {
+    if let Effect::Leased { leases, .. } = effect {
+        let fences: Vec<_> = leases.iter().map(|lease| lease.fence).collect();
+        leases.reverse();
+        leases.iter_mut().zip(fences).for_each(|(lease, fence)| lease.fence = fence);
+    }
 }
 
 fn lease_twice(effect: &mut Effect) {

@@ -12,9 +12,9 @@ use std::{
 };
 
 use wasmill_delivery::{
-    engine::{Engine, EngineLimits, Recovery},
+    engine::{Engine, EngineLimits, Recovery, Unrouted},
     input::{Input, PublishEntry, Ticket},
-    name::ConsumerId,
+    name::{ConsumerId, QueueName},
     record::QuarantineRecord,
     time::Timestamp,
 };
@@ -130,8 +130,8 @@ impl Simulation {
             steps: plan.steps,
             step: 0,
             weights,
-            limits,
-            engine: Some(Recovery::new(limits).finish()),
+            limits: limits.clone(),
+            engine: Some(Recovery::new(limits.clone()).finish()),
             disk: Disk::default(),
             auditor: Auditor::new(limits),
             clock: Timestamp(1_000_000),
@@ -241,6 +241,13 @@ fn random_limits(random: &mut Random) -> EngineLimits {
         dedup_ids_max: if random.chance(20) { 3 } else { defaults.dedup_ids_max },
         quarantine_max: if random.chance(20) { random.between(1, 4) } else { defaults.quarantine_max },
         pending_max: if random.chance(20) { random.between(1, 4) } else { defaults.pending_max },
+        delayed_max: if random.chance(20) { random.between(1, 4) } else { defaults.delayed_max },
+        order_window_max: if random.chance(50) { random.index(8) + 2 } else { defaults.order_window_max },
+        unrouted: match random.below(10) {
+            0 => Unrouted::Drop,
+            1 => QueueName::new("q0").map_or(Unrouted::Refuse, Unrouted::Park),
+            _ => Unrouted::Refuse,
+        },
     }
 }
 

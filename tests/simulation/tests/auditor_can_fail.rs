@@ -4,7 +4,7 @@
 use wasmill_simulation::{Failure, Plan, sabotage::Sabotage, simulate};
 
 /// Every sabotage is found within so many seeds.
-const SEEDS: u64 = 500;
+const SEEDS: u64 = 3_000;
 
 fn first_failure(sabotage: Sabotage) -> Failure {
     let plans = (1..=SEEDS).map(|seed| Plan { sabotage, ..Plan::of_seed(seed) });
@@ -27,9 +27,13 @@ fn check(sabotage: Sabotage, words: &[&str]) {
 fn a_disk_that_loses_writes_is_found() {
     for (lost, words) in [
         ("Append", &["the log ends at", "on disk at", "its log ends at"][..]),
-        ("PutCursor", &["settled is", "no cursor", "leased to", "and unsettled in the log", "goes back"]),
-        ("PutPending", &["pending on disk", "which is not there"]),
+        ("PutCursor", &["settled is", "no cursor", "leased to", "and unsettled in the log", "goes back", "Trim of"]),
+        ("PutPending", &["pending on disk", "which is not there", "settled is", "which is settled"]),
         ("DeletePending", &["must not be pending", "is the same delivery"]),
+        ("PutDelayed", &["delayed are"]),
+        ("DeleteDelayed", &["delayed are", "is the same message"]),
+        ("PutRunning", &["suspects", "ran alone", "runs alone"]),
+        ("DeleteRunning", &["which is settled", "is gone and", "suspects"]),
         ("PutQuarantine", &["rest in quarantine"]),
         ("DeleteQuarantine", &["rest in quarantine"]),
         ("PutState", &["state in commit order", "which holds"]),
@@ -42,6 +46,8 @@ fn a_disk_that_loses_writes_is_found() {
         ("DeleteConsumer", &["consumers are", "is deleted under"]),
         ("PutHandler", &["handlers are", "without its handler"]),
         ("DeleteHandler", &["handlers are"]),
+        ("PutSchedule", &["schedules are"]),
+        ("DeleteSchedule", &["schedules are"]),
         ("PutCounters", &["used again", "used before", "go back"]),
     ] {
         check(Sabotage::DiskLoses(lost), words);
@@ -50,7 +56,20 @@ fn a_disk_that_loses_writes_is_found() {
 
 #[test]
 fn a_torn_commit_is_found() {
-    check(Sabotage::DiskTearsCommits, &["on disk", "differ", "no cursor", "used again", "unsettled in the log"]);
+    check(
+        Sabotage::DiskTearsCommits,
+        &["on disk", "differ", "no cursor", "used again", "unsettled in the log", "pending"],
+    );
+}
+
+#[test]
+fn deliveries_out_of_order_are_found() {
+    check(Sabotage::RunsReversed, &["which is not settled"]);
+}
+
+#[test]
+fn a_crash_that_nobody_is_told_of_is_found() {
+    check(Sabotage::CrashesUntold, &["ran alone"]);
 }
 
 #[test]
@@ -72,8 +91,8 @@ fn lost_updates_are_found() {
 
 #[test]
 fn answers_that_are_lost_are_found() {
-    check(Sabotage::AnswersLost, &["no answer to", "is answered", "got", "must end", "while", "not"]);
-    check(Sabotage::LeasesLost, &["waits for deliveries while"]);
+    check(Sabotage::AnswersLost, &["no answer to", "is answered", "got", "must end", "while", "not", "shown"]);
+    check(Sabotage::LeasesLost, &["waits for deliveries while", "shown"]);
 }
 
 #[test]

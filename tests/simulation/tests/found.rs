@@ -58,12 +58,12 @@ impl Host {
     fn put_consumer(&mut self, handler: &str, in_flight_max: u32) {
         let config = ConsumerConfig { in_flight_max, ..ConsumerConfig::new(handler_name(handler)) };
         let name = ConsumerName::new("c").expect("a name");
-        self.order(Order::PutConsumer { queue: queue(), name, config });
+        self.order(Order::PutConsumer { queue: queue(), name, config, from: None });
     }
 
     fn publish(&mut self, at: u64, id: u128) -> Receipt {
         let to = Destination::Queue(queue());
-        let entries = vec![PublishEntry { message: message(), to, dedup: Some(DedupId(id)) }];
+        let entries = vec![PublishEntry { message: message(), to, dedup: Some(DedupId(id)), deliver_at: None }];
         let effects = self.tick(at, Input::Publish { ticket: TICKET, entries });
         let Some(Effect::Published { answers, .. }) = effects.first() else { panic!("{effects:?}") };
         answers[0].clone().expect("taken")
@@ -111,6 +111,7 @@ fn message() -> Arc<Message> {
         headers: Vec::new(),
         data: Bytes::new(),
         published_at: Timestamp(0),
+        expires_at: None,
         lineage: Lineage::default(),
     })
 }
@@ -131,6 +132,7 @@ fn deferred() -> AttemptResult {
         memory_bytes_peak: 0,
         log: String::new(),
         backtrace: Vec::new(),
+        fresh: false,
     })
 }
 

@@ -2,32 +2,55 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use super::{rate::Bucket, sequencing::Sequencing, storm::Storm};
 use crate::{
+    consumer_config::{DeliveryOrder, Poison},
     cursor::Cursor,
     input::{Lease, Revision, Ticket},
     limits::DISPATCH_RESERVE,
-    name::{Fence, Sequence},
-    record::ConsumerRecord,
+    name::{Fence, KeyHash, Sequence},
+    record::{ConsumerRecord, PauseReason},
     time::Timestamp,
 };
 
 #[derive(Clone, Debug)]
 pub(super) struct Consumer {
     pub(super) record: ConsumerRecord,
-    cursor: Cursor,
-    cursor_changed: bool,
-    /// The first message of the log that was not leased since the host started.
-    next: Sequence,
-    /// Messages of the log that were leased and given back.
+    pub(super) cursor: Cursor,
+    pub(super) cursor_changed: bool,
+    /// The first message of the log that was not looked at since the host started.
+    pub(super) next: Sequence,
+    /// Messages of the log that were leased and given back; without an order.
     returned: BTreeSet<Sequence>,
-    /// Deliveries off the log that are not leased now, with their attempts, in the order they are due.
-    pub(super) pending: BTreeMap<(Timestamp, Sequence), u32>,
+    /// Deliveries off the log, leased ones among them.
+    pub(super) pending: BTreeMap<Sequence, Pending>,
+    /// Those of them that may be leased once they are due.
+    due: BTreeSet<(Timestamp, Sequence)>,
+    /// Those that may not, because messages of the log before them were not looked at.
+    unseen: BTreeSet<Sequence>,
     pub(super) in_flight: BTreeMap<Sequence, InFlight>,
+    /// Which deliveries wait for which; none when there is no order.
+    pub(super) sequencing: Option<Sequencing>,
+    /// Deliveries that may have been running when the host stopped. They run alone or not at all.
+    pub(super) suspects: BTreeSet<Sequence>,
     /// Who waits for deliveries, and for how many, longest first.
     pub(super) waiting: VecDeque<(Ticket, u32)>,
     pub(super) alarm: Option<Timestamp>,
+    /// Nothing is leased before.
+    pub(super) closed_until: Timestamp,
+    pub(super) storm: Storm,
+    pub(super) bucket: Bucket,
     /// Who gets the odd one when room is halved between the log and what waits off it.
     log_is_next: bool,
+}
+
+/// A delivery off the log.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pending {
+    pub(super) due: Timestamp,
+    pub(super) attempts_made: u32,
+    /// What stands for its message's key.
+    pub(super) hash: Option<KeyHash>,
 }
 
 /// A lease that is out.
@@ -36,27 +59,39 @@ pub(super) struct InFlight {
     pub(super) lease: Lease,
     /// The tick in which it was given.
     pub(super) revision: Revision,
+    /// Whether the store knows that it runs.
+    pub(super) marked: bool,
+    /// What it is ordered by.
+    pub(super) hash: Option<KeyHash>,
 }
 
 /// A delivery that could be leased now.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Ready {
-    Log(Sequence),
-    Pending { due: Timestamp, sequence: Sequence, attempts_made: u32 },
+    Log { sequence: Sequence, hash: Option<KeyHash> },
+    Pending { due: Timestamp, sequence: Sequence, attempts_made: u32, hash: Option<KeyHash> },
 }
 
 impl Consumer {
     pub(super) fn new(record: ConsumerRecord, cursor: Cursor) -> Self {
+        let sequencing = (record.config.order != DeliveryOrder::None).then(Sequencing::default);
         Self {
+            bucket: Bucket::default(),
             record,
             next: cursor.floor,
             cursor,
             cursor_changed: false,
             returned: BTreeSet::new(),
             pending: BTreeMap::new(),
+            due: BTreeSet::new(),
+            unseen: BTreeSet::new(),
             in_flight: BTreeMap::new(),
+            sequencing,
+            suspects: BTreeSet::new(),
             waiting: VecDeque::new(),
             alarm: None,
+            closed_until: Timestamp(0),
+            storm: Storm::default(),
             log_is_next: false,
         }
     }
@@ -65,9 +100,14 @@ impl Consumer {
         &self.cursor
     }
 
-    /// The cursor, if it must be written in this commit.
+    /// The cursor, if it must be written in this commit. As it is written anyway, it says how far leasing may go.
     pub(super) fn take_changed_cursor(&mut self) -> Option<Cursor> {
         std::mem::take(&mut self.cursor_changed).then(|| self.cursor.clone())
+    }
+
+    /// Whether a program outside runs its deliveries.
+    pub(super) const fn is_pulled(&self) -> bool {
+        self.record.config.handler.is_none()
     }
 
     /// How many more deliveries may be leased.
@@ -75,10 +115,39 @@ impl Consumer {
         (self.record.config.in_flight_max as usize).saturating_sub(self.in_flight.len())
     }
 
-    /// How many deliveries wait off the log, in flight or not.
-    pub(super) fn pending_len(&self) -> u64 {
-        let leased = self.in_flight.values().filter(|in_flight| in_flight.lease.pending_due.is_some()).count();
-        (self.pending.len() + leased) as u64
+    /// What a message is ordered by: what stands for its key, or the same for all when the order is strict.
+    pub(super) const fn ordered_by(&self, hash: Option<KeyHash>) -> Option<KeyHash> {
+        match self.record.config.order {
+            DeliveryOrder::Strict => Some(KeyHash(0)),
+            DeliveryOrder::Key | DeliveryOrder::None => hash,
+        }
+    }
+
+    /// What a delivery that is not of the log is ordered by. One that was imported has no place among the others.
+    pub(super) const fn placed_by(&self, sequence: Sequence, hash: Option<KeyHash>) -> Option<KeyHash> {
+        if sequence.is_imported() { None } else { self.ordered_by(hash) }
+    }
+
+    /// Whether a delivery that is given up holds those behind it.
+    pub(super) const fn poison_holds(&self) -> bool {
+        match self.record.config.poison {
+            Poison::Park | Poison::Block => self.sequencing.is_some(),
+            Poison::Skip => false,
+        }
+    }
+
+    /// Whether a delivery that is given up stops all.
+    pub(super) const fn poison_blocks(&self) -> bool {
+        match (self.record.config.order, self.record.config.poison) {
+            (DeliveryOrder::Key, Poison::Block) | (DeliveryOrder::Strict, Poison::Park | Poison::Block) => true,
+            (DeliveryOrder::None, _) | (DeliveryOrder::Key, Poison::Park | Poison::Skip) => false,
+            (DeliveryOrder::Strict, Poison::Skip) => false,
+        }
+    }
+
+    /// Whether nothing off the log can run, now or later, before something in the log did.
+    pub(super) fn waits_for_log(&self) -> bool {
+        self.sequencing.is_some() && self.due.is_empty() && self.in_flight.is_empty()
     }
 
     /// How much of `room` is for what waits off the log. The odd one is given in turn, or a consumer that leases one
@@ -93,36 +162,93 @@ impl Consumer {
 
     /// Take what waits off the log and is due.
     pub(super) fn next_due_pending(&mut self, now: Timestamp) -> Option<Ready> {
-        let (&(due, sequence), &attempts_made) = self.pending.first_key_value().filter(|((due, _), _)| *due <= now)?;
-        self.pending.remove(&(due, sequence));
-        Some(Ready::Pending { due, sequence, attempts_made })
+        let due_now = self.due.iter().take_while(|(due, _)| *due <= now);
+        let (due, sequence) = due_now.copied().find(|(_, sequence)| !self.suspects.contains(sequence))?;
+        self.due.remove(&(due, sequence));
+        self.ready_pending(sequence)
+    }
+
+    fn ready_pending(&self, sequence: Sequence) -> Option<Ready> {
+        let Pending { due, attempts_made, hash } = *self.pending.get(&sequence)?;
+        Some(Ready::Pending { due, sequence, attempts_made, hash: self.placed_by(sequence, hash) })
     }
 
     /// Take the next message of the log that ends before `end`.
     pub(super) fn next_from_log(&mut self, end: Sequence) -> Option<Ready> {
+        if let Some(sequencing) = &mut self.sequencing {
+            return sequencing.take_ready(&self.suspects);
+        }
         if let Some(sequence) = self.returned.pop_first() {
-            return Some(Ready::Log(sequence));
+            return Some(Ready::Log { sequence, hash: None });
         }
-        let sequence = self.cursor.next_unsettled(self.next);
-        if sequence >= end {
-            return None;
+        loop {
+            let sequence = self.cursor.next_unsettled(self.next);
+            if sequence >= end {
+                return None;
+            }
+            self.next = sequence.next();
+            if !self.suspects.contains(&sequence) {
+                return Some(Ready::Log { sequence, hash: None });
+            }
         }
-        self.next = sequence.next();
-        if self.next > self.cursor.dispatch_bound {
-            self.cursor.dispatch_bound = self.next.plus(DISPATCH_RESERVE);
-            self.cursor_changed = true;
-        }
-        Some(Ready::Log(sequence))
     }
 
-    pub(super) fn lease(&mut self, ready: Ready, fence: Fence, revision: Revision) -> Lease {
-        let lease = match ready {
-            Ready::Log(sequence) => Lease { sequence, attempt: 1, fence, pending_due: None },
-            Ready::Pending { due, sequence, attempts_made } => {
-                Lease { sequence, attempt: attempts_made + 1, fence, pending_due: Some(due) }
+    /// Messages of the log below `bound` may have been leased when the host stopped.
+    pub(super) fn suspect_leased(&mut self, bound: Sequence) {
+        let mut sequence = self.cursor.next_unsettled(self.cursor.floor);
+        while sequence < bound {
+            self.suspects.insert(sequence);
+            sequence = self.cursor.next_unsettled(sequence.next());
+        }
+    }
+
+    /// A delivery that ran alone when the host stopped, as if it had just been leased; none when it is not there.
+    pub(super) fn crashed(&mut self, sequence: Sequence, end: Sequence) -> Option<Ready> {
+        if let Some(pending) = self.pending.get(&sequence).copied() {
+            self.due.remove(&(pending.due, sequence));
+            let hash = self.placed_by(sequence, pending.hash);
+            return Some(Ready::Pending { due: pending.due, sequence, attempts_made: pending.attempts_made, hash });
+        }
+        let in_log = sequence < end && !self.cursor.is_settled(sequence);
+        in_log.then_some(Ready::Log { sequence, hash: None })
+    }
+
+    /// The first suspect that could run now.
+    pub(super) fn runnable_suspect(&self, now: Timestamp) -> Option<Sequence> {
+        let may_run = |sequence: &Sequence| match (self.pending.get(sequence), &self.sequencing) {
+            (Some(pending), _) => pending.due <= now && self.due.contains(&(pending.due, *sequence)),
+            (None, Some(sequencing)) => sequencing.is_ready(*sequence),
+            (None, None) => true,
+        };
+        self.suspects.iter().find(|sequence| may_run(sequence)).copied()
+    }
+
+    /// Take this suspect, which can run now.
+    pub(super) fn take_suspect(&mut self, sequence: Sequence) -> Ready {
+        if let Some(pending) = self.pending.get(&sequence).copied() {
+            self.due.remove(&(pending.due, sequence));
+            let hash = self.placed_by(sequence, pending.hash);
+            return Ready::Pending { due: pending.due, sequence, attempts_made: pending.attempts_made, hash };
+        }
+        let hash = self.sequencing.as_mut().and_then(|sequencing| sequencing.take_this(sequence));
+        Ready::Log { sequence, hash }
+    }
+
+    pub(super) fn lease(&mut self, ready: Ready, fence: Fence, revision: Revision, marked: bool) -> Lease {
+        let (lease, hash) = match ready {
+            Ready::Log { sequence, hash } => (Lease { sequence, attempt: 1, fence, pending_due: None }, hash),
+            Ready::Pending { due, sequence, attempts_made, hash } => {
+                (Lease { sequence, attempt: attempts_made + 1, fence, pending_due: Some(due) }, hash)
             }
         };
-        self.in_flight.insert(lease.sequence, InFlight { lease, revision });
+        if lease.pending_due.is_none() && lease.sequence >= self.cursor.dispatch_bound {
+            self.cursor.dispatch_bound = lease.sequence.plus(1 + DISPATCH_RESERVE);
+            self.cursor_changed = true;
+        }
+        if let (Some(sequencing), Some(hash)) = (&mut self.sequencing, hash) {
+            sequencing.leased(hash);
+        }
+        self.in_flight.insert(lease.sequence, InFlight { lease, revision, marked, hash });
         lease
     }
 
@@ -131,39 +257,188 @@ impl Consumer {
         self.in_flight.get(&lease.sequence).is_some_and(|in_flight| in_flight.lease == *lease)
     }
 
+    /// What a delivery is ordered by, when its lease was given without knowing it: after a crash, before its message was
+    /// read.
+    pub(super) fn learn(&mut self, lease: &Lease, hash: Option<KeyHash>, now: Timestamp) {
+        let hash = self.placed_by(lease.sequence, hash);
+        let Some(in_flight) = self.in_flight.get_mut(&lease.sequence).filter(|in_flight| in_flight.hash.is_none())
+        else {
+            return;
+        };
+        if let (Some(sequencing), Some(hash)) = (&mut self.sequencing, hash) {
+            in_flight.hash = Some(hash);
+            sequencing.enter(hash, lease.sequence);
+            sequencing.leased(hash);
+            self.promote(hash, now);
+        }
+    }
+
+    /// Whether every earlier delivery that this one must wait for is settled.
+    pub(super) fn is_in_order(&self, lease: &Lease) -> bool {
+        let hash = self.in_flight.get(&lease.sequence).and_then(|in_flight| in_flight.hash);
+        match (&self.sequencing, hash) {
+            (Some(sequencing), Some(hash)) => sequencing.is_first(hash, lease.sequence),
+            (None, _) | (_, None) => true,
+        }
+    }
+
     /// Take a lease back, unused: its delivery is ready again.
-    pub(super) fn give_back(&mut self, lease: &Lease) {
-        self.in_flight.remove(&lease.sequence);
-        match lease.pending_due {
-            None => {
-                self.returned.insert(lease.sequence);
-            }
-            Some(due) => {
-                self.pending.insert((due, lease.sequence), lease.attempt - 1);
+    pub(super) fn give_back(&mut self, lease: &Lease, now: Timestamp) {
+        let Some(in_flight) = self.in_flight.remove(&lease.sequence) else { return };
+        match (lease.pending_due, &mut self.sequencing) {
+            (Some(due), None) => drop(self.due.insert((due, lease.sequence))),
+            (Some(due), Some(_)) if in_flight.hash.is_none() => drop(self.due.insert((due, lease.sequence))),
+            (Some(_), Some(_)) => {}
+            (None, Some(sequencing)) => sequencing.give_back(lease.sequence, in_flight.hash),
+            (None, None) if self.suspects.contains(&lease.sequence) => {}
+            (None, None) => drop(self.returned.insert(lease.sequence)),
+        }
+        self.lease_over(in_flight.hash, now);
+    }
+
+    /// The delivery of this lease leaves the place where it rested. `stays` says that it waits elsewhere, so that
+    /// what is ordered behind it goes on waiting.
+    pub(super) fn settle(&mut self, lease: &Lease, stays: bool) -> Option<InFlight> {
+        let in_flight = self.in_flight.remove(&lease.sequence)?;
+        self.suspects.remove(&lease.sequence);
+        if lease.pending_due.is_none() {
+            self.cursor.settle(lease.sequence);
+            self.cursor_changed = true;
+        } else {
+            self.pending.remove(&lease.sequence);
+        }
+        if let (Some(sequencing), Some(hash), false) = (&mut self.sequencing, in_flight.hash, stays) {
+            sequencing.leave(hash, lease.sequence);
+        }
+        Some(in_flight)
+    }
+
+    /// A lease of deliveries ordered by `hash` is over; the next one of them may be leased.
+    pub(super) fn lease_over(&mut self, hash: Option<KeyHash>, now: Timestamp) {
+        let (Some(sequencing), Some(hash)) = (&mut self.sequencing, hash) else { return };
+        sequencing.returned(hash);
+        self.promote(hash, now);
+    }
+
+    /// Let the first of the deliveries ordered by `hash` be leased, and no other.
+    pub(super) fn promote(&mut self, hash: KeyHash, now: Timestamp) {
+        let Some(sequencing) = &mut self.sequencing else { return };
+        let pending = &self.pending;
+        let promotion = sequencing.promote(hash, now, |sequence| pending.get(&sequence).map(|p| p.due));
+        if let Some(withdrawn) = promotion.withdrawn {
+            self.due.remove(&withdrawn);
+        }
+        if let Some((due, sequence)) = promotion.due {
+            if self.has_seen_below(sequence) {
+                self.due.insert((due, sequence));
+            } else {
+                self.unseen.insert(sequence);
             }
         }
     }
 
-    /// The delivery of this lease is done with, as far as the log goes.
-    pub(super) fn settle(&mut self, lease: &Lease) {
-        self.in_flight.remove(&lease.sequence);
-        if lease.pending_due.is_none() {
-            self.cursor.settle(lease.sequence);
-            self.cursor_changed = true;
+    /// Whether every message of the log below it that is not settled is in the window.
+    fn has_seen_below(&self, sequence: Sequence) -> bool {
+        self.cursor.next_unsettled(self.next) > sequence
+    }
+
+    /// The window has moved: deliveries off the log whose predecessors are known now may be leased.
+    pub(super) fn promote_seen(&mut self, now: Timestamp) {
+        while let Some(sequence) = self.unseen.first().copied().filter(|sequence| self.has_seen_below(*sequence)) {
+            self.unseen.pop_first();
+            let hash = self.pending.get(&sequence).and_then(|pending| self.ordered_by(pending.hash));
+            if let Some(hash) = hash {
+                self.promote(hash, now);
+            }
+        }
+    }
+
+    /// A delivery rests off the log.
+    pub(super) fn put_off(&mut self, sequence: Sequence, pending: Pending, now: Timestamp) {
+        self.pending.insert(sequence, pending);
+        let hash = self.placed_by(sequence, pending.hash);
+        match (&mut self.sequencing, hash) {
+            (Some(sequencing), Some(hash)) => {
+                sequencing.enter(hash, sequence);
+                self.promote(hash, now);
+            }
+            (None, _) | (_, None) => drop(self.due.insert((pending.due, sequence))),
+        }
+    }
+
+    /// A quarantined delivery holds those behind it.
+    pub(super) fn hold(&mut self, hash: Option<KeyHash>, sequence: Sequence, now: Timestamp) {
+        let hash = self.placed_by(sequence, hash);
+        if let (Some(sequencing), Some(hash)) = (&mut self.sequencing, hash) {
+            sequencing.enter(hash, sequence);
+            self.promote(hash, now);
+        }
+    }
+
+    /// A quarantined delivery does not hold those behind it any more.
+    pub(super) fn release(&mut self, hash: Option<KeyHash>, sequence: Sequence, now: Timestamp) {
+        let hash = self.placed_by(sequence, hash);
+        if let (Some(sequencing), Some(hash)) = (&mut self.sequencing, hash) {
+            sequencing.leave(hash, sequence);
+            self.promote(hash, now);
+        }
+    }
+
+    /// The message was dropped from the log, whoever has it.
+    pub(super) fn drop_from_log(&mut self, sequence: Sequence, now: Timestamp) -> Option<InFlight> {
+        if self.cursor.is_settled(sequence) {
+            return None;
+        }
+        let in_flight = self.in_flight.remove(&sequence);
+        self.returned.remove(&sequence);
+        self.suspects.remove(&sequence);
+        self.cursor.settle(sequence);
+        self.cursor_changed = true;
+        let in_window = self.sequencing.as_mut().and_then(|sequencing| sequencing.take_this(sequence));
+        let hash = in_window.or(in_flight.and_then(|in_flight| in_flight.hash));
+        if let (Some(sequencing), Some(hash)) = (&mut self.sequencing, hash) {
+            sequencing.leave(hash, sequence);
+            if in_flight.is_some() {
+                sequencing.returned(hash);
+            }
+            self.promote(hash, now);
+        }
+        in_flight
+    }
+
+    /// Nothing ordered with this lease goes out before `until`; when nothing is ordered with it, nothing at all.
+    pub(super) fn throttle(&mut self, lease: &Lease, until: Timestamp) {
+        let hash = self.in_flight.get(&lease.sequence).and_then(|in_flight| in_flight.hash);
+        match (&mut self.sequencing, hash) {
+            (Some(sequencing), Some(hash)) => sequencing.close(hash, until),
+            (None, _) | (_, None) => self.closed_until = self.closed_until.max(until),
         }
     }
 
     /// When this consumer has something to do that no input will tell of.
     pub(super) fn wanted_alarm(&self, now: Timestamp) -> Option<Timestamp> {
-        if self.record.paused.is_some() || self.waiting.is_empty() || self.room() == 0 {
+        if self.waiting.is_empty() || self.room() == 0 {
             return None;
         }
+        match &self.record.paused {
+            None => {}
+            Some(PauseReason::Storm { .. }) => {
+                return self.storm.probe_at().filter(|at| *at > now && self.in_flight.is_empty());
+            }
+            Some(_) => return None,
+        }
+        if self.closed_until > now {
+            return Some(self.closed_until);
+        }
         let after_now = (Timestamp(now.0 + 1), Sequence(0));
-        self.pending.range(after_now..).next().map(|((due, _), _)| *due)
+        let due = self.due.range(after_now..).next().map(|(due, _)| *due);
+        let gate = self.sequencing.as_ref().and_then(Sequencing::next_gate);
+        let rate = self.bucket.next_token(self.record.config.rate_per_second, now);
+        [due, gate, rate].into_iter().flatten().filter(|at| *at > now).min()
     }
 
     /// Messages in the log that this consumer has not settled, leased ones among them.
     pub(super) fn lag(&self, end: Sequence) -> u64 {
-        end.0 - self.cursor.floor.0 - self.cursor.settled_above_floor()
+        end.0.saturating_sub(self.cursor.floor.0).saturating_sub(self.cursor.settled_above_floor())
     }
 }

@@ -1,15 +1,25 @@
 //! Deliveries go out: to whoever waits for them, as long as the consumer's limits allow.
 
+use std::sync::Arc;
+
 use super::{
     Engine,
-    consumer::{Consumer, Ready},
+    consumer::{Consumer, InFlight, Ready},
     tick::Tick,
 };
 use crate::{
     effect::Effect,
     input::{Lease, Revision, Ticket},
-    name::{ConsumerId, Fence, Sequence},
+    limits::READ_MESSAGES_MAX,
+    message::Message,
+    name::{ConsumerId, Fence, QueueId, Sequence},
+    record::{PauseReason, PendingKey, PendingRecord, RunningMark},
+    time::Timestamp,
+    write::Write,
 };
+
+/// So many fences are reserved at once.
+const FENCES_RESERVED: u64 = 1 << 20;
 
 impl Engine {
     pub(super) fn wait_for_lease(&mut self, tick: &mut Tick, ticket: Ticket, id: ConsumerId, deliveries_max: u32) {
@@ -37,11 +47,24 @@ impl Engine {
     /// Take one lease back; a lease that is not out any more changes nothing.
     pub(super) fn give_back(&mut self, tick: &mut Tick, id: ConsumerId, lease: &Lease) {
         if let Some(consumer) = self.consumers.get_mut(&id).filter(|consumer| consumer.holds(lease)) {
-            let revision = consumer.in_flight[&lease.sequence].revision;
-            consumer.give_back(lease);
-            tick.touched.insert(id);
-            self.lease_is_over(revision);
+            let in_flight = consumer.in_flight[&lease.sequence];
+            consumer.give_back(lease, tick.now);
+            self.lease_is_void(tick, id, &in_flight);
         }
+    }
+
+    /// What the engine keeps of a lease besides its consumer goes.
+    pub(super) fn lease_is_void(&mut self, tick: &mut Tick, id: ConsumerId, in_flight: &InFlight) {
+        tick.touched.insert(id);
+        let sequence = in_flight.lease.sequence;
+        if in_flight.marked {
+            tick.writes.push(Write::DeleteRunning { consumer: id, sequence });
+        }
+        if self.alone == Some((id, sequence)) {
+            self.alone = None;
+            tick.touch_all = true;
+        }
+        self.lease_is_over(in_flight.revision);
     }
 
     pub(super) fn lease_is_over(&mut self, revision: Revision) {
@@ -62,6 +85,7 @@ impl Engine {
                 tick.touched.insert(id);
             }
         }
+        self.ask_for_delayed(tick);
     }
 
     pub(super) fn set_alarms(&mut self, tick: &Tick) {
@@ -81,6 +105,15 @@ impl Engine {
     }
 
     pub(super) fn lease_to_waiting(&mut self, tick: &mut Tick) {
+        self.look_around(tick);
+        if self.run_suspects(tick) {
+            self.held_back = true;
+            return;
+        }
+        if std::mem::take(&mut self.held_back) {
+            tick.touch_all = true;
+            self.look_around(tick);
+        }
         for id in tick.touched.iter().copied().collect::<Vec<_>>() {
             while let Some(effect) = self.lease_to_first_waiting(tick, id) {
                 tick.effects.push(effect);
@@ -88,43 +121,254 @@ impl Engine {
         }
     }
 
-    fn lease_to_first_waiting(&mut self, tick: &Tick, id: ConsumerId) -> Option<Effect> {
+    fn look_around(&mut self, tick: &mut Tick) {
+        if tick.touch_all {
+            tick.touched.extend(self.consumers.keys());
+        }
+        for id in tick.touched.iter().copied().collect::<Vec<_>>() {
+            self.open_gates(tick, id);
+            self.look_ahead(tick, id);
+        }
+    }
+
+    fn open_gates(&mut self, tick: &Tick, id: ConsumerId) {
+        let Some(consumer) = self.consumers.get_mut(&id) else { return };
+        let Some(sequencing) = &mut consumer.sequencing else { return };
+        for hash in sequencing.open_gates(tick.now) {
+            consumer.promote(hash, tick.now);
+        }
+        consumer.promote_seen(tick.now);
+    }
+
+    fn lease_to_first_waiting(&mut self, tick: &mut Tick, id: ConsumerId) -> Option<Effect> {
         let consumer = self.consumers.get_mut(&id)?;
-        if consumer.record.paused.is_some() {
+        let (ticket, deliveries_max) = *consumer.waiting.front()?;
+        let open = match &consumer.record.paused {
+            None => usize::MAX,
+            Some(PauseReason::Storm { .. }) if consumer.in_flight.is_empty() => {
+                usize::from(consumer.storm.probe_at() <= Some(tick.now))
+            }
+            Some(_) => 0,
+        };
+        if consumer.closed_until > tick.now {
             return None;
         }
-        let (ticket, deliveries_max) = *consumer.waiting.front()?;
-        let room = consumer.room().min(deliveries_max as usize);
+        let rate = consumer.record.config.rate_per_second;
+        let mut room = consumer.room().min(deliveries_max as usize).min(open).min(consumer.bucket.room(rate, tick.now));
         let queue = consumer.record.queue;
         let end = self.queues.get(&queue)?.next;
-        let log_is_open = consumer.pending_len() < self.limits.pending_max;
-        let ready = gather_ready(consumer, room, tick, end, log_is_open);
+        let mut log_is_open = (consumer.pending.len() as u64) < self.limits.pending_max;
+        if !log_is_open && consumer.waits_for_log() {
+            // All that is off the log waits for messages in it, which must go first; one at a time adds one at most.
+            log_is_open = true;
+            room = room.min(1);
+        }
+        let ready = gather_ready(consumer, room, tick.now, end, log_is_open);
         if ready.is_empty() {
             return None;
         }
         consumer.waiting.pop_front();
-        let mut leases = Vec::with_capacity(ready.len());
-        for ready in ready {
-            self.next_fence += 1;
-            leases.push(consumer.lease(ready, Fence(self.next_fence), tick.revision));
-        }
-        let count = u32::try_from(leases.len()).expect("in-flight-max fits 32 bits");
-        *self.leases_by_revision.entry(tick.revision).or_default() += count;
+        consumer.bucket.take(rate, tick.now, ready.len());
+        let leases = ready.into_iter().map(|ready| self.lease_one(tick, id, ready, false)).collect();
         Some(Effect::Leased { ticket, consumer: id, queue, leases })
+    }
+
+    fn lease_one(&mut self, tick: &mut Tick, id: ConsumerId, ready: Ready, alone: bool) -> Lease {
+        let fence = self.next_fence(tick);
+        let consumer = self.consumers.get_mut(&id).expect("whoever leases has looked");
+        let off_log = matches!(ready, Ready::Pending { .. }) && !consumer.is_pulled();
+        let marked = off_log || alone;
+        let lease = consumer.lease(ready, fence, tick.revision, marked);
+        if marked {
+            let mark = RunningMark { alone };
+            tick.writes.push(Write::PutRunning { consumer: id, sequence: lease.sequence, mark });
+        }
+        *self.leases_by_revision.entry(tick.revision).or_default() += 1;
+        lease
+    }
+
+    fn next_fence(&mut self, tick: &mut Tick) -> Fence {
+        self.next_fence += 1;
+        if self.next_fence >= self.counters.fence {
+            tick.counters_before.get_or_insert(self.counters);
+            self.counters.fence = self.next_fence + FENCES_RESERVED;
+        }
+        Fence(self.next_fence)
+    }
+
+    /// Deliveries that may have been running when the host stopped run one at a time, and nothing else of this host
+    /// runs beside them. Answers whether one runs, or must run as soon as what runs now is settled.
+    fn run_suspects(&mut self, tick: &mut Tick) -> bool {
+        if self.alone.is_some() {
+            return true;
+        }
+        if self.suspicious.is_empty() {
+            return false;
+        }
+        let runnable = self.suspicious.iter().find_map(|id| {
+            let consumer = self.consumers.get(id)?;
+            let rate = consumer.record.config.rate_per_second;
+            let open = consumer.record.paused.is_none()
+                && consumer.closed_until <= tick.now
+                && consumer.bucket.room(rate, tick.now) > 0;
+            let wanted = open && !consumer.waiting.is_empty();
+            let sequence = consumer.runnable_suspect(tick.now).filter(|_| wanted)?;
+            Some((*id, sequence))
+        });
+        let Some((id, sequence)) = runnable else { return false };
+        let busy = self.consumers.values().any(|consumer| !consumer.is_pulled() && !consumer.in_flight.is_empty());
+        if busy {
+            return true;
+        }
+        let consumer = self.consumers.get_mut(&id).expect("it was just found");
+        let queue = consumer.record.queue;
+        let (ticket, _) = consumer.waiting.pop_front().expect("somebody waits");
+        let rate = consumer.record.config.rate_per_second;
+        consumer.bucket.take(rate, tick.now, 1);
+        let ready = consumer.take_suspect(sequence);
+        tick.touched.insert(id);
+        let lease = self.lease_one(tick, id, ready, true);
+        self.alone = Some((id, sequence));
+        tick.effects.push(Effect::Leased { ticket, consumer: id, queue, leases: vec![lease] });
+        true
+    }
+
+    /// Deliveries that ran alone when the host stopped are settled as failed by that, by whoever can read them.
+    pub(super) fn judge_crashed(&mut self, tick: &mut Tick) {
+        for (id, sequence) in std::mem::take(&mut self.crashed) {
+            let Some(consumer) = self.consumers.get_mut(&id) else { continue };
+            let queue = consumer.record.queue;
+            let end = self.queues.get(&queue).map_or(Sequence::FIRST, |queue| queue.next);
+            let Some(ready) = consumer.crashed(sequence, end) else {
+                tick.writes.push(Write::DeleteRunning { consumer: id, sequence });
+                continue;
+            };
+            let lease = self.lease_one(tick, id, ready, true);
+            self.alone = Some((id, sequence));
+            tick.effects.push(Effect::Crashed { consumer: id, queue, leases: vec![lease] });
+        }
+    }
+
+    /// The consumer has no more suspects.
+    pub(super) fn forget_suspicion(&mut self, tick: &mut Tick, id: ConsumerId) {
+        let none_left = self.consumers.get(&id).is_none_or(|consumer| consumer.suspects.is_empty());
+        if none_left && self.suspicious.remove(&id) && self.suspicious.is_empty() {
+            tick.touch_all = true;
+        }
+    }
+
+    /// A consumer with an order asks for more of its log when its window has room.
+    fn look_ahead(&self, tick: &mut Tick, id: ConsumerId) {
+        let Some(consumer) = self.consumers.get(&id).filter(|consumer| !consumer.waiting.is_empty()) else { return };
+        let Some(sequencing) = consumer.sequencing.as_ref().filter(|sequencing| !sequencing.reading) else { return };
+        if !matches!(consumer.record.paused, None | Some(PauseReason::Storm { .. })) {
+            return;
+        }
+        let queue = consumer.record.queue;
+        let Some(end) = self.queues.get(&queue).map(|queue| queue.next) else { return };
+        let from = consumer.cursor.next_unsettled(consumer.next);
+        let has_room = sequencing.window_len() * 2 <= self.limits.order_window_max;
+        let from = if from < end && has_room {
+            Some(from)
+        } else if from < end && !sequencing.has_ready() && (consumer.pending.len() as u64) < self.limits.pending_max {
+            sequencing.first_stuck()
+        } else {
+            None
+        };
+        if let Some(from) = from {
+            tick.reads.insert(id, (queue, from));
+        }
+    }
+
+    /// Reads that were asked for go out when the tick is closed.
+    pub(super) fn ask_for_reads(&mut self, tick: &mut Tick) {
+        for (id, (queue, from)) in std::mem::take(&mut tick.reads) {
+            let sequencing = self.consumers.get_mut(&id).and_then(|consumer| consumer.sequencing.as_mut());
+            if let Some(sequencing) = sequencing {
+                sequencing.reading = true;
+                let limit = READ_MESSAGES_MAX.min(self.limits.order_window_max);
+                tick.effects.push(Effect::Read { queue, from, limit });
+            }
+        }
+    }
+
+    /// Messages of a log that somebody asked for.
+    pub(super) fn look_at(&mut self, tick: &mut Tick, queue: QueueId, messages: &[(Sequence, Arc<Message>)]) {
+        let Some(ordered) = self.queues.get(&queue).map(|queue| queue.ordered.clone()) else { return };
+        for id in ordered {
+            let Some(consumer) = self.consumers.get_mut(&id) else { continue };
+            if consumer.sequencing.as_ref().is_some_and(|sequencing| sequencing.reading) {
+                tick.touched.insert(id);
+                look_ahead_at(consumer, messages, self.limits.order_window_max);
+                self.park_stuck(tick, id, messages);
+            }
+        }
+    }
+
+    /// Messages that wait behind one that is not in the log any more leave it too, so that the log can go on.
+    fn park_stuck(&mut self, tick: &mut Tick, id: ConsumerId, messages: &[(Sequence, Arc<Message>)]) {
+        let Some(consumer) = self.consumers.get_mut(&id) else { return };
+        let Some(sequencing) = &mut consumer.sequencing else { return };
+        sequencing.reading = false;
+        if sequencing.window_len() * 2 <= self.limits.order_window_max {
+            return;
+        }
+        for (sequence, message) in messages {
+            if consumer.pending.len() as u64 >= self.limits.pending_max {
+                return;
+            }
+            let Some(sequencing) = &mut consumer.sequencing else { return };
+            if !sequencing.is_stuck(*sequence) || consumer.suspects.contains(sequence) {
+                continue;
+            }
+            sequencing.take_this(*sequence);
+            consumer.cursor.settle(*sequence);
+            consumer.cursor_changed = true;
+            let pending = super::consumer::Pending { due: tick.now, attempts_made: 0, hash: message.key_hash() };
+            consumer.put_off(*sequence, pending, tick.now);
+            let key = PendingKey { consumer: id, due: tick.now, sequence: *sequence };
+            let record = PendingRecord { message: Arc::clone(message), attempts_made: 0, attempts: Vec::new() };
+            tick.writes.push(Write::PutPending { key, record });
+            tick.trimmable.insert(consumer.record.queue);
+        }
+    }
+}
+
+/// What was read comes into the window, as far as it follows what is there.
+fn look_ahead_at(consumer: &mut Consumer, messages: &[(Sequence, Arc<Message>)], window_max: usize) {
+    for (sequence, message) in messages {
+        if *sequence != consumer.cursor.next_unsettled(consumer.next) {
+            continue;
+        }
+        let hash = consumer.ordered_by(message.key_hash());
+        let Some(sequencing) = &mut consumer.sequencing else { return };
+        if sequencing.window_len() >= window_max {
+            return;
+        }
+        if !consumer.in_flight.contains_key(sequence) {
+            sequencing.see(*sequence, hash);
+        }
+        consumer.next = sequence.next();
     }
 }
 
 /// Up to `room` deliveries: what waited off the log gets half of it while there is something in the log, so that
 /// retries never starve new work, nor the other way round.
-fn gather_ready(consumer: &mut Consumer, room: usize, tick: &Tick, end: Sequence, log_is_open: bool) -> Vec<Ready> {
+fn gather_ready(consumer: &mut Consumer, room: usize, now: Timestamp, end: Sequence, log_is_open: bool) -> Vec<Ready> {
     let mut ready = Vec::new();
+    if room == 0 {
+        return ready;
+    }
     let half = consumer.share_off_log(room);
-    ready.extend(std::iter::from_fn(|| consumer.next_due_pending(tick.now)).take(half));
+    ready.extend(std::iter::from_fn(|| consumer.next_due_pending(now)).take(half));
     if log_is_open {
         let rest = room - ready.len();
         ready.extend(std::iter::from_fn(|| consumer.next_from_log(end)).take(rest));
     }
     let rest = room - ready.len();
-    ready.extend(std::iter::from_fn(|| consumer.next_due_pending(tick.now)).take(rest));
+    ready.extend(std::iter::from_fn(|| consumer.next_due_pending(now)).take(rest));
+    if let Some(sequencing) = &mut consumer.sequencing {
+        sequencing.end_run();
+    }
     ready
 }

@@ -4,13 +4,21 @@
 //! backlog. Whoever runs it gives it the time, makes its writes durable, and carries out its effects.
 
 mod consumer;
+mod delayed;
+mod import;
 mod lease;
+mod news;
 mod order;
 mod publish;
 mod queue;
+mod rate;
 mod recover;
+mod schedule;
+mod sequencing;
 mod settle;
+mod storm;
 mod tick;
+mod trace;
 mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,21 +29,25 @@ use crate::{
     effect::Effect,
     input::{Input, Revision},
     limits,
-    name::{ConsumerId, HandlerName, QuarantineId, QueueId, QueueName},
-    record::HandlerRecord,
+    name::{ConsumerId, HandlerName, KeyHash, QuarantineId, QueueId, QueueName, Sequence},
+    record::{DelayedKey, HandlerRecord},
     routing::Routes,
+    schedule::{ScheduleName, ScheduleRecord},
     state_window::StateWindow,
     time::Timestamp,
     write::{Counters, Write},
 };
 
 pub use self::{
+    delayed::{DELAYED_RETRY_MS, DELAYED_UNROUTABLE_MS},
+    publish::Unrouted,
     recover::Recovery,
+    trace::DeliveryState,
     view::{ConsumerView, QueueView},
 };
 
 /// What bounds the whole engine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EngineLimits {
     /// How long a published id is remembered, in milliseconds; 0 switches dedup off.
     pub dedup_window_ms: u64,
@@ -45,6 +57,12 @@ pub struct EngineLimits {
     pub quarantine_max: u64,
     /// How many deliveries of one consumer may wait for a retry or a delay.
     pub pending_max: u64,
+    /// How many messages may wait for their time.
+    pub delayed_max: u64,
+    /// How many messages of its log a consumer with an order looks at beyond the oldest that it has not settled.
+    pub order_window_max: usize,
+    /// What happens to a message that no queue takes.
+    pub unrouted: Unrouted,
 }
 
 impl Default for EngineLimits {
@@ -54,6 +72,9 @@ impl Default for EngineLimits {
             dedup_ids_max: limits::DEDUP_IDS_MAX_DEFAULT,
             quarantine_max: limits::QUARANTINE_MAX_DEFAULT,
             pending_max: limits::PENDING_MAX_DEFAULT,
+            delayed_max: limits::DELAYED_MAX_DEFAULT,
+            order_window_max: limits::ORDER_WINDOW_MAX,
+            unrouted: Unrouted::Refuse,
         }
     }
 }
@@ -72,7 +93,8 @@ pub struct Engine {
     routes: Routes,
     consumers: BTreeMap<ConsumerId, Consumer>,
     handlers: BTreeMap<HandlerName, HandlerRecord>,
-    quarantined: BTreeMap<QuarantineId, ConsumerId>,
+    schedules: BTreeMap<ScheduleName, ScheduleRecord>,
+    quarantined: BTreeMap<QuarantineId, Quarantined>,
     dedup: Dedup,
     state: StateWindow,
     /// How many leases under way were given in which revision.
@@ -80,6 +102,28 @@ pub struct Engine {
     /// When which consumer has something to do that no input will tell of.
     alarms: BTreeSet<(Timestamp, ConsumerId)>,
     next_fence: u64,
+    /// Messages that wait for their time, without those that were asked for.
+    delayed: BTreeSet<DelayedKey>,
+    delayed_asked: BTreeSet<DelayedKey>,
+    /// None is asked for before.
+    delayed_closed_until: Timestamp,
+    /// Consumers that have suspects.
+    suspicious: BTreeSet<ConsumerId>,
+    /// The delivery that runs while nothing else does.
+    alone: Option<(ConsumerId, Sequence)>,
+    /// Whether consumers were not looked at because of it.
+    held_back: bool,
+    /// Deliveries that ran alone when the host stopped.
+    crashed: Vec<(ConsumerId, Sequence)>,
+}
+
+/// A delivery in quarantine, as far as the engine must know it.
+#[derive(Clone, Copy, Debug)]
+struct Quarantined {
+    consumer: ConsumerId,
+    sequence: Sequence,
+    /// What stands for its message's key.
+    hash: Option<KeyHash>,
 }
 
 impl Engine {
@@ -100,10 +144,12 @@ impl Engine {
         self.now = self.now.max(now);
         self.revision = Revision(self.revision.0 + 1);
         let mut tick = Tick::new(self.now, self.revision);
+        self.judge_crashed(&mut tick);
         for input in inputs {
             self.take(&mut tick, input);
         }
         self.ring_alarms(&mut tick);
+        self.publish_news(&mut tick);
         self.lease_to_waiting(&mut tick);
         let (writes, effects) = self.close(tick);
         if !writes.is_empty() {
@@ -121,6 +167,8 @@ impl Engine {
             Input::CancelLease { ticket, consumer } => self.cancel_lease(ticket, consumer),
             Input::Settle { ticket, consumer, settlements } => self.settle(tick, ticket, consumer, settlements),
             Input::Return { consumer, leases } => self.return_leases(tick, consumer, &leases),
+            Input::Messages { queue, messages, .. } => self.look_at(tick, queue, &messages),
+            Input::Delayed { entries } => self.publish_delayed(tick, &entries),
             Input::Order { ticket, order } => {
                 let answer = self.carry_out(tick, order);
                 tick.effects.push(Effect::Ordered { ticket, answer });
@@ -138,6 +186,8 @@ impl Engine {
     /// When the engine must be stepped even if nothing happens.
     #[must_use]
     pub fn next_due(&self) -> Option<Timestamp> {
-        self.alarms.first().map(|(due, _)| *due)
+        let alarm = self.alarms.first().map(|(due, _)| *due);
+        let crashed = self.crashed.first().map(|_| self.now);
+        [alarm, self.next_delayed(), crashed].into_iter().flatten().min()
     }
 }

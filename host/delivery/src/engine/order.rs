@@ -2,29 +2,40 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use super::{Engine, consumer::Consumer, queue::Queue, tick::Tick};
+use serde_json::json;
+
+use super::{
+    Engine, Quarantined,
+    consumer::{Consumer, Pending},
+    queue::Queue,
+    tick::Tick,
+};
 use crate::{
+    consumer_config::DeliveryOrder,
     cursor::Cursor,
     effect::{Effect, OrderReceipt, OrderRefusal},
     input::{Lease, Order},
     limits,
     message::Message,
-    name::{ConsumerId, ConsumerName, HandlerName, QuarantineId, QueueId, QueueName},
+    name::{ConsumerId, ConsumerName, HandlerName, QuarantineId, QueueId, QueueName, Sequence},
+    policy::Backoff,
+    queue_config::Overflow,
     record::{
         ConsumerConfig, ConsumerRecord, HandlerRecord, PauseReason, PendingKey, PendingRecord, QuarantineRecord,
         QueueConfig, QueueRecord, Start,
     },
+    time::Timestamp,
     write::{LogBounds, Write},
 };
 
-type Answer = Result<OrderReceipt, OrderRefusal>;
+pub(super) type Answer = Result<OrderReceipt, OrderRefusal>;
 
 impl Engine {
     pub(super) fn carry_out(&mut self, tick: &mut Tick, order: Order) -> Answer {
         match order {
             Order::PutQueue { name, config } => self.put_queue(tick, name, config),
             Order::DeleteQueue { name } => self.delete_queue(tick, name),
-            Order::PutConsumer { queue, name, config } => self.put_consumer(tick, &queue, name, config),
+            Order::PutConsumer { queue, name, config, from } => self.put_consumer(tick, &queue, name, config, from),
             Order::DeleteConsumer { queue, name } => {
                 let id = self.consumer_id(&queue, &name)?;
                 self.remove_consumer(tick, id);
@@ -32,17 +43,22 @@ impl Engine {
             }
             Order::PutHandler { record } => Ok(self.put_handler(tick, record)),
             Order::DeleteHandler { name } => self.delete_handler(tick, name),
-            Order::Pause { consumer, reason } => self.pause(tick, consumer, reason),
+            Order::Pause { consumer, reason } => self.pause(tick, consumer, &reason),
             Order::Resume { consumer } => self.resume(tick, consumer),
             Order::Redrive { record, message } => self.redrive(tick, *record, message),
+            Order::ImportQuarantine { record } => self.import_quarantined(tick, *record),
             Order::PurgeQuarantine { ids } => Ok(self.purge_quarantine(tick, &ids)),
+            Order::PutSchedule { record } => self.put_schedule(tick, *record),
+            Order::DeleteSchedule { name } => self.delete_schedule(tick, name),
+            Order::FireSchedule { name, planned, next, entry } => {
+                self.fire_schedule(tick, &name, planned, next, &entry)
+            }
+            Order::Rest => Ok(self.rest(tick)),
         }
     }
 
     fn put_queue(&mut self, tick: &mut Tick, name: QueueName, config: QueueConfig) -> Answer {
-        check_range("bindings", config.bindings.len() as u64, 0, limits::BINDINGS_PER_QUEUE_MAX as u64)?;
-        check_range("messages-max", config.messages_max, 1, u64::MAX)?;
-        check_range("bytes-max", config.bytes_max, 1, u64::MAX)?;
+        check_queue(&config)?;
         let known = self.queue_ids.get(&name).copied();
         let id = match known {
             Some(id) => id,
@@ -56,6 +72,7 @@ impl Engine {
                     self.routes.unbind(pattern, id);
                 }
                 queue.record = record.clone();
+                tick.trimmable.insert(id);
             }
             None => {
                 self.queues.insert(id, Queue::new(record.clone(), LogBounds::EMPTY));
@@ -99,34 +116,80 @@ impl Engine {
         queue_name: &QueueName,
         name: ConsumerName,
         config: ConsumerConfig,
+        from: Option<Sequence>,
     ) -> Answer {
         check_consumer(&config)?;
-        if !self.handlers.contains_key(&config.handler) {
-            return Err(OrderRefusal::UnknownHandler { handler: config.handler });
+        if let Some(handler) = config.handler.as_ref().filter(|handler| !self.handlers.contains_key(*handler)) {
+            return Err(OrderRefusal::UnknownHandler { handler: handler.clone() });
         }
         match self.consumer_id(queue_name, &name) {
             Ok(id) => Ok(self.change_consumer(tick, id, config)),
-            Err(OrderRefusal::UnknownConsumer { .. }) => self.add_consumer(tick, queue_name, name, config),
+            Err(OrderRefusal::UnknownConsumer { .. }) => self.add_consumer(tick, queue_name, name, config, from),
             Err(refusal) => Err(refusal),
         }
     }
 
     fn change_consumer(&mut self, tick: &mut Tick, id: ConsumerId, config: ConsumerConfig) -> OrderReceipt {
-        self.fence_off_other_handler(tick, id, &config.handler);
+        let Some(consumer) = self.consumers.get(&id) else { return OrderReceipt::Consumer { id, created: false } };
+        let before = consumer.record.config.clone();
+        // What runs under another handler than the one that takes over read and wrote that one's state, so it must
+        // not be committed under the new one: its deliveries are ready again, and its leases are stale.
+        if before.handler != config.handler {
+            self.fence_off(tick, id);
+        }
+        let reordered = before.order != config.order || before.poison != config.poison;
+        if reordered {
+            self.fence_off(tick, id);
+        }
         if let Some(consumer) = self.consumers.get_mut(&id) {
             consumer.record.config = config;
             tick.touched.insert(id);
             tick.writes.push(Write::PutConsumer { record: consumer.record.clone() });
         }
+        if reordered {
+            self.order_anew(id, tick.now);
+        }
         OrderReceipt::Consumer { id, created: false }
     }
 
-    /// What runs under another handler than the one that takes over read and wrote that one's state, so it must
-    /// not be committed under the new one: its deliveries are ready again, and its leases are stale.
-    fn fence_off_other_handler(&mut self, tick: &mut Tick, id: ConsumerId, handler: &HandlerName) {
-        let Some(consumer) = self.consumers.get(&id).filter(|c| c.record.config.handler != *handler) else { return };
+    fn fence_off(&mut self, tick: &mut Tick, id: ConsumerId) {
+        let Some(consumer) = self.consumers.get(&id) else { return };
         let leases: Vec<Lease> = consumer.in_flight.values().map(|in_flight| in_flight.lease).collect();
         self.return_leases(tick, id, &leases);
+    }
+
+    /// Put a consumer together again from what is durable, because what waits for what has changed.
+    pub(super) fn order_anew(&mut self, id: ConsumerId, now: Timestamp) {
+        let Some(old) = self.consumers.remove(&id) else { return };
+        let mut new = Consumer::new(old.record, old.cursor);
+        new.cursor_changed = old.cursor_changed;
+        new.suspects = old.suspects;
+        new.waiting = old.waiting;
+        new.alarm = old.alarm;
+        new.closed_until = old.closed_until;
+        new.storm = old.storm;
+        new.bucket = old.bucket;
+        for (sequence, pending) in old.pending {
+            new.put_off(sequence, pending, now);
+        }
+        let queue = new.record.queue;
+        self.consumers.insert(id, new);
+        self.hold_behind_quarantined(id, now);
+        if let (Some(queue), Some(consumer)) = (self.queues.get_mut(&queue), self.consumers.get(&id)) {
+            if consumer.sequencing.is_some() {
+                queue.ordered.insert(id)
+            } else {
+                queue.ordered.remove(&id)
+            };
+        }
+    }
+
+    /// Quarantined deliveries hold what is ordered behind them, if policy says so.
+    fn hold_behind_quarantined(&mut self, id: ConsumerId, now: Timestamp) {
+        let Some(consumer) = self.consumers.get_mut(&id).filter(|consumer| consumer.poison_holds()) else { return };
+        for held in self.quarantined.values().filter(|quarantined| quarantined.consumer == id) {
+            consumer.hold(held.hash, held.sequence, now);
+        }
     }
 
     fn add_consumer(
@@ -135,6 +198,7 @@ impl Engine {
         queue_name: &QueueName,
         name: ConsumerName,
         config: ConsumerConfig,
+        from: Option<Sequence>,
     ) -> Answer {
         check_count("consumers", self.consumers.len(), limits::CONSUMERS_MAX)?;
         tick.counters_before.get_or_insert(self.counters);
@@ -143,10 +207,16 @@ impl Engine {
         let queue_id = self.queue_ids[queue_name];
         let queue = self.queues.get_mut(&queue_id).expect("every name has its queue");
         queue.consumers.insert(id);
-        let cursor = Cursor::starting_at(match config.start {
+        let start = match config.start {
             Start::Beginning => queue.first,
             Start::End => queue.next,
-        });
+            Start::Sequence(sequence) => sequence,
+            Start::Time(_) => from.unwrap_or(queue.first),
+        };
+        let cursor = Cursor::starting_at(start.clamp(queue.first, queue.next));
+        if config.order != DeliveryOrder::None {
+            queue.ordered.insert(id);
+        }
         let record = ConsumerRecord { id, queue: queue_id, name, config, paused: None };
         tick.writes.push(Write::PutConsumer { record: record.clone() });
         tick.writes.push(Write::PutCursor { consumer: id, cursor: cursor.clone() });
@@ -156,7 +226,7 @@ impl Engine {
         Ok(OrderReceipt::Consumer { id, created: true })
     }
 
-    fn consumer_id(&self, queue: &QueueName, name: &ConsumerName) -> Result<ConsumerId, OrderRefusal> {
+    pub(super) fn consumer_id(&self, queue: &QueueName, name: &ConsumerName) -> Result<ConsumerId, OrderRefusal> {
         let Some(id) = self.queue_ids.get(queue) else {
             return Err(OrderRefusal::UnknownQueue { queue: queue.clone() });
         };
@@ -175,13 +245,19 @@ impl Engine {
             tick.effects.push(Effect::LeaseEnded { ticket });
         }
         for in_flight in consumer.in_flight.values() {
-            self.lease_is_over(in_flight.revision);
+            self.lease_is_void(tick, id, in_flight);
         }
+        for sequence in consumer.suspects {
+            tick.writes.push(Write::DeleteRunning { consumer: id, sequence });
+        }
+        tick.touched.remove(&id);
+        self.forget_suspicion(tick, id);
         if let Some(alarm) = consumer.alarm {
             self.alarms.remove(&(alarm, id));
         }
         if let Some(queue) = self.queues.get_mut(&consumer.record.queue) {
             queue.consumers.remove(&id);
+            queue.ordered.remove(&id);
             tick.trimmable.insert(consumer.record.queue);
         }
         tick.writes.push(Write::DeleteConsumer { consumer: id });
@@ -189,21 +265,29 @@ impl Engine {
 
     /// Declare a handler. Consumers that were paused because they had no good one take deliveries again.
     fn put_handler(&mut self, tick: &mut Tick, record: HandlerRecord) -> OrderReceipt {
-        for (id, consumer) in &mut self.consumers {
-            let waits_for_handler = matches!(consumer.record.paused, Some(PauseReason::Handler { .. }));
-            if waits_for_handler && consumer.record.config.handler == record.name && record.digest.is_some() {
-                consumer.record.paused = None;
-                tick.touched.insert(*id);
-                tick.writes.push(Write::PutConsumer { record: consumer.record.clone() });
+        let waits = |consumer: &&Consumer| {
+            let runs_it = consumer.record.config.handler.as_ref() == Some(&record.name);
+            runs_it && matches!(consumer.record.paused, Some(PauseReason::Handler { .. }))
+        };
+        let waiting: Vec<ConsumerId> = self.consumers.values().filter(waits).map(|c| c.record.id).collect();
+        for id in waiting {
+            if record.digest.is_some() && self.set_paused(tick, id, None).is_err() {
+                break;
             }
         }
-        self.handlers.insert(record.name.clone(), record.clone());
+        let before = self.handlers.insert(record.name.clone(), record.clone());
+        let old = before.and_then(|before| before.digest);
+        if let Some(new) = record.digest.filter(|new| old.is_some_and(|old| old != *new)) {
+            Self::tell_handler(tick, json!({ "handler": record.name, "digest": new, "before": old }));
+        }
         tick.writes.push(Write::PutHandler { record });
         OrderReceipt::Done
     }
 
     fn delete_handler(&mut self, tick: &mut Tick, name: HandlerName) -> Answer {
-        if let Some(consumer) = self.consumers.values().find(|consumer| consumer.record.config.handler == name) {
+        if let Some(consumer) =
+            self.consumers.values().find(|consumer| consumer.record.config.handler.as_ref() == Some(&name))
+        {
             return Err(OrderRefusal::HandlerInUse {
                 handler: name,
                 consumer: consumer.record.name.clone(),
@@ -217,22 +301,36 @@ impl Engine {
         Ok(OrderReceipt::Done)
     }
 
-    pub(super) fn pause(&mut self, tick: &mut Tick, id: ConsumerId, reason: PauseReason) -> Answer {
-        self.set_paused(tick, id, Some(reason))
+    fn pause(&mut self, tick: &mut Tick, id: ConsumerId, reason: &PauseReason) -> Answer {
+        self.set_paused(tick, id, Some(reason)).map(|_| OrderReceipt::Done)
     }
 
     fn resume(&mut self, tick: &mut Tick, id: ConsumerId) -> Answer {
-        self.set_paused(tick, id, None)
+        self.set_paused(tick, id, None).map(|_| OrderReceipt::Done)
     }
 
-    fn set_paused(&mut self, tick: &mut Tick, id: ConsumerId, paused: Option<PauseReason>) -> Answer {
+    /// Answers with why it was paused before.
+    pub(super) fn set_paused(
+        &mut self,
+        tick: &mut Tick,
+        id: ConsumerId,
+        paused: Option<&PauseReason>,
+    ) -> Result<Option<PauseReason>, OrderRefusal> {
         let consumer = self.consumers.get_mut(&id).ok_or(OrderRefusal::ConsumerGone)?;
-        if consumer.record.paused != paused {
-            consumer.record.paused = paused;
-            tick.touched.insert(id);
-            tick.writes.push(Write::PutConsumer { record: consumer.record.clone() });
+        let before = consumer.record.paused.clone();
+        if before.as_ref() == paused {
+            return Ok(before);
         }
-        Ok(OrderReceipt::Done)
+        consumer.record.paused = paused.cloned();
+        consumer.storm.resumed(paused.is_none());
+        tick.touched.insert(id);
+        tick.writes.push(Write::PutConsumer { record: consumer.record.clone() });
+        match (&before, paused) {
+            (_, Some(reason)) => self.tell_paused(tick, id, reason),
+            (Some(reason), None) => self.tell_resumed(tick, id, reason),
+            (None, None) => {}
+        }
+        Ok(before)
     }
 
     /// The new message takes the place of the old one, for the consumer that gave it up and for no other.
@@ -245,36 +343,118 @@ impl Engine {
             .consumers
             .get_mut(&record.consumer_id)
             .ok_or(OrderRefusal::UnknownConsumer { queue: record.queue, consumer: record.consumer })?;
+        if consumer.pending.contains_key(&record.sequence) {
+            return Err(OrderRefusal::PlaceTaken { id, sequence: record.sequence.original().0 });
+        }
         let key = PendingKey { consumer: record.consumer_id, due: tick.now, sequence: record.sequence };
-        consumer.pending.insert((key.due, key.sequence), 0);
+        // It holds those behind it until it is settled, by the key that it has now.
+        consumer.release(record.message.key_hash(), key.sequence, tick.now);
+        consumer.put_off(key.sequence, Pending { due: key.due, attempts_made: 0, hash: message.key_hash() }, tick.now);
         self.quarantined.remove(&id);
         tick.touched.insert(key.consumer);
         tick.writes.push(Write::DeleteQuarantine { id });
         let record = PendingRecord { message, attempts_made: 0, attempts: Vec::new() };
         tick.writes.push(Write::PutPending { key, record });
+        self.resume_behind(tick, &[id]);
         Ok(OrderReceipt::Done)
     }
 
     fn purge_quarantine(&mut self, tick: &mut Tick, ids: &[QuarantineId]) -> OrderReceipt {
         let ids: BTreeSet<QuarantineId> = ids.iter().copied().collect();
-        let known: Vec<QuarantineId> = ids.into_iter().filter(|id| self.quarantined.remove(id).is_some()).collect();
-        tick.writes.extend(known.iter().map(|id| Write::DeleteQuarantine { id: *id }));
+        let mut known = Vec::with_capacity(ids.len());
+        for id in ids {
+            let Some(Quarantined { consumer, sequence, hash }) = self.quarantined.remove(&id) else { continue };
+            if let Some(owner) = self.consumers.get_mut(&consumer).filter(|owner| owner.poison_holds()) {
+                owner.release(hash, sequence, tick.now);
+                tick.touched.insert(consumer);
+            }
+            tick.writes.push(Write::DeleteQuarantine { id });
+            known.push(id);
+        }
+        self.resume_behind(tick, &known);
         OrderReceipt::Purged { count: known.len() as u64 }
     }
+
+    /// Consumers that were paused because of these deliveries, or because the quarantine was full, go on.
+    fn resume_behind(&mut self, tick: &mut Tick, gone: &[QuarantineId]) {
+        let has_room = (self.quarantined.len() as u64) < self.limits.quarantine_max;
+        let waits = |consumer: &Consumer| match &consumer.record.paused {
+            Some(PauseReason::QuarantineFull) => has_room,
+            Some(PauseReason::Poison { quarantine }) => gone.contains(quarantine),
+            Some(
+                PauseReason::Operator
+                | PauseReason::Handler { .. }
+                | PauseReason::Store { .. }
+                | PauseReason::Storm { .. },
+            )
+            | None => false,
+        };
+        let waiting: Vec<ConsumerId> =
+            self.consumers.iter().filter(|(_, consumer)| waits(consumer)).map(|(id, _)| *id).collect();
+        for consumer in waiting {
+            if let Ok(Some(reason)) = self.set_paused(tick, consumer, None) {
+                tick.effects.push(Effect::Resumed { consumer, reason });
+            }
+        }
+    }
+
+    /// The host stops in an orderly way: what is not leased now is under no suspicion at the next start.
+    fn rest(&mut self, tick: &mut Tick) -> OrderReceipt {
+        for (id, consumer) in &mut self.consumers {
+            if consumer.in_flight.is_empty() && consumer.cursor.dispatch_bound != consumer.cursor.floor {
+                consumer.cursor.dispatch_bound = consumer.cursor.floor;
+                consumer.cursor_changed = true;
+                tick.touched.insert(*id);
+            }
+        }
+        OrderReceipt::Done
+    }
+}
+
+fn check_queue(config: &QueueConfig) -> Result<(), OrderRefusal> {
+    check_range("bindings", config.bindings.len() as u64, 0, limits::BINDINGS_PER_QUEUE_MAX as u64)?;
+    check_range("messages-max", config.messages_max, 1, u64::MAX)?;
+    check_range("bytes-max", config.bytes_max, 1, u64::MAX)?;
+    for headers in config.bindings.iter().filter_map(|binding| binding.headers.as_ref()) {
+        check_range("headers of a binding", headers.headers.len() as u64, 1, limits::BINDING_HEADERS_MAX as u64)?;
+    }
+    if let Overflow::Wait { wait_ms } = config.overflow {
+        check_range("overflow wait in ms", wait_ms, 1, limits::PUBLISH_WAIT_MS_MAX)?;
+    }
+    Ok(())
 }
 
 fn check_consumer(config: &ConsumerConfig) -> Result<(), OrderRefusal> {
     check_range("concurrency", config.concurrency.into(), 1, limits::CONCURRENCY_CEILING.into())?;
     check_range("in-flight-max", config.in_flight_max.into(), 1, limits::IN_FLIGHT_MAX_CEILING.into())?;
     check_range("attempts", config.attempts_max.into(), 1, limits::ATTEMPTS_MAX_CEILING.into())?;
-    check_range("backoff factor", config.backoff.factor.into(), 1, 100)?;
-    check_range("backoff cap in ms", config.backoff.cap_ms, 0, limits::HANDLER_DELAY_MS_MAX)
+    check_range("lease in ms", config.lease_ms, 1, limits::LEASE_MS_MAX)?;
+    check_range("storm deliveries", config.storm.deliveries.into(), 0, limits::STORM_DELIVERIES_CEILING.into())?;
+    check_range("storm percent", config.storm.percent.into(), 1, 100)?;
+    check_range("storm probe in ms", config.storm.probe_ms, 1, limits::STORM_PROBE_MS_MAX)?;
+    let rates = [("rate per second", config.rate_per_second), ("rate per second and key", config.key_rate_per_second)];
+    for (what, rate) in rates {
+        rate.map_or(Ok(()), |rate| check_range(what, rate.into(), 1, limits::RATE_PER_SECOND_MAX.into()))?;
+    }
+    if config.key_rate_per_second.is_some() && config.order == DeliveryOrder::None {
+        let problem =
+            "a rate for each key needs an order by key: set order to \"key\", or use the rate of the consumer";
+        return Err(OrderRefusal::Contradiction { problem: problem.to_owned() });
+    }
+    match &config.backoff {
+        Backoff::Exponential { factor, .. } => check_range("backoff factor", (*factor).into(), 1, 100)?,
+        Backoff::List { delays_ms, .. } => {
+            check_range("backoff delays", delays_ms.len() as u64, 1, limits::BACKOFF_DELAYS_MAX as u64)?;
+        }
+        Backoff::Fixed { .. } => {}
+    }
+    check_range("backoff cap in ms", config.backoff.longest_ms(), 0, limits::HANDLER_DELAY_MS_MAX)
 }
 
-fn check_range(what: &'static str, given: u64, min: u64, max: u64) -> Result<(), OrderRefusal> {
+pub(super) fn check_range(what: &'static str, given: u64, min: u64, max: u64) -> Result<(), OrderRefusal> {
     if (min..=max).contains(&given) { Ok(()) } else { Err(OrderRefusal::OutOfRange { what, given, min, max }) }
 }
 
-fn check_count(what: &'static str, count: usize, max: usize) -> Result<(), OrderRefusal> {
+pub(super) fn check_count(what: &'static str, count: usize, max: usize) -> Result<(), OrderRefusal> {
     if count < max { Ok(()) } else { Err(OrderRefusal::TooMany { what, max: max as u64 }) }
 }

@@ -5,12 +5,16 @@ use std::collections::{BTreeSet, VecDeque};
 use crate::{
     effect::PublishRefusal,
     name::{ConsumerId, Sequence},
+    queue_config::{Overflow, Retention},
     record::QueueRecord,
+    time::Timestamp,
     write::LogBounds,
 };
 
 /// Marks closer together than this are not kept.
 const MARK_EVERY_MESSAGES: u64 = 1_024;
+/// A mark that is older gets a successor with the next message.
+const MARK_EVERY_MS: u64 = 10_000;
 /// Beyond so many marks every other one is dropped.
 const MARKS_MAX: usize = 8_192;
 
@@ -18,13 +22,27 @@ const MARKS_MAX: usize = 8_192;
 pub(super) struct Queue {
     pub(super) record: QueueRecord,
     pub(super) consumers: BTreeSet<ConsumerId>,
-    /// The oldest message that somebody still needs.
+    /// Its consumers that have an order, which look at messages as they come.
+    pub(super) ordered: BTreeSet<ConsumerId>,
+    /// The oldest message that is kept.
     pub(super) first: Sequence,
+    /// The oldest message that a consumer still needs.
+    pub(super) needed: Sequence,
     /// The place of the next message.
     pub(super) next: Sequence,
+    /// Whether it was told that it is full, since it last had room.
+    pub(super) told_full: bool,
     bytes_before_next: u64,
-    /// Ascending `(place, bytes before it)`, from which the size of what is left is known.
-    marks: VecDeque<(Sequence, u64)>,
+    /// Ascending, from which the size and the age of what is left is known.
+    marks: VecDeque<Mark>,
+}
+
+/// What was true when a message was appended.
+#[derive(Clone, Copy, Debug)]
+struct Mark {
+    sequence: Sequence,
+    bytes_before: u64,
+    at: Timestamp,
 }
 
 impl Queue {
@@ -32,16 +50,23 @@ impl Queue {
         Self {
             record,
             consumers: BTreeSet::new(),
+            ordered: BTreeSet::new(),
             first: log.first,
+            needed: log.first,
             next: log.next,
+            told_full: false,
             bytes_before_next: log.bytes_before_next,
-            marks: VecDeque::from([(log.first, log.bytes_before_first)]),
+            marks: VecDeque::from([Mark {
+                sequence: log.first,
+                bytes_before: log.bytes_before_first,
+                at: Timestamp(0),
+            }]),
         }
     }
 
     /// How many messages somebody still needs.
     pub(super) const fn messages(&self) -> u64 {
-        self.next.0 - self.first.0
+        self.next.0 - self.needed.0
     }
 
     pub(super) const fn bytes_before_next(&self) -> u64 {
@@ -50,13 +75,14 @@ impl Queue {
 
     /// How large those are together; between two marks it is estimated.
     pub(super) fn bytes(&self) -> u64 {
-        self.bytes_before_next - self.bytes_before(self.first)
+        self.bytes_before_next - self.bytes_before(self.needed)
     }
 
     fn bytes_before(&self, sequence: Sequence) -> u64 {
-        let after = self.marks.partition_point(|(at, _)| *at <= sequence);
-        let (low, low_bytes) = after.checked_sub(1).map_or((self.first, 0), |index| self.marks[index]);
-        let (high, high_bytes) = self.marks.get(after).copied().unwrap_or((self.next, self.bytes_before_next));
+        let after = self.marks.partition_point(|mark| mark.sequence <= sequence);
+        let ends = |mark: &Mark| (mark.sequence, mark.bytes_before);
+        let (low, low_bytes) = after.checked_sub(1).map_or((self.first, 0), |index| ends(&self.marks[index]));
+        let (high, high_bytes) = self.marks.get(after).map_or((self.next, self.bytes_before_next), ends);
         if high <= low {
             return low_bytes;
         }
@@ -66,6 +92,7 @@ impl Queue {
 
     /// Whether so much more fits.
     pub(super) fn check_room(&self, messages: u64, bytes: u64) -> Result<(), PublishRefusal> {
+        self.check_ever(messages, bytes)?;
         let config = &self.record.config;
         let limit = if self.messages() + messages > config.messages_max {
             format!("messages-max = {}", config.messages_max)
@@ -74,14 +101,41 @@ impl Queue {
         } else {
             return Ok(());
         };
-        Err(PublishRefusal::QueueFull { queue: self.record.name.clone(), limit })
+        let wait_ms = match config.overflow {
+            Overflow::DropOldest => return Ok(()),
+            Overflow::Refuse => 0,
+            Overflow::Wait { wait_ms } => wait_ms,
+        };
+        Err(PublishRefusal::QueueFull { queue: self.record.name.clone(), limit, wait_ms })
+    }
+
+    /// Whether so much would fit if it were empty.
+    fn check_ever(&self, messages: u64, bytes: u64) -> Result<(), PublishRefusal> {
+        let config = &self.record.config;
+        let limit = if messages > config.messages_max && config.overflow != Overflow::DropOldest {
+            format!("messages-max = {}", config.messages_max)
+        } else if bytes > config.bytes_max && (messages == 1 || config.overflow != Overflow::DropOldest) {
+            format!("bytes-max = {}", config.bytes_max)
+        } else {
+            return Ok(());
+        };
+        Err(PublishRefusal::NeverFits { queue: self.record.name.clone(), limit })
+    }
+
+    /// Whether the oldest message must make room for one of that size.
+    pub(super) fn is_over(&self, bytes: u64) -> bool {
+        let config = &self.record.config;
+        let full = self.messages() + 1 > config.messages_max || self.bytes() + bytes > config.bytes_max;
+        full && self.messages() > 0 && config.overflow == Overflow::DropOldest
     }
 
     /// Add one message of that size and say its place.
-    pub(super) fn append(&mut self, bytes: u64) -> Sequence {
+    pub(super) fn append(&mut self, bytes: u64, now: Timestamp) -> Sequence {
         let sequence = self.next;
-        if self.marks.back().is_none_or(|(at, _)| sequence.0 - at.0 >= MARK_EVERY_MESSAGES) {
-            self.marks.push_back((sequence, self.bytes_before_next));
+        let far =
+            |mark: &Mark| sequence.0 - mark.sequence.0 >= MARK_EVERY_MESSAGES || now.ms_since(mark.at) >= MARK_EVERY_MS;
+        if self.marks.back().is_none_or(far) {
+            self.marks.push_back(Mark { sequence, bytes_before: self.bytes_before_next, at: now });
             self.thin_marks();
         }
         self.next = sequence.next();
@@ -99,18 +153,40 @@ impl Queue {
         }
     }
 
-    /// Nobody needs what is below. Answers whether that is news.
-    pub(super) fn trim(&mut self, below: Sequence) -> bool {
+    /// Nobody needs what is below `needed`. Answers with the first message that is kept, if that is news.
+    pub(super) fn trim(&mut self, needed: Sequence, now: Timestamp) -> Option<Sequence> {
+        // Told again only after a tenth of it was free: a queue that is always about full is no news.
+        self.told_full &= self.messages() > self.record.config.messages_max / 10 * 9;
+        self.needed = needed;
+        let below = match self.record.config.retention {
+            None => needed,
+            Some(retention) => needed.min(self.retained_from(retention, now)),
+        };
         if below <= self.first {
-            return false;
+            return None;
         }
-        let bytes = self.bytes_before(below);
+        let bytes_before = self.bytes_before(below);
+        let at = self.marks.iter().take_while(|mark| mark.sequence <= below).last().map_or(now, |mark| mark.at);
         self.first = below;
-        while self.marks.front().is_some_and(|(at, _)| *at <= below) {
+        while self.marks.front().is_some_and(|mark| mark.sequence <= below) {
             self.marks.pop_front();
         }
-        self.marks.push_front((below, bytes));
-        true
+        self.marks.push_front(Mark { sequence: below, bytes_before, at });
+        Some(below)
+    }
+
+    /// The first message that is within all bounds. Bytes and age are known at marks only, so a few more are kept.
+    fn retained_from(&self, retention: Retention, now: Timestamp) -> Sequence {
+        let by_count = retention.messages.map(|most| Sequence(self.next.0.saturating_sub(most)));
+        let by_bytes = retention.bytes.and_then(|most| {
+            let beyond = |mark: &&Mark| self.bytes_before_next - mark.bytes_before >= most;
+            self.marks.iter().take_while(beyond).last().map(|mark| mark.sequence)
+        });
+        let by_age = retention.age_ms.and_then(|most| {
+            let old = |mark: &&Mark| now.ms_since(mark.at) > most;
+            self.marks.iter().take_while(old).last().map(|mark| mark.sequence)
+        });
+        [by_count, by_bytes, by_age].into_iter().flatten().max().unwrap_or(self.first)
     }
 }
 
@@ -131,13 +207,13 @@ mod tests {
     fn bytes_follow_appends_and_trims() {
         let mut queue = queue();
         for _ in 0..10_000 {
-            queue.append(100);
+            queue.append(100, Timestamp(0));
         }
         assert_eq!((queue.messages(), queue.bytes()), (10_000, 1_000_000));
-        assert!(queue.trim(Sequence(5_001)));
+        assert_eq!(queue.trim(Sequence(5_001), Timestamp(0)), Some(Sequence(5_001)));
         assert_eq!((queue.messages(), queue.bytes()), (5_000, 500_000));
-        assert!(!queue.trim(Sequence(5_001)), "no news");
-        assert!(queue.trim(Sequence(10_001)));
+        assert_eq!(queue.trim(Sequence(5_001), Timestamp(0)), None, "no news");
+        assert_eq!(queue.trim(Sequence(10_001), Timestamp(0)), Some(Sequence(10_001)));
         assert_eq!((queue.messages(), queue.bytes()), (0, 0));
     }
 
@@ -145,11 +221,33 @@ mod tests {
     fn marks_are_bounded_and_stay_good_enough() {
         let mut queue = queue();
         for _ in 0..MARKS_MAX as u64 * MARK_EVERY_MESSAGES * 2 {
-            queue.append(1);
+            queue.append(1, Timestamp(0));
         }
         assert!(queue.marks.len() <= MARKS_MAX + 1);
         let half = queue.messages() / 2;
-        queue.trim(Sequence(half + 1));
+        queue.trim(Sequence(half + 1), Timestamp(0));
         assert_eq!(queue.bytes(), half);
+    }
+
+    #[test]
+    fn what_is_retained_is_within_its_bounds_and_a_mark_more() {
+        let retained = |retention: Retention| {
+            let mut queue = queue();
+            queue.record.config.retention = Some(retention);
+            for second in 0..100 {
+                for _ in 0..100 {
+                    queue.append(10, Timestamp(second * 1_000));
+                }
+            }
+            queue.trim(queue.next, Timestamp(100_000));
+            assert_eq!((queue.messages(), queue.bytes()), (0, 0), "what is retained does not count");
+            queue.next.0 - queue.first.0
+        };
+        assert_eq!(retained(Retention { messages: Some(500), ..Retention::default() }), 500);
+        assert_eq!(retained(Retention::default()), 10_000, "no bound keeps all");
+        let by_bytes = retained(Retention { bytes: Some(5_000), ..Retention::default() });
+        assert!((500..=1_600).contains(&by_bytes), "{by_bytes}");
+        let by_age = retained(Retention { age_ms: Some(30_000), ..Retention::default() });
+        assert!((3_000..=4_200).contains(&by_age), "{by_age}");
     }
 }

@@ -2,8 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Engine, EngineLimits, consumer::Consumer, queue::Queue};
+use super::{
+    Engine, EngineLimits, Quarantined,
+    consumer::{Consumer, Pending},
+    queue::Queue,
+};
 use crate::{
+    consumer_config::DeliveryOrder,
     dedup::Dedup,
     input::Revision,
     name::{QueueId, Sequence},
@@ -22,24 +27,33 @@ pub struct Recovery {
 impl Recovery {
     /// Nothing yet.
     #[must_use]
-    pub const fn new(limits: EngineLimits) -> Self {
+    pub fn new(limits: EngineLimits) -> Self {
+        let dedup = Dedup::new(limits.dedup_window_ms, limits.dedup_ids_max);
         Self {
             engine: Engine {
                 limits,
                 now: Timestamp(0),
                 revision: Revision(0),
-                counters: Counters { queue: 1, consumer: 1, quarantine: 1 },
+                counters: Counters::FIRST,
                 queues: BTreeMap::new(),
                 queue_ids: BTreeMap::new(),
                 routes: Routes::new(),
                 consumers: BTreeMap::new(),
                 handlers: BTreeMap::new(),
+                schedules: BTreeMap::new(),
                 quarantined: BTreeMap::new(),
-                dedup: Dedup::new(limits.dedup_window_ms, limits.dedup_ids_max),
+                dedup,
                 state: StateWindow::new(),
                 leases_by_revision: BTreeMap::new(),
                 alarms: BTreeSet::new(),
                 next_fence: 0,
+                delayed: BTreeSet::new(),
+                delayed_asked: BTreeSet::new(),
+                delayed_closed_until: Timestamp(0),
+                suspicious: BTreeSet::new(),
+                alone: None,
+                held_back: false,
+                crashed: Vec::new(),
             },
         }
     }
@@ -48,7 +62,11 @@ impl Recovery {
     pub fn take(&mut self, recovered: Recovered) {
         let engine = &mut self.engine;
         match recovered {
-            Recovered::Counters(counters) => engine.counters = counters,
+            Recovered::Counters(counters) => {
+                engine.counters = counters;
+                // Whatever was given out before the stop was below it.
+                engine.next_fence = counters.fence;
+            }
             Recovered::Handler(record) => {
                 engine.handlers.insert(record.name.clone(), record);
             }
@@ -62,16 +80,34 @@ impl Recovery {
             Recovered::Consumer { record, cursor } => {
                 if let Some(queue) = engine.queues.get_mut(&record.queue) {
                     queue.consumers.insert(record.id);
+                    if record.config.order != DeliveryOrder::None {
+                        queue.ordered.insert(record.id);
+                    }
                     engine.consumers.insert(record.id, Consumer::new(record, cursor));
                 }
             }
-            Recovered::Pending { key, attempts_made } => {
+            Recovered::Pending { key, attempts_made, hash } => {
                 if let Some(consumer) = engine.consumers.get_mut(&key.consumer) {
-                    consumer.pending.insert((key.due, key.sequence), attempts_made);
+                    consumer.put_off(key.sequence, Pending { due: key.due, attempts_made, hash }, Timestamp(0));
                 }
             }
-            Recovered::Quarantined { id, consumer } => {
-                engine.quarantined.insert(id, consumer);
+            Recovered::Running { consumer, sequence, mark } => {
+                if mark.alone {
+                    engine.crashed.push((consumer, sequence));
+                } else if let Some(suspected) = engine.consumers.get_mut(&consumer) {
+                    suspected.suspects.insert(sequence);
+                    engine.suspicious.insert(consumer);
+                }
+            }
+            Recovered::Delayed { key } => drop(engine.delayed.insert(key)),
+            Recovered::Quarantined { id, consumer, sequence, hash } => {
+                engine.quarantined.insert(id, Quarantined { consumer, sequence, hash });
+                if let Some(owner) = engine.consumers.get_mut(&consumer).filter(|owner| owner.poison_holds()) {
+                    owner.hold(hash, sequence, Timestamp(0));
+                }
+            }
+            Recovered::Schedule { record } => {
+                engine.schedules.insert(record.name.clone(), record);
             }
             Recovered::Dedup { at, ids } => engine.dedup.restore(at, ids),
         }
@@ -84,6 +120,7 @@ impl Recovery {
         for id in ids {
             self.forget_settled(id);
         }
+        self.suspect_leased();
         self.engine
     }
 
@@ -93,8 +130,22 @@ impl Recovery {
         let Some(queue) = queues.get_mut(&id) else { return };
         let floors = queue.consumers.iter().map(|consumer| consumers[consumer].cursor().floor);
         let floor: Option<Sequence> = floors.min();
-        if let Some(floor) = floor {
-            queue.trim(floor);
+        let nobody = if queue.record.config.retention.is_some() { queue.next } else { queue.needed };
+        queue.trim(floor.unwrap_or(nobody), Timestamp(0));
+    }
+
+    /// Messages of the log that may have been leased when the host stopped.
+    fn suspect_leased(&mut self) {
+        let Engine { queues, consumers, suspicious, crashed, .. } = &mut self.engine;
+        for (id, consumer) in consumers.iter_mut().filter(|(_, consumer)| !consumer.is_pulled()) {
+            let end = queues.get(&consumer.record.queue).map_or(Sequence::FIRST, |queue| queue.next);
+            consumer.suspect_leased(end.min(consumer.cursor().dispatch_bound));
+            for (_, sequence) in crashed.iter().filter(|(of, _)| of == id) {
+                consumer.suspects.remove(sequence);
+            }
+            if !consumer.suspects.is_empty() {
+                suspicious.insert(*id);
+            }
         }
     }
 }

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use super::{Engine, tick::Tick};
+use super::{Engine, Quarantined, consumer::Pending, tick::Tick};
 use crate::{
     effect::{Effect, PublishRefusal, SettleAnswer},
     input::{AttemptResult, Effects, Lease, Settlement, StateAccess, StateWrite, Ticket},
-    limits::{EVIDENCE_ATTEMPTS_MAX, HOPS_MAX},
+    limits::{EVIDENCE_ATTEMPTS_MAX, HANDLER_DELAY_MS_MAX, HOPS_MAX},
     message::Message,
-    name::{ConsumerId, HandlerName, QuarantineId},
+    name::{ConsumerId, HandlerName, QuarantineId, Sequence},
     outcome::Outcome,
     policy::{self, HOST_FAULT_DELAY_MS, Verdict},
     record::{AttemptRecord, PauseReason, PendingKey, PendingRecord, QuarantineReason, QuarantineRecord},
@@ -41,17 +41,26 @@ impl Engine {
 
     fn settle_one(&mut self, tick: &mut Tick, id: ConsumerId, settlement: Settlement, run: &mut Run) -> SettleAnswer {
         let Settlement { lease, message, earlier, result } = settlement;
-        let Some(consumer) = self.consumers.get(&id).filter(|consumer| consumer.holds(&lease)) else {
+        if self.consumers.get(&id).is_none_or(|consumer| !consumer.holds(&lease)) {
             *run = broken_by(*run, &result);
             return SettleAnswer::StaleFence;
-        };
+        }
+        let consumer = self.consumers.get_mut(&id).expect("it was just found");
+        consumer.learn(&lease, message.key_hash(), tick.now);
+        if !consumer.is_in_order(&lease) {
+            *run = broken_by(*run, &result);
+            self.give_back(tick, id, &lease);
+            return SettleAnswer::OutOfOrder;
+        }
         let handler = consumer.record.config.handler.clone();
         let settling = Settling { consumer: id, lease, message, earlier };
         tick.touched.insert(id);
         match result {
             AttemptResult::Failed(record) => self.judge(tick, settling, record),
             AttemptResult::Succeeded(effects) => {
-                let answer = self.commit_effects(tick, settling, &handler, &effects, *run);
+                // Also when its effects cannot be committed now: the handler did what it should.
+                self.note_success(id, lease.sequence);
+                let answer = self.commit_effects(tick, settling, handler.as_ref(), &effects, *run);
                 if answer != SettleAnswer::Committed && !effects.state.writes.is_empty() {
                     *run = Run::Broken;
                 }
@@ -64,24 +73,27 @@ impl Engine {
         &mut self,
         tick: &mut Tick,
         settling: Settling,
-        handler: &HandlerName,
+        handler: Option<&HandlerName>,
         effects: &Effects,
         run: Run,
     ) -> SettleAnswer {
         let depends_on_run = run == Run::Broken && !effects.state.is_empty();
-        if depends_on_run || self.state.conflicts(handler, &effects.state) {
+        if depends_on_run || handler.is_some_and(|handler| self.state.conflicts(handler, &effects.state)) {
             self.give_back(tick, settling.consumer, &settling.lease);
             return SettleAnswer::Conflict;
         }
-        if effects.published.iter().any(|message| message.lineage.hops > HOPS_MAX) {
+        if effects.published.iter().any(|entry| entry.message.lineage.hops > HOPS_MAX) {
             return self.give_up_loop(tick, settling);
         }
         match self.check_published(tick, &effects.published) {
             Err(refusal) => self.refuse_published(tick, settling, refusal),
-            Ok(routes) => {
-                self.append_published(tick, &effects.published, &routes);
-                self.write_state(tick, handler, &effects.state);
-                self.finish(tick, &settling);
+            Ok(places) => {
+                self.append_published(tick, &effects.published, &places);
+                if let Some(handler) = handler {
+                    self.write_state(tick, handler, &effects.state);
+                }
+                self.finish(tick, &settling, false);
+                self.end_storm(tick, settling.consumer);
                 SettleAnswer::Committed
             }
         }
@@ -99,23 +111,29 @@ impl Engine {
         }));
     }
 
-    /// The lease is over and the delivery leaves the place where it rested.
-    fn finish(&mut self, tick: &mut Tick, settling: &Settling) {
+    /// The lease is over and the delivery leaves the place where it rested. `stays` says that it waits elsewhere.
+    fn finish(&mut self, tick: &mut Tick, settling: &Settling, stays: bool) {
         let Settling { consumer: id, lease, .. } = settling;
         let Some(consumer) = self.consumers.get_mut(id) else { return };
-        let revision = consumer.in_flight[&lease.sequence].revision;
-        consumer.settle(lease);
+        let Some(in_flight) = consumer.settle(lease, stays) else { return };
+        if let (Some(sequencing), Some(hash), Some(rate)) =
+            (&mut consumer.sequencing, in_flight.hash, consumer.record.config.key_rate_per_second)
+        {
+            sequencing.close(hash, tick.now.plus_ms(1_000_u64.div_ceil(u64::from(rate))));
+        }
+        consumer.lease_over(in_flight.hash, tick.now);
         tick.trimmable.insert(consumer.record.queue);
         if let Some(due) = lease.pending_due {
             let key = PendingKey { consumer: *id, due, sequence: lease.sequence };
             tick.writes.push(Write::DeletePending { key });
         }
-        self.lease_is_over(revision);
+        self.lease_is_void(tick, *id, &in_flight);
+        self.forget_suspicion(tick, *id);
     }
 
     fn refuse_published(&mut self, tick: &mut Tick, settling: Settling, refusal: PublishRefusal) -> SettleAnswer {
         match refusal {
-            PublishRefusal::QueueFull { .. } => {
+            PublishRefusal::QueueFull { .. } | PublishRefusal::DelayedFull { .. } => {
                 let due = tick.now.plus_ms(HOST_FAULT_DELAY_MS);
                 let attempts_made = settling.lease.attempt - 1;
                 self.put_off(tick, settling, due, attempts_made, None);
@@ -123,6 +141,11 @@ impl Engine {
             }
             PublishRefusal::Unroutable { topic } => {
                 let record = host_record(tick.now, &settling.lease, Outcome::Unroutable { topic });
+                self.judge(tick, settling, record)
+            }
+            PublishRefusal::NeverFits { queue, limit } => {
+                let limit = format!("queue {queue}, {limit}");
+                let record = host_record(tick.now, &settling.lease, Outcome::NeverFits { limit });
                 self.judge(tick, settling, record)
             }
             PublishRefusal::UnknownQueue { queue } => {
@@ -134,14 +157,32 @@ impl Engine {
     }
 
     fn judge(&mut self, tick: &mut Tick, settling: Settling, record: AttemptRecord) -> SettleAnswer {
-        let Some(consumer) = self.consumers.get(&settling.consumer) else { return SettleAnswer::StaleFence };
-        let config = &consumer.record.config;
+        let Some(consumer) = self.consumers.get_mut(&settling.consumer) else { return SettleAnswer::StaleFence };
         let attempts_made = settling.lease.attempt;
         let identity = (u64::from(settling.consumer.0) << 40) ^ settling.lease.sequence.0;
-        match policy::verdict(config, &record.outcome, attempts_made, identity, tick.now) {
+        if let Outcome::Throttle { after_ms } = record.outcome {
+            consumer.throttle(&settling.lease, tick.now.plus_ms(after_ms.min(HANDLER_DELAY_MS_MAX)));
+        }
+        if counts_for_storm(&record.outcome) && matches!(consumer.record.paused, Some(PauseReason::Storm { .. })) {
+            return self.wait_out_storm(tick, settling, record);
+        }
+        let config = &consumer.record.config;
+        let repeats = config.deterministic && settling.earlier.last().is_some_and(|last| is_repeated(last, &record));
+        let verdict = policy::verdict(config, &record.outcome, attempts_made, identity, tick.now);
+        let again = matches!(verdict, Verdict::RetryAt { burns_attempt: true, .. });
+        let verdict = if again && repeats { Verdict::Quarantine(QuarantineReason::Deterministic) } else { verdict };
+        if let Some(reason) = self.storm_begins(tick, &settling, &record) {
+            self.pause_by_itself(tick, settling.consumer, reason);
+            return self.wait_out_storm(tick, settling, record);
+        }
+        match verdict {
             Verdict::Commit => {
-                self.finish(tick, &settling);
+                self.finish(tick, &settling, false);
                 SettleAnswer::Committed
+            }
+            Verdict::Drop => {
+                self.finish(tick, &settling, false);
+                SettleAnswer::Expired
             }
             Verdict::RetryAt { due, burns_attempt } => {
                 let attempts_made = if burns_attempt { attempts_made } else { attempts_made - 1 };
@@ -150,6 +191,55 @@ impl Engine {
             }
             Verdict::Quarantine(reason) => self.quarantine(tick, settling, Some(record), reason),
         }
+    }
+
+    fn note_success(&mut self, id: ConsumerId, sequence: Sequence) {
+        if let Some(consumer) = self.consumers.get_mut(&id) {
+            let policy = consumer.record.config.storm;
+            consumer.storm.note(policy, sequence, None);
+        }
+    }
+
+    /// A delivery was committed: whatever was wrong with its consumer is not any more.
+    fn end_storm(&mut self, tick: &mut Tick, id: ConsumerId) {
+        let Some(consumer) = self.consumers.get(&id) else { return };
+        if matches!(consumer.record.paused, Some(PauseReason::Storm { .. }))
+            && let Ok(Some(reason)) = self.set_paused(tick, id, None)
+        {
+            tick.effects.push(Effect::Resumed { consumer: id, reason });
+        }
+    }
+
+    fn storm_begins(&mut self, tick: &Tick, settling: &Settling, record: &AttemptRecord) -> Option<PauseReason> {
+        let consumer = self.consumers.get_mut(&settling.consumer).filter(|_| counts_for_storm(&record.outcome))?;
+        let policy = consumer.record.config.storm;
+        let fingerprint = record.outcome.fingerprint();
+        let fingerprint = consumer.storm.note(policy, settling.lease.sequence, Some(fingerprint))?;
+        if consumer.record.paused.is_some() {
+            return None;
+        }
+        consumer.storm.begin(policy, tick.now);
+        Some(PauseReason::Storm { fingerprint })
+    }
+
+    /// The engine pauses a consumer, unless it is paused already.
+    fn pause_by_itself(&mut self, tick: &mut Tick, id: ConsumerId, reason: PauseReason) {
+        let runs = self.consumers.get(&id).is_some_and(|consumer| consumer.record.paused.is_none());
+        if runs && self.set_paused(tick, id, Some(&reason)).is_ok() {
+            tick.effects.push(Effect::Paused { consumer: id, reason });
+        }
+    }
+
+    /// While a storm goes on, no failure burns an attempt: the fault is not in the message.
+    fn wait_out_storm(&mut self, tick: &mut Tick, settling: Settling, record: AttemptRecord) -> SettleAnswer {
+        let Some(consumer) = self.consumers.get_mut(&settling.consumer) else { return SettleAnswer::StaleFence };
+        if consumer.in_flight.len() == 1 {
+            let policy = consumer.record.config.storm;
+            consumer.storm.probe_failed(policy, tick.now);
+        }
+        let attempts_made = settling.lease.attempt - 1;
+        self.put_off(tick, settling, tick.now, attempts_made, Some(record));
+        SettleAnswer::RetryAt { due: tick.now, burned_attempt: false }
     }
 
     fn give_up_loop(&mut self, tick: &mut Tick, settling: Settling) -> SettleAnswer {
@@ -165,11 +255,15 @@ impl Engine {
         attempts_made: u32,
         record: Option<AttemptRecord>,
     ) {
-        self.finish(tick, &settling);
+        self.finish(tick, &settling, true);
         let Settling { consumer: id, lease, message, earlier } = settling;
         let Some(consumer) = self.consumers.get_mut(&id) else { return };
         let key = PendingKey { consumer: id, due, sequence: lease.sequence };
-        consumer.pending.insert((due, lease.sequence), attempts_made);
+        consumer.put_off(lease.sequence, Pending { due, attempts_made, hash: message.key_hash() }, tick.now);
+        if record.as_ref().is_some_and(|record| record.outcome == Outcome::HostCrash) {
+            consumer.suspects.insert(lease.sequence);
+            self.suspicious.insert(id);
+        }
         let record = PendingRecord { message, attempts_made, attempts: with_record(earlier, record) };
         tick.writes.push(Write::PutPending { key, record });
     }
@@ -185,7 +279,11 @@ impl Engine {
             return self.wait_for_quarantine_room(tick, settling, record);
         }
         let id = self.next_quarantine_id(tick);
-        self.finish(tick, &settling);
+        let (holds, blocks) = self
+            .consumers
+            .get(&settling.consumer)
+            .map_or((false, false), |consumer| (consumer.poison_holds(), consumer.poison_blocks()));
+        self.finish(tick, &settling, holds);
         let Settling { consumer, lease, message, earlier } = settling;
         let consumer_record = &self.consumers[&consumer].record;
         let record = QuarantineRecord {
@@ -201,12 +299,17 @@ impl Engine {
             attempts_made: lease.attempt,
             quarantined_at: tick.now,
         };
-        self.quarantined.insert(id, consumer);
+        let hash = record.message.key_hash();
+        self.quarantined.insert(id, Quarantined { consumer, sequence: lease.sequence, hash });
+        Self::tell_quarantined(tick, &record);
         tick.writes.push(Write::PutQuarantine { record: Box::new(record) });
+        if blocks {
+            self.pause_by_itself(tick, consumer, PauseReason::Poison { quarantine: id });
+        }
         SettleAnswer::Quarantined { id, reason }
     }
 
-    fn next_quarantine_id(&mut self, tick: &mut Tick) -> QuarantineId {
+    pub(super) fn next_quarantine_id(&mut self, tick: &mut Tick) -> QuarantineId {
         tick.counters_before.get_or_insert(self.counters);
         let id = QuarantineId(self.counters.quarantine);
         self.counters.quarantine += 1;
@@ -223,9 +326,7 @@ impl Engine {
         let due = tick.now.plus_ms(HOST_FAULT_DELAY_MS);
         let (consumer, attempts_made) = (settling.consumer, settling.lease.attempt - 1);
         self.put_off(tick, settling, due, attempts_made, record);
-        if self.pause(tick, consumer, PauseReason::QuarantineFull).is_ok() {
-            tick.effects.push(Effect::Paused { consumer, reason: PauseReason::QuarantineFull });
-        }
+        self.pause_by_itself(tick, consumer, PauseReason::QuarantineFull);
         SettleAnswer::RetryAt { due, burned_attempt: false }
     }
 }
@@ -249,7 +350,28 @@ fn host_record(now: Timestamp, lease: &Lease, outcome: Outcome) -> AttemptRecord
         memory_bytes_peak: 0,
         log: String::new(),
         backtrace: Vec::new(),
+        fresh: false,
     }
+}
+
+/// Whether a failure says something about the handler or what it depends on.
+const fn counts_for_storm(outcome: &Outcome) -> bool {
+    !matches!(
+        outcome,
+        Outcome::Success
+            | Outcome::Defer { .. }
+            | Outcome::Throttle { .. }
+            | Outcome::Expired
+            | Outcome::HostFault { .. }
+    )
+}
+
+/// Whether two attempts on fresh instances of one version ended in the same way after the same work. A handler is told
+/// which attempt it is and may do better the next time, so one that a storm has repeated says nothing.
+fn is_repeated(last: &AttemptRecord, record: &AttemptRecord) -> bool {
+    let fresh = last.fresh && record.fresh && last.digest.is_some() && last.attempt < record.attempt;
+    let same = last.outcome == record.outcome && last.fuel_used == record.fuel_used && last.digest == record.digest;
+    fresh && same && record.outcome.is_repeatable()
 }
 
 fn with_record(mut earlier: Vec<AttemptRecord>, record: Option<AttemptRecord>) -> Vec<AttemptRecord> {

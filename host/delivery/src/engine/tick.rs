@@ -2,16 +2,16 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    rc::Rc,
     sync::Arc,
 };
 
-use super::Engine;
+use super::{Engine, news::News};
 use crate::{
     effect::Effect,
     input::Revision,
     message::Message,
     name::{ConsumerId, QueueId, Sequence},
+    routing::Route,
     time::Timestamp,
     topic::Topic,
     write::{Counters, DedupId, Write},
@@ -32,7 +32,13 @@ pub(super) struct Tick {
     pub(super) trimmable: BTreeSet<QueueId>,
     pub(super) counters_before: Option<Counters>,
     /// The last topic that was routed: messages of one tick often share it.
-    pub(super) routed: Option<(Topic, Rc<[QueueId]>)>,
+    pub(super) routed: Option<(Topic, Route)>,
+    /// Whether every consumer may have something to lease.
+    pub(super) touch_all: bool,
+    /// Which consumers must read on in their logs, from where.
+    pub(super) reads: BTreeMap<ConsumerId, (QueueId, Sequence)>,
+    /// What happened that a handler may want to know.
+    pub(super) news: Vec<News>,
 }
 
 /// Messages that one tick adds to one queue.
@@ -55,6 +61,9 @@ impl Tick {
             trimmable: BTreeSet::new(),
             counters_before: None,
             routed: None,
+            touch_all: false,
+            reads: BTreeMap::new(),
+            news: Vec::new(),
         }
     }
 }
@@ -63,6 +72,7 @@ impl Engine {
     /// Put the writes of the tick in their order: declarations first, then messages, then cursors, then what makes
     /// room.
     pub(super) fn close(&mut self, mut tick: Tick) -> (Vec<Write>, Vec<Effect>) {
+        self.ask_for_reads(&mut tick);
         self.set_alarms(&tick);
         self.write_appended(&mut tick);
         self.write_cursors(&mut tick);
@@ -99,9 +109,9 @@ impl Engine {
         for id in std::mem::take(&mut tick.trimmable) {
             let Some(queue) = self.queues.get_mut(&id) else { continue };
             let floors = queue.consumers.iter().filter_map(|id| self.consumers.get(id)).map(|c| c.cursor().floor);
-            if let Some(below) = floors.min()
-                && queue.trim(below)
-            {
+            // Without a consumer nobody is done with a message, unless the queue is there to be replayed.
+            let nobody = if queue.record.config.retention.is_some() { queue.next } else { queue.needed };
+            if let Some(below) = queue.trim(floors.min().unwrap_or(nobody), tick.now) {
                 tick.writes.push(Write::Trim { queue: id, below });
             }
         }

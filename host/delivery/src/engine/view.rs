@@ -11,11 +11,13 @@ use crate::{
 pub struct QueueView {
     /// What was declared.
     pub record: QueueRecord,
-    /// The oldest message that a consumer still needs; equal to `next` when there is none.
+    /// The oldest message that is kept; equal to `next` when there is none.
     pub first: Sequence,
+    /// The oldest message that a consumer still needs; equal to `next` when there is none.
+    pub needed: Sequence,
     /// The place of the next message.
     pub next: Sequence,
-    /// Messages from `first` to `next`.
+    /// Messages from `needed` to `next`.
     pub messages: u64,
     /// Their size in bytes, exact to about a thousand messages.
     pub bytes: u64,
@@ -38,6 +40,8 @@ pub struct ConsumerView {
     pub in_flight: u64,
     /// Deliveries off the log: waiting for a retry or a delay, leased ones among them.
     pub pending: u64,
+    /// Deliveries that may have been running when the host stopped, which run one at a time.
+    pub suspects: u64,
     /// Deliveries in quarantine.
     pub quarantined: u64,
 }
@@ -55,6 +59,7 @@ impl Engine {
         Some(QueueView {
             record: queue.record.clone(),
             first: queue.first,
+            needed: queue.needed,
             next: queue.next,
             messages: queue.messages(),
             bytes: queue.bytes(),
@@ -78,7 +83,7 @@ impl Engine {
     pub fn consumers(&self) -> impl Iterator<Item = ConsumerView> {
         let mut quarantined = std::collections::BTreeMap::<ConsumerId, u64>::new();
         for consumer in self.quarantined.values() {
-            *quarantined.entry(*consumer).or_default() += 1;
+            *quarantined.entry(consumer.consumer).or_default() += 1;
         }
         self.consumers.iter().filter_map(move |(id, consumer)| {
             let queue = self.queues.get(&consumer.record.queue)?;
@@ -88,7 +93,8 @@ impl Engine {
                 floor: consumer.cursor().floor,
                 lag: consumer.lag(queue.next),
                 in_flight: consumer.in_flight.len() as u64,
-                pending: consumer.pending_len(),
+                pending: consumer.pending.len() as u64,
+                suspects: consumer.suspects.len() as u64,
                 quarantined: quarantined.get(id).copied().unwrap_or_default(),
             })
         })

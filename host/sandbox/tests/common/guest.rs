@@ -143,7 +143,8 @@ const TYPES: &str = r#"(import "wasmill:handler/types@0.1.0" (instance $types
     (export "delivery" (type (eq $delivery')))
     (type $retry' (record (field "reason" string) (field "after" (option u64))))
     (export "retry-request" (type $retry (eq $retry')))
-    (type $failure' (variant (case "retry" $retry) (case "defer" u64) (case "reject" string)))
+    (type $failure' (variant (case "retry" $retry) (case "defer" u64) (case "reject" string)
+      (case "throttle" u64)))
     (export "failure" (type (eq $failure')))))
   (alias export $types "delivery" (type $delivery))
   (alias export $types "failure" (type $failure))"#;
@@ -193,15 +194,20 @@ impl Use {
 
 const PRODUCER: &str = r#"(import "wasmill:handler/producer@0.1.0" (instance $producer
     (type $outgoing' (record (field "topic" string) (field "key" (option string))
-      (field "content-type" (option string)) (field "headers" (list (tuple string string))) (field "data" (list u8))))
+      (field "content-type" (option string)) (field "headers" (list (tuple string string))) (field "data" (list u8))
+      (field "delay" (option u64)) (field "expires-after" (option u64))))
     (export "outgoing" (type $outgoing (eq $outgoing')))
     (type $error' (variant (case "invalid-topic" string) (case "invalid-message" string) (case "too-large" u64)))
     (export "publish-error" (type $error (eq $error')))
     (export "publish" (func (param "message" $outgoing) (result (result string (error $error)))))))
   "#;
-/// topic, key?, content-type?, headers, data, where the result goes
-const PRODUCER_FUNCTIONS: &[Function] =
-    &[Function::new("publish", "$producer", "publish", "(param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32)")];
+/// topic, key?, content-type?, headers, data, delay?, expires-after?, where the result goes
+const PRODUCER_FUNCTIONS: &[Function] = &[Function::new(
+    "publish",
+    "$producer",
+    "publish",
+    "(param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i64 i32 i64 i32)",
+)];
 
 const STATE: &str = r#"(import "wasmill:handler/state@0.1.0" (instance $state
     (type $error' (variant (case "invalid-key" string) (case "too-large" u64) (case "not-an-integer")

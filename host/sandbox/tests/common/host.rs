@@ -97,6 +97,7 @@ fn message(id: &str) -> Message {
         headers: vec![("trace".to_owned(), "abc".to_owned()), ("lang".to_owned(), "de".to_owned())],
         data: Bytes::from_static(b"twelve bytes"),
         published_at: Timestamp(1_700_000_000_123),
+        expires_at: None,
         lineage: Lineage { hops: 3, ..Lineage::default() },
     }
 }

@@ -40,9 +40,12 @@ impl Measured {
         let handler = HandlerName::new(NAME)?;
         let queue = QueueName::new(NAME)?;
         self.host.load_handler(handler.clone(), plan.component.clone()).await?;
-        let bindings = vec![TopicPattern::new(NAME)?];
+        let bindings = vec![TopicPattern::new(NAME)?.into()];
         self.host
-            .put_queue(queue.clone(), QueueConfig { bindings, messages_max: u64::MAX, bytes_max: u64::MAX })
+            .put_queue(
+                queue.clone(),
+                QueueConfig { bindings, messages_max: u64::MAX, bytes_max: u64::MAX, ..QueueConfig::default() },
+            )
             .await?;
         self.host.put_consumer(queue, ConsumerName::new(NAME)?, ConsumerConfig::new(handler)).await?;
         Ok(())

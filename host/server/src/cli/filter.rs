@@ -18,10 +18,30 @@ pub(super) struct Filter {
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     handler: Option<String>,
-    /// Only those with this reason: rejected, attempts-exhausted or loop
+    /// Only those with this reason: rejected, attempts-exhausted, loop, deterministic or expired
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
+    /// Only those whose last failure has this fingerprint; with * at its end, one that begins so
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fingerprint: Option<String>,
+    /// Only those whose message has such a topic; * stands for one word, # for any number
+    #[arg(long, value_name = "PATTERN")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    topic: Option<String>,
+    /// Only those of the message with this id
+    #[arg(long, value_name = "ID")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<String>,
+    /// Only those given up at that time or later: a time such as 2026-03-01T08:00:00Z, or an age such as 2h
+    #[arg(long, value_name = "WHEN")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    since: Option<String>,
+    /// Only those given up before that time
+    #[arg(long, value_name = "WHEN", visible_alias = "older-than")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    until: Option<String>,
 }
 
 /// All that match.

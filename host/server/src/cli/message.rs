@@ -37,8 +37,14 @@ pub(super) fn facts(message: &Message) -> Vec<(&'static str, String)> {
         ("headers", list(&headers)),
         ("published", time(message.published_at_ms)),
     ];
+    if let Some(expires_at_ms) = message.expires_at_ms {
+        facts.push(("expires", time(expires_at_ms)));
+    }
     if let Some(cause) = &message.cause {
         facts.push(("caused by", format!("{cause} (hops from outside: {})", message.hops)));
+    }
+    if let Some(correlation) = &message.correlation {
+        facts.push(("began with", correlation.clone()));
     }
     if let Some(origin) = &message.redrive_of {
         facts.push(("redrive of", format!("{}, quarantined as {}", origin.message_id, origin.quarantine_id)));

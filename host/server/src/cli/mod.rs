@@ -9,8 +9,13 @@ mod handler;
 mod message;
 pub(crate) mod output;
 mod publish;
+mod pull;
 mod quarantine;
+mod quarantine_bulk;
 mod queue;
+mod request;
+mod schedule;
+mod why;
 
 use std::process::ExitCode;
 
@@ -35,10 +40,14 @@ struct Arguments {
 enum Command {
     Serve(ServeArguments),
     Publish(publish::PublishArguments),
+    Request(request::RequestArguments),
+    Pull(pull::PullArguments),
     Queue(queue::QueueArguments),
     Consumer(consumer::ConsumerArguments),
     Handler(handler::HandlerArguments),
     Quarantine(quarantine::QuarantineArguments),
+    Schedule(schedule::ScheduleArguments),
+    Why(why::WhyArguments),
     Bench(BenchArguments),
 }
 
@@ -87,10 +96,14 @@ async fn carry_out(command: Command) -> Result<ExitCode> {
     let done = match command {
         Command::Serve(arguments) => return Box::pin(serve::serve(arguments)).await,
         Command::Publish(arguments) => return publish::run(arguments).await,
+        Command::Request(arguments) => request::run(arguments).await,
+        Command::Pull(arguments) => return pull::run(arguments).await,
         Command::Queue(arguments) => queue::run(arguments).await,
         Command::Consumer(arguments) => consumer::run(arguments).await,
         Command::Handler(arguments) => handler::run(arguments).await,
+        Command::Schedule(arguments) => schedule::run(arguments).await,
         Command::Quarantine(arguments) => return quarantine::run(arguments).await,
+        Command::Why(arguments) => why::run(arguments).await,
         Command::Bench(arguments) => Box::pin(bench::run(arguments)).await,
     };
     done.map(|()| ExitCode::SUCCESS)

@@ -11,13 +11,18 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use reqwest::{Method, RequestBuilder, header::CONTENT_TYPE};
+use serde::Serialize;
 
 use self::envelope::Envelope;
 use super::{
     Remote,
-    output::{say, say_json},
+    output::{say, say_json, time},
 };
-use crate::client::{Client, model, read};
+use crate::{
+    client::{Client, model, read},
+    config::parse_duration_ms,
+    forms::{Time, parse_time, time_text},
+};
 
 /// The media type of many messages, one in each line.
 const NDJSON: &str = "application/x-ndjson";
@@ -45,7 +50,8 @@ pub(super) struct PublishArguments {
     #[arg(long, conflicts_with = "ndjson")]
     id: Option<String>,
     /// Where in each line its id is, for example /id
-    #[arg(long, value_name = "POINTER", requires = "ndjson", conflicts_with_all = ["key", "headers", "queue"])]
+    #[arg(long, value_name = "POINTER", requires = "ndjson",
+        conflicts_with_all = ["key", "headers", "queue", "delay", "at", "expires_after", "expires_at"])]
     id_pointer: Option<String>,
     /// The media type of the data; application/json when it is JSON, or else text/plain
     #[arg(long, value_name = "TYPE")]
@@ -56,9 +62,55 @@ pub(super) struct PublishArguments {
     /// Publish to this queue and no other, whatever it binds
     #[arg(long)]
     queue: Option<String>,
+    #[command(flatten)]
+    times: Times,
 }
 
-fn parse_header(text: &str) -> Result<(String, String)> {
+/// When it is delivered, and when it is of no use any more.
+#[derive(Debug, clap::Args, Serialize)]
+struct Times {
+    /// Hold it back for so long, for example 30s
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration_ms, conflicts_with = "at")]
+    #[serde(rename = "delay_ms", skip_serializing_if = "Option::is_none")]
+    delay: Option<u64>,
+    /// Hold it back until then, for example 2026-07-01T12:00:00Z
+    #[arg(long, value_name = "TIME", value_parser = parse_when)]
+    #[serde(rename = "deliver_at", skip_serializing_if = "Option::is_none")]
+    at: Option<Time>,
+    /// A consumer that comes to it after so long does not run it, for example 1h
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration_ms, conflicts_with = "expires_at")]
+    #[serde(rename = "expires_after_ms", skip_serializing_if = "Option::is_none")]
+    expires_after: Option<u64>,
+    /// A consumer that comes to it after then does not run it
+    #[arg(long, value_name = "TIME", value_parser = parse_when)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<Time>,
+}
+
+impl Times {
+    const fn is_empty(&self) -> bool {
+        self.delay.is_none() && self.at.is_none() && self.expires_after.is_none() && self.expires_at.is_none()
+    }
+
+    /// As headers of a request.
+    fn headers(&self) -> Vec<(&'static str, String)> {
+        let span = |ms: u64| format!("{ms}ms");
+        let at = |Time(at): Time| time_text(at);
+        let headers = [
+            ("wasmill-delay", self.delay.map(span)),
+            ("wasmill-deliver-at", self.at.map(at)),
+            ("wasmill-expires-after", self.expires_after.map(span)),
+            ("wasmill-expires-at", self.expires_at.map(at)),
+        ];
+        headers.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+    }
+}
+
+fn parse_when(text: &str) -> Result<Time, String> {
+    parse_time(text).map(Time)
+}
+
+pub(super) fn parse_header(text: &str) -> Result<(String, String)> {
     let (name, value) = text.split_once('=').context("a header is written NAME=VALUE, for example tenant=acme")?;
     Ok((name.to_owned(), value.to_owned()))
 }
@@ -108,13 +160,17 @@ impl PublishArguments {
         if let Some(given) = &self.content_type {
             return given.clone();
         }
-        let is_json = serde_json::from_slice::<serde::de::IgnoredAny>(data).is_ok();
-        let guessed = match (is_json, std::str::from_utf8(data)) {
-            (true, _) => "application/json",
-            (false, Ok(_)) => "text/plain",
-            (false, Err(_)) => "application/octet-stream",
-        };
-        guessed.to_owned()
+        guess_content_type(data).to_owned()
+    }
+}
+
+/// What data most likely is.
+pub(super) fn guess_content_type(data: &[u8]) -> &'static str {
+    let is_json = serde_json::from_slice::<serde::de::IgnoredAny>(data).is_ok();
+    match (is_json, std::str::from_utf8(data)) {
+        (true, _) => "application/json",
+        (false, Ok(_)) => "text/plain",
+        (false, Err(_)) => "application/octet-stream",
     }
 }
 
@@ -146,12 +202,21 @@ fn plain(client: &Client, arguments: &PublishArguments, data: Vec<u8>) -> Reques
     for (name, value) in &arguments.headers {
         request = request.header(format!("wasmill-header-{name}"), value);
     }
+    for (name, value) in arguments.times.headers() {
+        request = request.header(name, value);
+    }
     request.body(data)
 }
 
 fn words(published: &model::Published) -> String {
     if published.duplicate {
         return format!("message {} was published before; nothing was added", published.id);
+    }
+    if let Some(until_ms) = published.delayed_until_ms {
+        return format!("message {} is held back until {}", published.id, time(until_ms));
+    }
+    if published.places.is_empty() {
+        return format!("message {} is taken; no queue holds it", published.id);
     }
     let places: Vec<String> =
         published.places.iter().map(|place| format!("{} at {}", place.queue, place.sequence)).collect();

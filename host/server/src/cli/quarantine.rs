@@ -11,12 +11,15 @@ use super::{
     Remote,
     filter::Filter,
     message,
-    output::{ago, complain, facts, indent, or_dash, say, say_json, size, table, time},
+    output::{ago, complain, cut, facts, indent, or_dash, say, say_json, size, table, time},
+    quarantine_bulk::{self, RedrivesCommand},
 };
 use crate::client::{Client, model, read};
 
 /// The longest page that is asked for.
 const PAGE_MAX: u32 = 1_000;
+/// How much of a fingerprint a table shows.
+pub(super) const FINGERPRINT_CHARS: usize = 50;
 
 /// Look at deliveries that were given up, send them again, or forget them
 #[derive(Debug, clap::Args)]
@@ -37,10 +40,31 @@ enum Command {
         #[arg(long, default_value_t = 100)]
         limit: u32,
     },
+    /// What is broken, in one look: how many failed in which way, and since when
+    Summary {
+        #[command(flatten)]
+        filter: Filter,
+    },
     /// One of them, with its message and all that is known of its attempts
     Show { id: u64 },
     /// Send one again to the consumer that gave it up, as a new message; or all that match
     Redrive(RedriveArguments),
+    /// Redrives in the background: what runs, and how to stop it
+    #[command(subcommand)]
+    Redrives(RedrivesCommand),
+    /// Write all that match, with everything that is known of them, one JSON object per line
+    Export {
+        #[command(flatten)]
+        filter: Filter,
+        /// Into this file instead of standard output
+        #[arg(long, short)]
+        file: Option<PathBuf>,
+    },
+    /// Put what was exported from this host or another one into quarantine; what is there already is skipped
+    Import {
+        /// A file that `wasmill quarantine export` wrote; - reads standard input
+        file: PathBuf,
+    },
     /// Forget some of them, or all that match
     Purge {
         #[arg(required_unless_present = "all")]
@@ -62,6 +86,9 @@ struct RedriveArguments {
     all: bool,
     #[command(flatten)]
     filter: Filter,
+    /// In the background, so many in a second, for example 50 or 50/s
+    #[arg(long, value_name = "RATE", requires = "all", value_parser = quarantine_bulk::parse_rate)]
+    rate: Option<u32>,
     /// With this data instead of the old
     #[arg(long, conflicts_with_all = ["all", "data_file"])]
     data: Option<String>,
@@ -78,6 +105,13 @@ pub(super) async fn run(arguments: QuarantineArguments) -> Result<ExitCode> {
         Command::Show { id } => {
             let answer = client.get(&["v1", "quarantine", &id.to_string()]).await?;
             if remote.json { say_json(&answer)? } else { say(show(&read(&answer)?))? }
+        }
+        Command::Summary { filter } => quarantine_bulk::summary(&client, &filter, remote.json).await?,
+        Command::Redrives(command) => quarantine_bulk::redrives(&client, &command, remote.json).await?,
+        Command::Export { filter, file } => quarantine_bulk::export(&client, &filter, file.as_deref()).await?,
+        Command::Import { file } => return quarantine_bulk::import(&client, &file, remote.json).await,
+        Command::Redrive(RedriveArguments { filter, rate: Some(rate), .. }) => {
+            quarantine_bulk::redrive_at(&client, &filter, rate, remote.json).await?;
         }
         Command::Redrive(redrive) => match redrive.id {
             Some(id) => redrive_one(&client, id, &redrive, remote.json).await?,
@@ -126,15 +160,17 @@ fn rows(found: &[Value]) -> Result<String> {
         vec![
             quarantined.id.to_string(),
             format!("{}/{}", quarantined.queue, quarantined.consumer),
-            quarantined.handler,
+            or_dash(quarantined.handler),
             quarantined.message.id,
             quarantined.reason,
             or_dash(last),
+            cut(&or_dash(quarantined.fingerprint), FINGERPRINT_CHARS),
             quarantined.attempts_made.to_string(),
             ago(quarantined.quarantined_at_ms),
         ]
     });
-    let headings = ["ID>", "CONSUMER", "HANDLER", "MESSAGE", "REASON", "LAST OUTCOME", "ATTEMPTS>", "SINCE"];
+    let headings =
+        ["ID>", "CONSUMER", "HANDLER", "MESSAGE", "REASON", "LAST OUTCOME", "FINGERPRINT", "ATTEMPTS>", "SINCE"];
     Ok(table(&headings, rows))
 }
 
@@ -143,13 +179,19 @@ fn show(quarantined: &model::Quarantined) -> String {
         ("quarantined", format!("{}, {}", quarantined.id, time(quarantined.quarantined_at_ms))),
         ("reason", quarantined.reason.clone()),
         ("consumer", format!("{}/{}", quarantined.queue, quarantined.consumer)),
-        ("handler", quarantined.handler.clone()),
-        ("sequence", quarantined.sequence.to_string()),
+        ("handler", or_dash(quarantined.handler.as_ref())),
+        ("fingerprint", or_dash(quarantined.fingerprint.as_ref())),
+        ("sequence", sequence(quarantined)),
     ];
     all.extend(message::facts(&quarantined.message));
     let mut blocks = vec![facts(&all), message::data_block(&quarantined.message)];
     blocks.extend(quarantined.attempts.iter().map(|attempt| show_attempt(attempt, quarantined.attempts_made)));
     blocks.join("\n\n")
+}
+
+fn sequence(quarantined: &model::Quarantined) -> String {
+    let of = if quarantined.imported { " (of the host it was imported from)" } else { "" };
+    format!("{}{of}", quarantined.sequence)
 }
 
 fn show_attempt(attempt: &model::Attempt, attempts_made: u32) -> String {
@@ -219,7 +261,7 @@ async fn redrive_all(client: &Client, filter: &Filter, json: bool) -> Result<Exi
     Ok(if result.refused.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-const fn and_more(more: bool) -> &'static str {
+pub(super) const fn and_more(more: bool) -> &'static str {
     if more { "; more match than are taken at once, so say it again" } else { "" }
 }
 

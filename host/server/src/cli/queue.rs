@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::Subcommand;
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{
     Remote,
@@ -12,7 +12,8 @@ use super::{
 };
 use crate::{
     client::{Client, model, read},
-    config::parse_size_bytes,
+    config::{parse_duration_ms, parse_size_bytes},
+    forms::BindingForm,
 };
 
 /// Look at queues, declare them, and read what is in them
@@ -52,15 +53,36 @@ enum Command {
 #[derive(Debug, clap::Args)]
 struct PutArguments {
     queue: String,
-    /// Take messages of these topics: `*` stands for one word, `#` for any number; may be repeated
-    #[arg(long = "bind", value_name = "PATTERN")]
-    bindings: Vec<String>,
-    /// Refuse messages beyond so many
+    /// Take messages of these topics: `*` stands for one word, `#` for any number. Behind it may stand headers that they
+    /// must have, "orders.# region=eu tier=1"; with any before them one is enough. May be repeated
+    #[arg(long = "bind", value_name = "PATTERN [any] [NAME=VALUE ...]")]
+    bindings: Vec<BindingForm>,
+    /// It is full with so many messages that a consumer still needs
     #[arg(long, value_name = "COUNT")]
     messages_max: Option<u64>,
-    /// Refuse messages beyond so many bytes, for example 10GiB
+    /// It is full with so many bytes of such messages, for example 10GiB
     #[arg(long, value_name = "SIZE", value_parser = parse_size_bytes)]
     bytes_max: Option<u64>,
+    /// What happens to a message that finds it full: refuse, drop-oldest, or wait=2s for its publisher to wait
+    #[arg(long, value_name = "POLICY", value_parser = parse_overflow)]
+    overflow: Option<Value>,
+    /// Keep the newest so many messages that are settled
+    #[arg(long, value_name = "COUNT")]
+    retain_messages: Option<u64>,
+    /// Keep the newest so many bytes of messages that are settled, for example 1GiB
+    #[arg(long, value_name = "SIZE", value_parser = parse_size_bytes)]
+    retain_bytes: Option<u64>,
+    /// Keep messages that are settled until they are so old, for example 7d
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration_ms)]
+    retain_age: Option<u64>,
+}
+
+fn parse_overflow(text: &str) -> Result<Value, String> {
+    match (text, text.strip_prefix("wait=")) {
+        ("refuse" | "drop-oldest", _) => Ok(text.into()),
+        (_, Some(wait)) => Ok(json!({ "wait_ms": parse_duration_ms(wait)? })),
+        (_, None) => Err(format!("{text:?} is no policy; write refuse, drop-oldest, or for example wait=2s")),
+    }
 }
 
 pub(super) async fn run(arguments: QueueArguments) -> Result<()> {
@@ -96,7 +118,7 @@ async fn show_all(client: &Client, json: bool) -> Result<()> {
             size(queue.bytes),
             or_dash(queue.oldest_message_age_ms.map(duration)),
             list(&queue.consumers),
-            list(&queue.bindings),
+            bindings(&queue.bindings),
         ]
     });
     say(table(&["QUEUE", "MESSAGES>", "SIZE>", "OLDEST>", "CONSUMERS", "BINDINGS"], rows))
@@ -110,13 +132,39 @@ async fn show(client: &Client, queue: &str, json: bool) -> Result<()> {
     let queue: model::Queue = read(&answer)?;
     say(facts(&[
         ("queue", queue.name),
-        ("bindings", list(&queue.bindings)),
+        ("bindings", bindings(&queue.bindings)),
         ("messages", format!("{} (at most {})", queue.messages, queue.messages_max)),
         ("size", format!("{} (at most {})", size(queue.bytes), size(queue.bytes_max))),
-        ("sequences", format!("{} to {}", queue.first_sequence, queue.next_sequence.saturating_sub(1))),
+        ("when full", overflow(&queue.overflow)),
+        ("retention", or_dash(queue.retention.as_ref().map(retention))),
+        (
+            "sequences",
+            format!("first {}, needed {}, next {}", queue.first_sequence, queue.needed_sequence, queue.next_sequence),
+        ),
         ("oldest", or_dash(queue.oldest_message_age_ms.map(duration))),
         ("consumers", list(&queue.consumers)),
     ]))
+}
+
+fn bindings(bindings: &[BindingForm]) -> String {
+    list(&bindings.iter().map(ToString::to_string).collect::<Vec<_>>())
+}
+
+fn overflow(overflow: &model::Overflow) -> String {
+    match overflow {
+        model::Overflow::Refuse => "refuse".to_owned(),
+        model::Overflow::DropOldest => "drop the oldest".to_owned(),
+        model::Overflow::WaitMs(ms) => format!("publishers wait up to {}", duration(*ms)),
+    }
+}
+
+fn retention(retention: &model::Retention) -> String {
+    let bounds = [
+        retention.messages.map(|messages| format!("{messages} messages")),
+        retention.bytes.map(size),
+        retention.age_ms.map(duration),
+    ];
+    format!("settled ones up to {}", bounds.into_iter().flatten().collect::<Vec<_>>().join(", "))
 }
 
 async fn declare(client: &Client, put: &PutArguments, json: bool) -> Result<()> {
@@ -126,6 +174,13 @@ async fn declare(client: &Client, put: &PutArguments, json: bool) -> Result<()> 
     }
     if let Some(bytes_max) = put.bytes_max {
         body["bytes_max"] = bytes_max.into();
+    }
+    if let Some(overflow) = &put.overflow {
+        body["overflow"] = overflow.clone();
+    }
+    if put.retain_messages.is_some() || put.retain_bytes.is_some() || put.retain_age.is_some() {
+        body["retention"] =
+            json!({ "messages": put.retain_messages, "bytes": put.retain_bytes, "age_ms": put.retain_age });
     }
     let answer = client.json(client.request(Method::PUT, &["v1", "queues", &put.queue]).json(&body)).await?;
     if json { say_json(&answer) } else { say(format!("queue {} is declared", put.queue)) }

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::forms::{BindingForm, StartForm};
+
 /// A problem by RFC 9457.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Problem {
@@ -32,6 +34,7 @@ pub(crate) struct Published {
     pub(crate) duplicate: bool,
     #[serde(default)]
     pub(crate) places: Vec<Place>,
+    pub(crate) delayed_until_ms: Option<u64>,
 }
 
 /// Where a message went.
@@ -57,15 +60,34 @@ pub(crate) struct Queues {
 #[derive(Debug, Deserialize)]
 pub(crate) struct Queue {
     pub(crate) name: String,
-    pub(crate) bindings: Vec<String>,
+    pub(crate) bindings: Vec<BindingForm>,
     pub(crate) messages_max: u64,
     pub(crate) bytes_max: u64,
+    pub(crate) overflow: Overflow,
+    pub(crate) retention: Option<Retention>,
     pub(crate) first_sequence: u64,
+    pub(crate) needed_sequence: u64,
     pub(crate) next_sequence: u64,
     pub(crate) messages: u64,
     pub(crate) bytes: u64,
     pub(crate) oldest_message_age_ms: Option<u64>,
     pub(crate) consumers: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Overflow {
+    Refuse,
+    DropOldest,
+    #[serde(rename = "wait_ms")]
+    WaitMs(u64),
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Retention {
+    pub(crate) messages: Option<u64>,
+    pub(crate) bytes: Option<u64>,
+    pub(crate) age_ms: Option<u64>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -83,6 +105,7 @@ pub(crate) struct Message {
     #[serde(default)]
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) published_at_ms: u64,
+    pub(crate) expires_at_ms: Option<u64>,
     pub(crate) sequence: Option<u64>,
     pub(crate) data: Option<Value>,
     pub(crate) data_text: Option<String>,
@@ -90,6 +113,7 @@ pub(crate) struct Message {
     #[serde(default)]
     pub(crate) hops: u16,
     pub(crate) cause: Option<String>,
+    pub(crate) correlation: Option<String>,
     pub(crate) redrive_of: Option<RedriveOf>,
 }
 
@@ -108,32 +132,51 @@ pub(crate) struct Consumers {
 pub(crate) struct Consumer {
     pub(crate) queue: String,
     pub(crate) name: String,
-    pub(crate) handler: String,
+    /// None when programs outside pull its deliveries.
+    pub(crate) handler: Option<String>,
     pub(crate) concurrency: u32,
     pub(crate) in_flight_max: u32,
     pub(crate) attempts: u32,
     pub(crate) backoff: Backoff,
-    pub(crate) start: String,
+    pub(crate) start: StartForm,
+    pub(crate) order: String,
+    pub(crate) poison: String,
+    pub(crate) deterministic: bool,
+    pub(crate) storm: Storm,
+    pub(crate) rate_per_second: Option<u32>,
+    pub(crate) key_rate_per_second: Option<u32>,
+    pub(crate) expired: String,
+    pub(crate) lease_ms: u64,
     pub(crate) paused: Option<Paused>,
     pub(crate) floor: u64,
     pub(crate) lag: u64,
     pub(crate) in_flight: u64,
     pub(crate) pending: u64,
+    pub(crate) suspects: u64,
     pub(crate) quarantined: u64,
 }
 
 #[derive(Debug, Deserialize)]
-pub(crate) struct Backoff {
-    pub(crate) initial_ms: u64,
-    pub(crate) factor: u32,
-    pub(crate) cap_ms: u64,
-    pub(crate) jitter: bool,
+#[serde(untagged)]
+pub(crate) enum Backoff {
+    Exponential { initial_ms: u64, factor: u32, cap_ms: u64, jitter: bool },
+    Fixed { fixed_ms: u64, jitter: bool },
+    List { delays_ms: Vec<u64>, jitter: bool },
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Storm {
+    pub(crate) deliveries: u32,
+    pub(crate) percent: u32,
+    pub(crate) probe_ms: u64,
 }
 
 #[derive(Debug, Deserialize)]
 pub(crate) struct Paused {
     pub(crate) kind: String,
     pub(crate) detail: Option<String>,
+    pub(crate) fingerprint: Option<String>,
+    pub(crate) quarantine: Option<u64>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -178,9 +221,12 @@ pub(crate) struct Quarantined {
     pub(crate) id: u64,
     pub(crate) queue: String,
     pub(crate) consumer: String,
-    pub(crate) handler: String,
+    pub(crate) handler: Option<String>,
     pub(crate) sequence: u64,
+    #[serde(default)]
+    pub(crate) imported: bool,
     pub(crate) reason: String,
+    pub(crate) fingerprint: Option<String>,
     pub(crate) attempts_made: u32,
     pub(crate) quarantined_at_ms: u64,
     pub(crate) message: Message,
@@ -230,4 +276,101 @@ pub(crate) struct Purged {
     /// More match than are taken at once.
     #[serde(default)]
     pub(crate) more: bool,
+}
+
+/// Quarantined deliveries by what they have in common.
+#[derive(Debug, Deserialize)]
+pub(crate) struct QuarantineSummary {
+    pub(crate) quarantined: u64,
+    pub(crate) groups: Vec<QuarantineGroup>,
+    pub(crate) ungrouped: u64,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct QuarantineGroup {
+    pub(crate) handler: Option<String>,
+    pub(crate) reason: String,
+    pub(crate) fingerprint: Option<String>,
+    pub(crate) count: u64,
+    pub(crate) oldest_at_ms: u64,
+    pub(crate) newest_at_ms: u64,
+    pub(crate) example: u64,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Redrives {
+    pub(crate) redrives: Vec<RedriveInBackground>,
+    pub(crate) note: String,
+}
+
+/// A redrive at a rate.
+#[derive(Debug, Deserialize)]
+pub(crate) struct RedriveInBackground {
+    pub(crate) id: u64,
+    pub(crate) meant: String,
+    pub(crate) rate_per_second: u32,
+    pub(crate) state: String,
+    pub(crate) started_at_ms: u64,
+    pub(crate) total: u64,
+    pub(crate) redriven: u64,
+    pub(crate) skipped: u64,
+    pub(crate) refused: u64,
+    #[serde(default)]
+    pub(crate) more: bool,
+}
+
+/// One line of the answer to an import.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum ImportAnswer {
+    Refused { line: u64, error: Problem },
+    Taken { duplicate: bool },
+}
+
+/// What became of a message.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Why {
+    pub(crate) id: String,
+    pub(crate) complete: bool,
+    pub(crate) incomplete_because: Vec<String>,
+    pub(crate) causes: Vec<WhyNode>,
+    pub(crate) message: WhyNode,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct WhyNode {
+    pub(crate) id: String,
+    pub(crate) kept: bool,
+    pub(crate) topic: Option<String>,
+    pub(crate) published_at_ms: Option<u64>,
+    pub(crate) redrive_of: Option<u64>,
+    pub(crate) places: Vec<WhyPlace>,
+    pub(crate) caused: Vec<Self>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "kind")]
+pub(crate) enum WhyPlace {
+    Queue { queue: String, sequence: u64, consumers: Vec<WhyStep> },
+    Delayed { due_at_ms: u64 },
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct WhyStep {
+    pub(crate) consumer: String,
+    pub(crate) state: String,
+    pub(crate) attempt: Option<u32>,
+    pub(crate) due_at_ms: Option<u64>,
+    pub(crate) behind_sequence: Option<u64>,
+    pub(crate) quarantine_id: Option<u64>,
+    pub(crate) reason: Option<String>,
+    pub(crate) attempts: Vec<WhyAttempt>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct WhyAttempt {
+    pub(crate) attempt: u32,
+    pub(crate) detail: String,
+    pub(crate) started_at_ms: u64,
+    pub(crate) duration_us: u64,
 }

@@ -6,22 +6,21 @@ use std::{
 };
 
 use wasmill_delivery::{
-    engine::EngineLimits,
-    name::{ConsumerName, HandlerName},
-    policy::Backoff,
-    record::{ConsumerConfig, HandlerLimits, QueueConfig},
+    engine::{EngineLimits, Unrouted},
+    record::HandlerLimits,
 };
 use wasmill_runtime::{Durability, HandlerSettings, StoreOptions};
 
 use super::{
-    Config, HandlerDeclaration, LimitsConfig, LogConfig, QueueDeclaration, ServerConfig, StoreConfig,
-    raw::{Raw, RawBackoff, RawConsumer, RawDurability, RawHandler, RawHandlerLimits, RawLimits, RawQueue, RawStore},
+    Config, HandlerDeclaration, LimitsConfig, LogConfig, ServerConfig, StoreConfig,
+    queue::check_queue,
+    raw::{Raw, RawDurability, RawHandler, RawHandlerLimits, RawLimits, RawStore, RawUnrouted},
     value::FilePath,
 };
 
 /// `base` is the folder that relative paths are relative to.
 pub(super) fn check(raw: Raw, base: &Path) -> Config {
-    let Raw { server, log, store, limits, handlers, handler, queue } = raw;
+    let Raw { server, log, store, limits, handlers, handler, queue, schedule } = raw;
     Config {
         server: ServerConfig {
             listen: server.listen.0,
@@ -31,9 +30,10 @@ pub(super) fn check(raw: Raw, base: &Path) -> Config {
         },
         log: LogConfig { level: log.level.0, format: log.format },
         store: check_store(store, base),
-        limits: check_limits(&limits),
+        limits: check_limits(limits),
         handlers_folder: resolve(handlers.folder, base),
         handlers: handler.into_iter().map(|(name, raw)| (name, check_handler(raw, base))).collect(),
+        schedules: schedule.into_iter().map(|(name, raw)| (name, raw.settings())).collect(),
         queues: queue.into_iter().map(|(name, raw)| (name, check_queue(raw))).collect(),
     }
 }
@@ -56,7 +56,7 @@ fn check_store(raw: RawStore, base: &Path) -> StoreConfig {
     }
 }
 
-fn check_limits(raw: &RawLimits) -> LimitsConfig {
+fn check_limits(raw: RawLimits) -> LimitsConfig {
     LimitsConfig {
         data_bytes_max: to_usize(raw.data_bytes_max.0),
         engine: EngineLimits {
@@ -64,6 +64,13 @@ fn check_limits(raw: &RawLimits) -> LimitsConfig {
             dedup_ids_max: raw.dedup_ids_max.get(),
             quarantine_max: raw.quarantine_max.get(),
             pending_max: raw.pending_max.get(),
+            delayed_max: raw.delayed_max.get(),
+            order_window_max: EngineLimits::default().order_window_max,
+            unrouted: match raw.unrouted {
+                RawUnrouted::Refuse => Unrouted::Refuse,
+                RawUnrouted::Drop => Unrouted::Drop,
+                RawUnrouted::Park(queue) => Unrouted::Park(queue),
+            },
         },
         instances_max: raw.instances_max.get(),
         handler_threads: raw.handler_threads.map(super::value::Count::get),
@@ -88,40 +95,6 @@ fn check_handler_limits(raw: &RawHandlerLimits) -> HandlerLimits {
         log_bytes_max: u32::try_from(raw.log_bytes.0).unwrap_or(u32::MAX),
         instance_calls_max: raw.instance_calls.get(),
     }
-}
-
-fn check_queue(raw: RawQueue) -> QueueDeclaration {
-    QueueDeclaration {
-        config: QueueConfig {
-            bindings: raw.bindings,
-            messages_max: raw.messages_max.get(),
-            bytes_max: raw.bytes_max.0,
-        },
-        consumers: raw
-            .consumer
-            .into_iter()
-            .map(|(name, consumer)| {
-                let config = check_consumer(&name, consumer);
-                (name, config)
-            })
-            .collect(),
-    }
-}
-
-fn check_consumer(name: &ConsumerName, raw: RawConsumer) -> ConsumerConfig {
-    let same_name = || HandlerName::new(name.as_str()).expect("names of consumers and handlers have the same rules");
-    ConsumerConfig {
-        handler: raw.handler.unwrap_or_else(same_name),
-        concurrency: raw.concurrency.get(),
-        in_flight_max: raw.in_flight_max.get(),
-        attempts_max: raw.attempts.get(),
-        backoff: check_backoff(&raw.backoff),
-        start: raw.start,
-    }
-}
-
-fn check_backoff(raw: &RawBackoff) -> Backoff {
-    Backoff { initial_ms: raw.initial.0, factor: raw.factor.get(), cap_ms: raw.cap.0, jitter: raw.jitter }
 }
 
 fn to_usize(bytes: u64) -> usize {

@@ -6,19 +6,20 @@ use serde::Deserialize;
 use wasmill_delivery::{
     engine::EngineLimits,
     limits,
-    name::{ConsumerName, HandlerName, QueueName},
-    policy::Backoff,
-    record::{ConsumerConfig, HandlerLimits, QueueConfig, Start},
-    topic::TopicPattern,
+    name::{HandlerName, QueueName},
+    record::HandlerLimits,
+    schedule::ScheduleName,
 };
 
 use super::{
     LogFormat,
+    queue::RawQueue,
+    schedule::RawSchedule,
     value::{Count, DurationMs, FilePath, Listen, LogFilter, Size},
 };
 
 /// No upper end.
-const ENDLESS: u64 = u64::MAX;
+pub(super) const ENDLESS: u64 = u64::MAX;
 /// The most instances at once; each reserves address space.
 const INSTANCES_CEILING: u64 = 4_096;
 /// The most threads that run handlers.
@@ -36,6 +37,7 @@ pub(super) struct Raw {
     pub(super) handlers: RawHandlers,
     pub(super) handler: BTreeMap<HandlerName, RawHandler>,
     pub(super) queue: BTreeMap<QueueName, RawQueue>,
+    pub(super) schedule: BTreeMap<ScheduleName, RawSchedule>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -106,8 +108,18 @@ pub(super) struct RawLimits {
     pub(super) dedup_ids_max: Count<0, ENDLESS>,
     pub(super) quarantine_max: Count<1, ENDLESS>,
     pub(super) pending_max: Count<1, ENDLESS>,
+    pub(super) delayed_max: Count<1, ENDLESS>,
+    pub(super) unrouted: RawUnrouted,
     pub(super) instances_max: Count<1, INSTANCES_CEILING>,
     pub(super) handler_threads: Option<Count<1, THREADS_CEILING>>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum RawUnrouted {
+    Refuse,
+    Drop,
+    Park(QueueName),
 }
 
 impl Default for RawLimits {
@@ -119,6 +131,8 @@ impl Default for RawLimits {
             dedup_ids_max: Count::new(engine.dedup_ids_max as u64),
             quarantine_max: Count::new(engine.quarantine_max),
             pending_max: Count::new(engine.pending_max),
+            delayed_max: Count::new(engine.delayed_max),
+            unrouted: RawUnrouted::Refuse,
             instances_max: Count::new(1_000),
             handler_threads: None,
         }
@@ -171,68 +185,5 @@ impl Default for RawHandlerLimits {
             log_bytes: Size(limits.log_bytes_max.into()),
             instance_calls: Count::new(limits.instance_calls_max.into()),
         }
-    }
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
-pub(super) struct RawQueue {
-    pub(super) bindings: Vec<TopicPattern>,
-    pub(super) messages_max: Count<1, ENDLESS>,
-    pub(super) bytes_max: Size<1, ENDLESS>,
-    pub(super) consumer: BTreeMap<ConsumerName, RawConsumer>,
-}
-
-impl Default for RawQueue {
-    fn default() -> Self {
-        let queue = QueueConfig::default();
-        Self {
-            bindings: queue.bindings,
-            messages_max: Count::new(queue.messages_max),
-            bytes_max: Size(queue.bytes_max),
-            consumer: BTreeMap::new(),
-        }
-    }
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
-pub(super) struct RawConsumer {
-    pub(super) handler: Option<HandlerName>,
-    pub(super) concurrency: Count<1, { limits::CONCURRENCY_CEILING as u64 }>,
-    pub(super) in_flight_max: Count<1, { limits::IN_FLIGHT_MAX_CEILING as u64 }>,
-    pub(super) attempts: Count<1, { limits::ATTEMPTS_MAX_CEILING as u64 }>,
-    pub(super) backoff: RawBackoff,
-    pub(super) start: Start,
-}
-
-impl Default for RawConsumer {
-    fn default() -> Self {
-        let ConsumerConfig { handler: _, concurrency, in_flight_max, attempts_max, backoff: _, start } =
-            ConsumerConfig::new(HandlerName::new("any").expect("a good name"));
-        Self {
-            handler: None,
-            concurrency: Count::new(concurrency.into()),
-            in_flight_max: Count::new(in_flight_max.into()),
-            attempts: Count::new(attempts_max.into()),
-            backoff: RawBackoff::default(),
-            start,
-        }
-    }
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
-pub(super) struct RawBackoff {
-    pub(super) initial: DurationMs<0, ENDLESS>,
-    pub(super) factor: Count<1, 100>,
-    pub(super) cap: DurationMs<0, { limits::HANDLER_DELAY_MS_MAX }>,
-    pub(super) jitter: bool,
-}
-
-impl Default for RawBackoff {
-    fn default() -> Self {
-        let Backoff { initial_ms, factor, cap_ms, jitter } = Backoff::default();
-        Self { initial: DurationMs(initial_ms), factor: Count::new(factor.into()), cap: DurationMs(cap_ms), jitter }
     }
 }

@@ -162,7 +162,7 @@ fn out_of_range<const MIN: u64, const MAX: u64>(given: impl fmt::Display) -> Str
     }
 }
 
-fn text<'de, D: Deserializer<'de>, T>(
+pub(super) fn text<'de, D: Deserializer<'de>, T>(
     deserializer: D,
     expecting: &'static str,
     check: impl FnOnce(&str) -> Result<T, String>,

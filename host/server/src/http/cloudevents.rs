@@ -1,8 +1,8 @@
 //! CloudEvents 1.0 over HTTP: binary mode, structured mode, and batches.
 //!
 //! An event becomes a message so: `id` is its id, `source` is what the id is unique in, `partitionkey` is its key,
-//! `datacontenttype` its content type. All attributes but the content type stay as headers `ce-…`, and the trace that an
-//! event brings stays as `traceparent` and `tracestate` too.
+//! `datacontenttype` its content type, `expirytime` its expiry. All attributes but the content type stay as headers
+//! `ce-…`, and the trace that an event brings stays as `traceparent` and `tracestate` too.
 
 use axum::{
     http::{HeaderMap, header},
@@ -13,6 +13,7 @@ use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
+use wasmill_delivery::trace_context::CORRELATION_ID;
 use wasmill_runtime::Draft;
 
 use super::{
@@ -22,6 +23,7 @@ use super::{
     ndjson::{Batch, answer_lines},
     problem::Problem,
     publish::{Target, header_text},
+    timing::time,
 };
 
 /// The version of CloudEvents that is understood.
@@ -29,8 +31,11 @@ const SPEC_VERSION: &str = "1.0";
 const HEADER_PREFIX: &str = "ce-";
 /// Events of one batch. Longer streams of messages are what `application/x-ndjson` is for.
 const BATCH_EVENTS_MAX: usize = 10_000;
-/// Extensions that carry a trace (CloudEvents Distributed Tracing extension).
-const TRACE_ATTRIBUTES: [&str; 2] = ["traceparent", "tracestate"];
+/// Extensions that carry a trace (CloudEvents Distributed Tracing extension), and the chain that an event belongs to
+/// (Correlation extension).
+const TRACE_ATTRIBUTES: [&str; 3] = ["traceparent", "tracestate", CORRELATION_ID];
+/// The extension that says when an event is of no use any more (CloudEvents Expiry Time extension).
+const EXPIRY_ATTRIBUTE: &str = "expirytime";
 
 /// Whether the headers hold an event in binary mode.
 pub(super) fn is_binary(headers: &HeaderMap) -> bool {
@@ -153,11 +158,13 @@ impl Event {
             id: Some(self.required("id")?.to_owned()),
             source: Some(self.required("source")?.to_owned()),
             key: self.get("partitionkey").map(ToOwned::to_owned),
+            expires_at: self.get(EXPIRY_ATTRIBUTE).map(|text| time(EXPIRY_ATTRIBUTE, text)).transpose()?,
             ..target.draft_of_event(self.required("type")?)?
         };
         let traces = self.attributes.iter().filter(|(name, _)| TRACE_ATTRIBUTES.contains(&name.as_str())).cloned();
         let traces: Vec<_> = traces.collect();
-        let kept = self.attributes.into_iter().map(|(name, value)| (format!("{HEADER_PREFIX}{name}"), value));
+        let kept = self.attributes.into_iter().filter(|(name, _)| name != CORRELATION_ID);
+        let kept = kept.map(|(name, value)| (format!("{HEADER_PREFIX}{name}"), value));
         Ok(Draft { content_type: self.content_type, headers: kept.chain(traces).collect(), data: self.data, ..draft })
     }
 }

@@ -1,4 +1,4 @@
-//! Consumers: a handler's place on a queue, with its policy.
+//! Consumers: the place of a handler, or of programs outside, on a queue, with its policy.
 
 use axum::{
     Json, Router,
@@ -7,18 +7,17 @@ use axum::{
     response::{IntoResponse as _, Response},
     routing::{get, post},
 };
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use wasmill_delivery::{
     effect::OrderRefusal,
     engine::ConsumerView,
-    name::{ConsumerName, HandlerName, QueueName},
-    policy::Backoff,
-    record::{ConsumerConfig, PauseReason, Start},
+    name::{ConsumerName, QueueName},
 };
 use wasmill_runtime::Host;
 
 use super::{
     App,
+    consumer_form::{ConsumerDeclaration, ConsumerInfo},
     extract::{Declared, Params},
     problem::Problem,
 };
@@ -33,47 +32,8 @@ pub(super) fn routes() -> Router<App> {
 }
 
 #[derive(Serialize)]
-struct ConsumerInfo {
-    queue: QueueName,
-    name: ConsumerName,
-    handler: HandlerName,
-    concurrency: u32,
-    in_flight_max: u32,
-    attempts: u32,
-    backoff: Backoff,
-    start: Start,
-    paused: Option<PauseReason>,
-    floor: u64,
-    lag: u64,
-    in_flight: u64,
-    pending: u64,
-    quarantined: u64,
-}
-
-#[derive(Serialize)]
 struct ConsumerList {
     consumers: Vec<ConsumerInfo>,
-}
-
-/// What is left out has its default.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ConsumerDeclaration {
-    handler: HandlerName,
-    concurrency: Option<u32>,
-    in_flight_max: Option<u32>,
-    attempts: Option<u32>,
-    backoff: Option<BackoffDeclaration>,
-    start: Option<Start>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct BackoffDeclaration {
-    initial_ms: Option<u64>,
-    factor: Option<u32>,
-    cap_ms: Option<u64>,
-    jitter: Option<bool>,
 }
 
 async fn list(State(app): State<App>) -> Result<Json<ConsumerList>, Problem> {
@@ -93,7 +53,7 @@ async fn put(
     Params((queue, name)): Params<(String, String)>,
     Declared(given): Declared<ConsumerDeclaration>,
 ) -> Result<Response, Problem> {
-    let created = app.host.put_consumer(QueueName::new(&queue)?, ConsumerName::new(&name)?, given.config()).await?;
+    let created = app.host.put_consumer(QueueName::new(&queue)?, ConsumerName::new(&name)?, given.config()?).await?;
     let info = ConsumerInfo::from(find(&app.host, &queue, &name).await?);
     Ok((if created { StatusCode::CREATED } else { StatusCode::OK }, Json(info)).into_response())
 }
@@ -131,53 +91,5 @@ async fn find(host: &Host, queue: &str, name: &str) -> Result<ConsumerView, Prob
             Err(OrderRefusal::UnknownConsumer { queue, consumer }.into())
         }
         None => Err(OrderRefusal::UnknownQueue { queue }.into()),
-    }
-}
-
-impl From<ConsumerView> for ConsumerInfo {
-    fn from(view: ConsumerView) -> Self {
-        let config = view.record.config;
-        Self {
-            queue: view.queue,
-            name: view.record.name,
-            handler: config.handler,
-            concurrency: config.concurrency,
-            in_flight_max: config.in_flight_max,
-            attempts: config.attempts_max,
-            backoff: config.backoff,
-            start: config.start,
-            paused: view.record.paused,
-            floor: view.floor.0,
-            lag: view.lag,
-            in_flight: view.in_flight,
-            pending: view.pending,
-            quarantined: view.quarantined,
-        }
-    }
-}
-
-impl ConsumerDeclaration {
-    fn config(self) -> ConsumerConfig {
-        let default = ConsumerConfig::new(self.handler);
-        ConsumerConfig {
-            concurrency: self.concurrency.unwrap_or(default.concurrency),
-            in_flight_max: self.in_flight_max.unwrap_or(default.in_flight_max),
-            attempts_max: self.attempts.unwrap_or(default.attempts_max),
-            backoff: self.backoff.map_or(default.backoff, BackoffDeclaration::backoff),
-            start: self.start.unwrap_or(default.start),
-            handler: default.handler,
-        }
-    }
-}
-
-impl BackoffDeclaration {
-    fn backoff(self) -> Backoff {
-        let default = Backoff::default();
-        Backoff {
-            initial_ms: self.initial_ms.unwrap_or(default.initial_ms),
-            factor: self.factor.unwrap_or(default.factor),
-            cap_ms: self.cap_ms.unwrap_or(default.cap_ms),
-            jitter: self.jitter.unwrap_or(default.jitter),
-        }
     }
 }

@@ -18,11 +18,16 @@ pub(super) struct MessageInfo<'a> {
     headers: &'a [(String, String)],
     published_at_ms: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     sequence: Option<u64>,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     data: Option<Data<'a>>,
     hops: u16,
     cause: Option<&'a str>,
+    /// The message from outside that began the chain, or what its publisher gave as such.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    correlation: Option<&'a str>,
     redrive_of: Option<RedriveOf<'a>>,
 }
 
@@ -59,10 +64,12 @@ impl<'a> MessageInfo<'a> {
             content_type: message.content_type.as_deref(),
             headers: &message.headers,
             published_at_ms: message.published_at.0,
+            expires_at_ms: message.expires_at.map(|at| at.0),
             sequence: Some(sequence.0),
             data: None,
             hops: message.lineage.hops,
             cause: message.lineage.cause.as_ref().map(wasmill_delivery::name::MessageId::as_str),
+            correlation: message.lineage.correlation.as_ref().map(wasmill_delivery::name::MessageId::as_str),
             redrive_of: redrive_of
                 .map(|(id, quarantine_id)| RedriveOf { message_id: id.as_str(), quarantine_id: *quarantine_id }),
         }

@@ -5,22 +5,31 @@
 
 mod body;
 mod cloudevents;
+mod consumer_form;
 mod consumers;
 mod extract;
 mod handlers;
+mod idempotency;
 mod message;
 mod ndjson;
 mod probes;
 mod problem;
 mod publish;
+mod pull;
 mod quarantine;
+mod queue_form;
 mod queues;
+mod request;
+mod schedules;
+mod timing;
+mod why;
 
 use std::sync::{Arc, atomic::AtomicBool};
 
 use axum::{Router, middleware};
 use wasmill_runtime::Host;
 
+use self::idempotency::Idempotency;
 use crate::telemetry::Metrics;
 
 pub(crate) use queues::oldest_message_age_ms;
@@ -68,12 +77,17 @@ impl App {
 
 /// The whole API, ready to be served.
 pub fn router(app: App) -> Router {
+    let idempotency = Idempotency::new(&app.host, app.limits);
     Router::new()
-        .merge(publish::routes())
+        .merge(publish::routes().route_layer(middleware::from_fn_with_state(idempotency, idempotency::once)))
+        .merge(request::routes())
         .merge(queues::routes())
         .merge(consumers::routes())
+        .merge(pull::routes())
         .merge(handlers::routes())
         .merge(quarantine::routes())
+        .merge(schedules::routes())
+        .merge(why::routes())
         .merge(probes::routes())
         .fallback(problem::no_such_path)
         .method_not_allowed_fallback(problem::no_such_method)

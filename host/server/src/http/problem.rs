@@ -141,6 +141,7 @@ impl From<NameError> for Problem {
             "topic pattern" => "invalid-topic-pattern",
             "queue name" => "invalid-queue-name",
             "consumer name" => "invalid-consumer-name",
+            "schedule name" => "invalid-schedule-name",
             "handler name" => "invalid-handler-name",
             "message id" => "invalid-message-id",
             "message key" => "invalid-message-key",
@@ -161,8 +162,12 @@ impl From<OrderRefusal> for Problem {
                 Self::unknown("unknown-consumer", detail)
             }
             OrderRefusal::UnknownHandler { .. } => Self::unknown("unknown-handler", detail),
+            OrderRefusal::UnknownSchedule { .. } => Self::unknown("unknown-schedule", detail),
+            OrderRefusal::Publish(refusal) => refusal.into(),
             OrderRefusal::UnknownQuarantine { .. } => Self::unknown("unknown-quarantine", detail),
             OrderRefusal::HandlerInUse { .. } => Self::new(StatusCode::CONFLICT, "handler-in-use", detail),
+            OrderRefusal::PlaceTaken { .. } => Self::new(StatusCode::CONFLICT, "place-taken", detail),
+            OrderRefusal::Contradiction { .. } => Self::invalid("contradiction", detail),
             OrderRefusal::OutOfRange { .. } => Self::invalid("out-of-range", detail),
             OrderRefusal::TooMany { .. } => Self::invalid("too-many", detail),
         }
@@ -175,6 +180,11 @@ impl From<PublishRefusal> for Problem {
         match refusal {
             PublishRefusal::Unroutable { .. } => Self::invalid("unroutable", detail),
             PublishRefusal::UnknownQueue { .. } => Self::unknown("unknown-queue", detail),
+            PublishRefusal::NeverFits { .. } => Self::invalid("never-fits", detail),
+            PublishRefusal::DelayedFull { .. } => Self {
+                retry_after_s: Some(QUEUE_FULL_RETRY_AFTER_S),
+                ..Self::new(StatusCode::TOO_MANY_REQUESTS, "delayed-full", detail)
+            },
             PublishRefusal::QueueFull { .. } => Self {
                 retry_after_s: Some(QUEUE_FULL_RETRY_AFTER_S),
                 ..Self::new(StatusCode::TOO_MANY_REQUESTS, "queue-full", detail)
@@ -192,6 +202,19 @@ impl From<HostError> for Problem {
             HostError::Load { .. } => Self::invalid("component-unfit", detail),
             HostError::Limits(_) => Self::invalid("out-of-range", detail),
             HostError::Store(_) => Self::new(StatusCode::INTERNAL_SERVER_ERROR, "damaged-store", detail),
+            HostError::TooManyRequests | HostError::TooManyPulls => Self {
+                retry_after_s: Some(QUEUE_FULL_RETRY_AFTER_S),
+                ..Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many-requests", detail)
+            },
+            HostError::TooManyPulled => Self {
+                retry_after_s: Some(QUEUE_FULL_RETRY_AFTER_S),
+                ..Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many-leases", detail)
+            },
+            HostError::NotPulled { .. } => Self::new(StatusCode::CONFLICT, "not-pulled", detail),
+            HostError::TooManyRedrives => Self {
+                retry_after_s: Some(QUEUE_FULL_RETRY_AFTER_S),
+                ..Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many-redrives", detail)
+            },
             HostError::Sandbox(_)
             | HostError::ComponentMissing { .. }
             | HostError::Thread(_)
@@ -206,6 +229,7 @@ impl From<PublishError> for Problem {
         match error {
             PublishError::Invalid(error) => error.into(),
             PublishError::TooLarge { .. } => Self::too_large(detail),
+            PublishError::TooLate { .. } => Self::invalid("too-late", detail),
             PublishError::SystemTopic { .. } => Self::invalid("system-topic", detail),
             PublishError::Refused(refusal) => refusal.into(),
             PublishError::Host(error) => error.into(),

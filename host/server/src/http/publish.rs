@@ -18,15 +18,16 @@ use super::{
     message::essence,
     ndjson::{self, Format},
     problem::Problem,
-    queues,
+    queues, timing,
 };
 
 /// Where a message is named when the request is not a CloudEvent and carries one message.
-const ID_HEADER: &str = "wasmill-id";
-const KEY_HEADER: &str = "wasmill-key";
-const HEADER_PREFIX: &str = "wasmill-header-";
-/// Headers of the request that a message keeps as they are: they carry its trace (W3C Trace Context and Baggage).
-const TRACE_HEADERS: [&str; 3] = ["traceparent", "tracestate", "baggage"];
+pub(super) const ID_HEADER: &str = "wasmill-id";
+pub(super) const KEY_HEADER: &str = "wasmill-key";
+pub(super) const HEADER_PREFIX: &str = "wasmill-header-";
+/// Headers of the request that a message keeps as they are: they carry its trace (W3C Trace Context and Baggage), and the
+/// chain that it belongs to.
+pub(super) const TRACE_HEADERS: [&str; 4] = ["traceparent", "tracestate", "baggage", "correlationid"];
 
 pub(super) fn routes() -> Router<App> {
     Router::new()
@@ -140,7 +141,7 @@ impl PublishQuery {
 }
 
 /// What a body is.
-enum Kind {
+pub(super) enum Kind {
     Lines,
     EventJson,
     EventBatch,
@@ -149,7 +150,7 @@ enum Kind {
 }
 
 impl Kind {
-    fn of(headers: &HeaderMap) -> Self {
+    pub(super) fn of(headers: &HeaderMap) -> Self {
         let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(essence);
         match content_type.as_deref() {
             Some("application/x-ndjson" | "application/ndjson" | "application/jsonl") => Self::Lines,
@@ -164,24 +165,44 @@ impl Kind {
 async fn publish(app: App, target: Target, query: PublishQuery, request: Request) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
     let kind = Kind::of(&parts.headers);
-    if matches!(kind, Kind::Lines) {
-        let format = query.format(target)?;
-        return ndjson::publish(app, format, body);
+    match kind {
+        Kind::Lines => {
+            timing::refuse_headers(&parts.headers)?;
+            let format = query.format(target)?;
+            ndjson::publish(app, format, body)
+        }
+        Kind::EventBatch => {
+            query.refuse_options_of_raw()?;
+            timing::refuse_headers(&parts.headers)?;
+            let events = body::read(body, app.limits.body_bytes_max).await?;
+            cloudevents::publish_batch(&app, &target, &events).await
+        }
+        Kind::EventJson | Kind::EventBinary | Kind::Plain => {
+            query.refuse_options_of_raw()?;
+            let draft = read_one(&app, &target, &parts, body).await?;
+            let published = app.host.publish(draft).await?;
+            Ok(answer_one(&published))
+        }
     }
-    query.refuse_options_of_raw()?;
-    let bytes_max = match kind {
-        Kind::EventJson | Kind::EventBatch | Kind::Lines => app.limits.body_bytes_max,
-        Kind::EventBinary | Kind::Plain => app.limits.body_bytes_max.min(app.host.data_bytes_max()),
+}
+
+/// The one message that a request carries.
+pub(super) async fn read_one(app: &App, target: &Target, parts: &Parts, body: Body) -> Result<Draft, Problem> {
+    let data_bytes_max = app.limits.body_bytes_max.min(app.host.data_bytes_max());
+    let mut draft = match Kind::of(&parts.headers) {
+        Kind::EventJson => cloudevents::from_json(&body::read(body, app.limits.body_bytes_max).await?, target)?,
+        Kind::EventBinary => {
+            cloudevents::from_headers(&parts.headers, body::read(body, data_bytes_max).await?, target)?
+        }
+        Kind::Plain => plain(parts, body::read(body, data_bytes_max).await?, target)?,
+        Kind::Lines | Kind::EventBatch => {
+            body::drain(body.into_data_stream());
+            let detail = "one message is wanted here; send its data, or one CloudEvent";
+            return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", detail));
+        }
     };
-    let data = body::read(body, bytes_max).await?;
-    let draft = match kind {
-        Kind::EventBatch | Kind::Lines => return cloudevents::publish_batch(&app, &target, &data).await,
-        Kind::EventJson => with_trace(cloudevents::from_json(&data, &target)?, &parts.headers)?,
-        Kind::EventBinary => with_trace(cloudevents::from_headers(&parts.headers, data, &target)?, &parts.headers)?,
-        Kind::Plain => with_trace(plain(&parts, data, &target)?, &parts.headers)?,
-    };
-    let published = app.host.publish(draft).await?;
-    Ok(answer_one(&published))
+    timing::put_headers(&parts.headers, &mut draft)?;
+    with_trace(draft, &parts.headers)
 }
 
 fn plain(parts: &Parts, data: bytes::Bytes, target: &Target) -> Result<Draft, Problem> {
@@ -222,7 +243,11 @@ pub(super) fn header_text(name: &str, value: &axum::http::HeaderValue) -> Result
 
 fn answer_one(published: &Published) -> Response {
     let body = serde_json::to_vec(&Receipt::from(published)).map_or_else(|_| Body::empty(), Body::from);
-    let status = if published.duplicate { StatusCode::OK } else { StatusCode::CREATED };
+    let status = match published {
+        Published { duplicate: true, .. } => StatusCode::OK,
+        Published { delayed_until: Some(_), .. } => StatusCode::ACCEPTED,
+        Published { .. } => StatusCode::CREATED,
+    };
     let mut response = (status, [(header::CONTENT_TYPE, "application/json")], body).into_response();
     let location = published.places.first().map(|(queue, Sequence(at))| format!("/v1/queues/{queue}/messages/{at}"));
     if let Some(location) = location.and_then(|location| location.parse().ok()) {
@@ -238,11 +263,18 @@ pub(super) struct Receipt<'a> {
     duplicate: bool,
     #[serde(serialize_with = "places")]
     places: &'a [(QueueName, Sequence)],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    delayed_until_ms: Option<u64>,
 }
 
 impl<'a> From<&'a Published> for Receipt<'a> {
     fn from(published: &'a Published) -> Self {
-        Self { id: published.id.as_str(), duplicate: published.duplicate, places: &published.places }
+        Self {
+            id: published.id.as_str(),
+            duplicate: published.duplicate,
+            places: &published.places,
+            delayed_until_ms: published.delayed_until.map(|until| until.0),
+        }
     }
 }
 

@@ -1,9 +1,6 @@
 //! Queues: declare them, look at them, look into them.
 
-use std::{
-    sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::sync::Arc;
 
 use axum::{
     Json, Router,
@@ -15,12 +12,9 @@ use axum::{
 use serde::{Deserialize, Serialize};
 use wasmill_delivery::{
     effect::OrderRefusal,
-    engine::{ConsumerView, QueueView},
-    limits::{QUEUE_BYTES_MAX_DEFAULT, QUEUE_MESSAGES_MAX_DEFAULT},
+    engine::QueueView,
     message::Message,
     name::{QueueName, Sequence},
-    record::QueueConfig,
-    topic::TopicPattern,
 };
 use wasmill_runtime::{Host, HostError};
 
@@ -29,6 +23,8 @@ use super::{
     extract::{Declared, Params, Search, blocking, page_limit},
     message::MessageInfo,
     problem::Problem,
+    queue_form::{QueueDeclaration, QueueInfo},
+    timing::now_ms,
 };
 
 /// Messages that are read from the store at once, so that a page of large ones does not fill the memory.
@@ -44,31 +40,8 @@ pub(super) fn routes() -> Router<App> {
 }
 
 #[derive(Serialize)]
-struct QueueInfo {
-    name: QueueName,
-    bindings: Vec<TopicPattern>,
-    messages_max: u64,
-    bytes_max: u64,
-    first_sequence: u64,
-    next_sequence: u64,
-    messages: u64,
-    bytes: u64,
-    oldest_message_age_ms: Option<u64>,
-    consumers: Vec<String>,
-}
-
-#[derive(Serialize)]
 struct QueueList {
     queues: Vec<QueueInfo>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct QueueDeclaration {
-    #[serde(default)]
-    bindings: Vec<String>,
-    messages_max: Option<u64>,
-    bytes_max: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -95,12 +68,7 @@ async fn put(
     Declared(given): Declared<QueueDeclaration>,
 ) -> Result<Response, Problem> {
     let name = QueueName::new(name)?;
-    let config = QueueConfig {
-        bindings: given.bindings.iter().map(TopicPattern::new).collect::<Result<_, _>>()?,
-        messages_max: given.messages_max.unwrap_or(QUEUE_MESSAGES_MAX_DEFAULT),
-        bytes_max: given.bytes_max.unwrap_or(QUEUE_BYTES_MAX_DEFAULT),
-    };
-    let created = app.host.put_queue(name.clone(), config).await?;
+    let created = app.host.put_queue(name.clone(), given.config()?).await?;
     let info = show(State(app), Params(name.into())).await?;
     Ok((if created { StatusCode::CREATED } else { StatusCode::OK }, info).into_response())
 }
@@ -191,40 +159,16 @@ async fn infos(host: &Host, views: Vec<QueueView>) -> Result<Vec<QueueInfo>, Pro
     .await
 }
 
-impl QueueInfo {
-    fn new(view: QueueView, consumers: &[ConsumerView], oldest_message_age_ms: Option<u64>) -> Self {
-        let id = view.record.id;
-        let consumers = consumers.iter().filter(|consumer| consumer.record.queue == id);
-        Self {
-            name: view.record.name,
-            bindings: view.record.config.bindings,
-            messages_max: view.record.config.messages_max,
-            bytes_max: view.record.config.bytes_max,
-            first_sequence: view.first.0,
-            next_sequence: view.next.0,
-            messages: view.messages,
-            bytes: view.bytes,
-            oldest_message_age_ms,
-            consumers: consumers.map(|consumer| consumer.record.name.to_string()).collect(),
-        }
-    }
-}
-
 /// How long the oldest message that a consumer still needs has been there; none when there is none. Reads the disk.
 pub(crate) fn oldest_message_age_ms(host: &Host, view: &QueueView) -> Option<u64> {
     if view.messages == 0 {
         return None;
     }
-    match host.messages(view.record.id, view.first, 1) {
+    match host.messages(view.record.id, view.needed, 1) {
         Ok(messages) => Some(now_ms().saturating_sub(messages.first()?.1.published_at.0)),
         Err(error) => {
             tracing::warn!(queue = %view.record.name, %error, "the oldest message of a queue cannot be read");
             None
         }
     }
-}
-
-fn now_ms() -> u64 {
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX)
 }

@@ -22,7 +22,8 @@ pub(super) async fn declare(config: &Config, host: &Host, loader: &mut Loader) -
     let refused = loader.load_all().await?;
     check_runnable(config, host, &refused).await?;
     declare_queues(config, host).await?;
-    declare_consumers(config, host).await
+    declare_consumers(config, host).await?;
+    declare_schedules(config, host).await
 }
 
 /// A declared handler whose file cannot be loaded keeps the version that the store has. One that has none stops the
@@ -61,6 +62,14 @@ async fn declare_consumers(config: &Config, host: &Host) -> Result<()> {
                     .with_context(|| format!("[queue.{queue}.consumer.{name}]"))?;
             }
         }
+    }
+    Ok(())
+}
+
+/// A schedule that rests goes on resting, and what is due stays due as long as the file does not change its times.
+async fn declare_schedules(config: &Config, host: &Host) -> Result<()> {
+    for (name, settings) in &config.schedules {
+        host.put_schedule(name.clone(), settings.clone()).await.with_context(|| format!("[schedule.{name}]"))?;
     }
     Ok(())
 }

@@ -46,6 +46,10 @@ impl Metrics {
                 let of = [(names::QUEUE, queue.as_str()), (names::HANDLER, handler.as_str())];
                 put_words(&mut metric, of, names::OUTCOME, &names::OUTCOMES, &series.outcomes)
             })
+        })?;
+        self.settled_outside.each(|queue, series| {
+            let of = [(names::QUEUE, queue.as_str()), (names::HANDLER, "")];
+            put_words(&mut metric, of, names::OUTCOME, &names::OUTCOMES, &series.outcomes)
         })
     }
 
@@ -57,6 +61,10 @@ impl Metrics {
                 let of = [(names::QUEUE, queue.as_str()), (names::HANDLER, handler.as_str())];
                 put_words(&mut metric, of, names::REASON, &reasons, &series.quarantined)
             })
+        })?;
+        self.settled_outside.each(|queue, series| {
+            let of = [(names::QUEUE, queue.as_str()), (names::HANDLER, "")];
+            put_words(&mut metric, of, names::REASON, &reasons, &series.quarantined)
         })
     }
 

@@ -21,6 +21,8 @@ pub(super) struct Gauges {
     queues: Vec<(QueueView, Option<u64>)>,
     consumers: Vec<ConsumerView>,
     handlers: Vec<HandlerView>,
+    delayed: u64,
+    schedules_late: u64,
     store_bytes: Option<u64>,
 }
 
@@ -28,6 +30,8 @@ impl Gauges {
     /// Look at the host.
     pub(super) async fn read(host: &Host) -> Result<Self, HostError> {
         let (queues, consumers, handlers) = (host.queues().await?, host.consumers().await?, host.handlers().await?);
+        let delayed = host.delayed().await?;
+        let late = host.schedules().await?.iter().filter(|view| view.problem.is_some()).count();
         let host = host.clone();
         let reading = tokio::task::spawn_blocking(move || {
             let aged = queues.into_iter().map(|view| {
@@ -38,7 +42,7 @@ impl Gauges {
         });
         let read = reading.await.map_err(|error| HostError::Stopped { reason: Some(error.to_string()) });
         let (queues, store_bytes) = read?;
-        Ok(Self { queues, consumers, handlers, store_bytes })
+        Ok(Self { queues, consumers, handlers, delayed, schedules_late: late as u64, store_bytes })
     }
 
     pub(super) fn has_queue(&self, name: &QueueName) -> bool {
@@ -84,9 +88,10 @@ impl Gauges {
 
     fn encode_consumers(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
         type Of = fn(&ConsumerView) -> u64;
-        let of: [(names::Name, Of); 3] = [
+        let of: [(names::Name, Of); 4] = [
             (names::CONSUMER_LAG, |view| view.lag),
             (names::CONSUMER_PAUSED, |view| view.record.paused.is_some().into()),
+            (names::CONSUMER_SUSPECTS, |view| view.suspects),
             (names::QUARANTINE_MESSAGES, |view| view.quarantined),
         ];
         for (name, of) in of {
@@ -95,7 +100,7 @@ impl Gauges {
                 let labels = [
                     (names::QUEUE, view.queue.as_str()),
                     (names::CONSUMER, view.record.name.as_str()),
-                    (names::HANDLER, view.record.config.handler.as_str()),
+                    (names::HANDLER, view.record.config.handler.as_ref().map_or("", HandlerName::as_str)),
                 ];
                 put_gauge(&mut metric, &labels, of(view))?;
             }
@@ -120,6 +125,8 @@ impl Collector for Gauges {
         self.encode_queues(&mut encoder)?;
         self.encode_consumers(&mut encoder)?;
         self.encode_handlers(&mut encoder)?;
+        begin(&mut encoder, names::DELAYED_MESSAGES, MetricType::Gauge)?.encode_gauge(&self.delayed)?;
+        begin(&mut encoder, names::SCHEDULES_LATE, MetricType::Gauge)?.encode_gauge(&self.schedules_late)?;
         if let Some(bytes) = self.store_bytes {
             begin(&mut encoder, names::STORE_BYTES, MetricType::Gauge)?.encode_gauge(&bytes)?;
         }

@@ -37,6 +37,8 @@ pub struct Metrics {
     queues: Labelled<QueueName, QueueSeries>,
     handlers: Labelled<HandlerName, HandlerSeries>,
     settled: Labelled<QueueName, Labelled<HandlerName, SettledSeries>>,
+    /// What programs outside had; its handler is the empty word.
+    settled_outside: Labelled<QueueName, SettledSeries>,
     commits: Histogram<{ names::COMMIT_BUCKETS_US.len() }>,
 }
 
@@ -70,6 +72,7 @@ impl Metrics {
     fn forget_missing(&self, gauges: &Gauges) {
         self.queues.retain(|queue| gauges.has_queue(queue));
         self.settled.retain(|queue| gauges.has_queue(queue));
+        self.settled_outside.retain(|queue| gauges.has_queue(queue));
         self.handlers.retain(|handler| gauges.has_handler(handler));
     }
 }
@@ -89,7 +92,12 @@ impl Observer for Metrics {
     }
 
     fn settled(&self, settled: &SettleSeen<'_>) {
-        self.settled.with(settled.queue, |handlers| handlers.with(settled.handler, |series| series.settled(settled)));
+        match settled.handler {
+            Some(handler) => {
+                self.settled.with(settled.queue, |handlers| handlers.with(handler, |series| series.settled(settled)));
+            }
+            None => self.settled_outside.with(settled.queue, |series| series.settled(settled)),
+        }
     }
 
     fn handler_replaced(&self, handler: &HandlerName, _digest: Digest) {

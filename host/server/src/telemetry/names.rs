@@ -53,8 +53,19 @@ pub const CONSUMER_LAG: Name =
     metric("wasmill_consumer_lag_messages", "Messages of the log that a consumer has not settled");
 /// Gauge by queue, consumer and handler, 1 or 0.
 pub const CONSUMER_PAUSED: Name = metric("wasmill_consumer_paused", "Whether a consumer takes nothing");
+/// Gauge by queue, consumer and handler.
+pub const CONSUMER_SUSPECTS: Name = metric(
+    "wasmill_consumer_suspects",
+    "Deliveries that may have been running when the host stopped, which run one at a time",
+);
+/// Gauge.
+pub const DELAYED_MESSAGES: Name =
+    metric("wasmill_delayed_messages", "Messages that wait for the time they are to be delivered at");
 /// Gauge by queue and consumer.
 pub const QUARANTINE_MESSAGES: Name = metric("wasmill_quarantine_messages", "Deliveries that rest in quarantine");
+/// Gauge.
+pub const SCHEDULES_LATE: Name =
+    metric("wasmill_schedules_late", "Schedules that are due and whose message cannot be published");
 /// Gauge.
 pub const STORE_BYTES: Name = metric("wasmill_store_bytes", "The size of the store on the disk");
 
@@ -88,13 +99,15 @@ pub const STATE_QUARANTINED: &str = "quarantined";
 pub const OUTCOME_CONFLICT: &str = "conflict";
 /// Outcome: it succeeded, but what it published was not taken.
 pub const OUTCOME_PUBLISH_REFUSED: &str = "publish-refused";
+/// Outcome: it ran before its turn, so nothing was settled.
+pub const OUTCOME_OUT_OF_ORDER: &str = "out-of-order";
 /// Outcome: its lease was over, so nothing was settled.
 pub const OUTCOME_STALE: &str = "stale-fence";
 /// Outcome: one that this list does not know.
 pub const OUTCOME_OTHER: &str = "other";
 
 /// All outcomes, the frequent ones first: those of [`Outcome::name`], then what only settling finds out.
-pub const OUTCOMES: [&str; 19] = [
+pub const OUTCOMES: [&str; 24] = [
     Outcome::Success.name(),
     "retry",
     "defer",
@@ -110,6 +123,11 @@ pub const OUTCOMES: [&str; 19] = [
     "unroutable",
     "host-crash",
     "host-fault",
+    "throttle",
+    "expired",
+    "never-fits",
+    "lease-expired",
+    OUTCOME_OUT_OF_ORDER,
     OUTCOME_CONFLICT,
     OUTCOME_PUBLISH_REFUSED,
     OUTCOME_STALE,

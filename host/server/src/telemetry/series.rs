@@ -11,8 +11,13 @@ use wasmill_runtime::{AttemptSeen, SettleSeen};
 use super::{histogram::Histogram, names};
 
 /// All reasons, in the order they are counted.
-pub(super) const REASONS: [QuarantineReason; 3] =
-    [QuarantineReason::Rejected, QuarantineReason::AttemptsExhausted, QuarantineReason::Loop];
+pub(super) const REASONS: [QuarantineReason; 5] = [
+    QuarantineReason::Rejected,
+    QuarantineReason::AttemptsExhausted,
+    QuarantineReason::Loop,
+    QuarantineReason::Deterministic,
+    QuarantineReason::Expired,
+];
 
 /// Of one queue.
 #[derive(Debug, Default)]
@@ -74,13 +79,14 @@ impl Default for SettledSeries {
 impl SettledSeries {
     pub(super) fn settled(&self, settled: &SettleSeen<'_>) {
         let outcome = match settled.answer {
-            SettleAnswer::Committed | SettleAnswer::RetryAt { .. } => settled.outcome,
+            SettleAnswer::Committed | SettleAnswer::RetryAt { .. } | SettleAnswer::Expired => settled.outcome,
             SettleAnswer::Quarantined { reason, .. } => {
                 self.quarantined[*reason as usize].fetch_add(1, Relaxed);
                 settled.outcome
             }
             SettleAnswer::Conflict => names::OUTCOME_CONFLICT,
             SettleAnswer::PublishRefused { .. } => names::OUTCOME_PUBLISH_REFUSED,
+            SettleAnswer::OutOfOrder => names::OUTCOME_OUT_OF_ORDER,
             SettleAnswer::StaleFence => names::OUTCOME_STALE,
         };
         count(&self.outcomes, &names::OUTCOMES, outcome);
@@ -99,8 +105,12 @@ fn ended_by_sandbox(outcome: &Outcome) -> Option<&'static str> {
         Outcome::Success
         | Outcome::Retry { .. }
         | Outcome::Defer { .. }
+        | Outcome::Throttle { .. }
         | Outcome::Reject { .. }
         | Outcome::Unroutable { .. }
+        | Outcome::NeverFits { .. }
+        | Outcome::Expired
+        | Outcome::LeaseExpired { .. }
         | Outcome::HostCrash
         | Outcome::HostFault { .. } => None,
         Outcome::OutOfFuel { .. }

@@ -37,7 +37,7 @@ impl Names {
     }
 
     fn settle<'a>(&'a self, outcome: &'static str, answer: &'a SettleAnswer) -> SettleSeen<'a> {
-        SettleSeen { queue: &self.queue, consumer: &self.consumer, handler: &self.handler, outcome, answer }
+        SettleSeen { queue: &self.queue, consumer: &self.consumer, handler: Some(&self.handler), outcome, answer }
     }
 }
 
@@ -108,11 +108,15 @@ fn every_outcome_has_a_name_of_its_own() {
         Outcome::Unroutable { topic: text() },
         Outcome::HostCrash,
         Outcome::HostFault { detail: text() },
+        Outcome::Throttle { after_ms: 1 },
+        Outcome::Expired,
+        Outcome::NeverFits { limit: text() },
+        Outcome::LeaseExpired { lease_ms: 1 },
     ];
     for outcome in &all {
         assert!(names::OUTCOMES.contains(&outcome.name()), "{outcome:?} is counted as other");
     }
-    assert_eq!(all.len() + 4, names::OUTCOMES.len(), "a name that nothing has");
+    assert_eq!(all.len() + 5, names::OUTCOMES.len(), "a name that nothing has");
     assert!(names::KINDS.iter().all(|kind| names::OUTCOMES.contains(kind)));
     for (index, reason) in series::REASONS.iter().enumerate() {
         assert_eq!(*reason as usize, index, "{reason:?} is counted as another");

@@ -48,6 +48,22 @@ async fn a_binary_event_is_a_message_with_attributes_as_headers() {
 }
 
 #[tokio::test]
+async fn expirytime_is_the_expiry() {
+    let server = Server::with_orders().await;
+    let event = |expiry: &str| {
+        json!({"specversion": "1.0", "id": expiry, "source": "/s", "type": "orders.x", "expirytime": expiry})
+            .to_string()
+    };
+    server.post("/v1/messages", STRUCTURED, event("2100-01-01T00:00:00Z")).await.expect_status(201);
+    assert_eq!(server.orders().await[0]["expires_at_ms"], 4_102_444_800_000_u64);
+    let bad = server.post("/v1/messages", STRUCTURED, event("never")).await;
+    bad.expect_problem(400, "invalid-time", "expirytime: \"never\" is not a time");
+    let twice = server.post_to("/v1/messages").header("content-type", STRUCTURED).header("wasmill-expires-after", "1h");
+    let twice = Answer::of(twice.body(event("2100-01-01T00:00:00Z"))).await;
+    twice.expect_problem(400, "conflicting-times", "expirytime");
+}
+
+#[tokio::test]
 async fn source_and_id_together_are_published_once() {
     let server = Server::with_orders().await;
     let publish = |source: &str| {

@@ -18,8 +18,10 @@ async fn a_consumer_is_declared_paused_resumed_and_removed() {
     let given = r#"{"handler":"check","attempts":3,"backoff":{"initial_ms":10,"jitter":false},"start":"end"}"#;
     let expected = json!({
         "queue": "orders", "name": "checker", "handler": "check", "concurrency": 2, "in_flight_max": 1000, "attempts": 3,
-        "backoff": {"initial_ms": 10, "factor": 2, "cap_ms": 60_000, "jitter": false}, "start": "end", "paused": null,
-        "floor": 1, "lag": 0, "in_flight": 0, "pending": 0, "quarantined": 0,
+        "backoff": {"initial_ms": 10, "factor": 2, "cap_ms": 60_000, "jitter": false}, "start": "end", "order": "none",
+        "poison": "park", "deterministic": true, "storm": {"deliveries": 20, "percent": 80, "probe_ms": 1000},
+        "rate_per_second": null, "key_rate_per_second": null, "expired": "drop", "lease_ms": 30_000, "paused": null,
+        "floor": 1, "lag": 0, "in_flight": 0, "pending": 0, "suspects": 0, "quarantined": 0,
     });
     assert_eq!(server.put_json(path, given).await.expect_status(201).json(), expected);
     server.put_json(path, given).await.expect_status(200);
@@ -31,6 +33,30 @@ async fn a_consumer_is_declared_paused_resumed_and_removed() {
     assert_eq!(server.get("/v1/queues/orders").await.json()["consumers"], json!(["checker"]));
     server.delete(path).await.expect_status(204);
     server.get(path).await.expect_problem(404, "unknown-consumer", "no consumer checker on queue orders");
+}
+
+#[tokio::test]
+async fn what_is_declared_of_a_consumer_is_shown() {
+    let server = with_handler().await;
+    let path = "/v1/queues/orders/consumers/checker";
+    let given = json!({
+        "handler": "check", "order": "key", "poison": "skip", "deterministic": false, "backoff": {"delays_ms": [5, 60], "jitter": true},
+        "storm": {"deliveries": 10, "percent": 50, "probe_ms": 5000}, "rate_per_second": 100, "key_rate_per_second": 1,
+        "expired": "quarantine", "lease_ms": 60_000, "start": {"time": "2026-07-01T12:00:00Z"},
+    });
+    let shown = server.put_json(path, &given.to_string()).await.expect_status(201).json();
+    for (field, value) in given.as_object().expect("an object") {
+        assert_eq!(shown[field], *value, "{field}");
+    }
+    for (start, backoff) in [
+        (json!({"sequence": 7}), json!({"fixed_ms": 5, "jitter": false})),
+        (json!("end"), json!({"initial_ms": 100, "factor": 2, "cap_ms": 60_000, "jitter": true})),
+    ] {
+        let given = json!({"start": start, "backoff": backoff});
+        let shown = server.put_json(path, &given.to_string()).await.expect_status(200).json();
+        assert_eq!((&shown["start"], &shown["backoff"]), (&start, &backoff));
+        assert_eq!(shown["handler"], json!(null), "without a handler, programs outside pull");
+    }
 }
 
 #[tokio::test]
@@ -55,7 +81,14 @@ async fn bad_consumers_are_refused() {
         (r#"{"handler":"check","backoff":{"inital_ms":3}}"#, 422, "unknown-field", "did you mean `initial_ms`?"),
         (r#"{"handler":"check","start":"begin"}"#, 422, "invalid-value", "did you mean `beginning`?"),
         (r#"{"handler":"check","attempts":0}"#, 422, "out-of-range", "attempts is 0"),
-        (r#"{"attempts":1}"#, 422, "invalid-value", "missing field `handler`"),
+        (r#"{"order":"keys"}"#, 422, "invalid-value", "did you mean `key`?"),
+        (r#"{"key_rate_per_second":1}"#, 422, "contradiction", "order"),
+        (r#"{"backoff":{"fixed_ms":1,"cap_ms":2}}"#, 422, "contradiction", "leave out the others"),
+        (r#"{"backoff":{"delays_ms":[]}}"#, 422, "contradiction", "is empty"),
+        (r#"{"storm":{"percent":101}}"#, 422, "out-of-range", "storm percent is 101"),
+        (r#"{"start":{"time":"noon"}}"#, 422, "invalid-value", "2026-07-01T12:00:00Z"),
+        (r#"{"lease_ms":43200001}"#, 422, "out-of-range", "lease in ms is 43200001"),
+        (r#"{"rate_per_second":0}"#, 422, "out-of-range", "rate per second is 0"),
     ] {
         server.put_json(path, json).await.expect_problem(status, code, words);
     }

@@ -25,7 +25,7 @@ pub(super) struct Server {
     pub(super) draining: Arc<AtomicBool>,
     url: String,
     client: Client,
-    _store: tempfile::TempDir,
+    store: Arc<tempfile::TempDir>,
 }
 
 /// What the server answered.
@@ -49,13 +49,22 @@ impl Server {
         options.observer = Arc::clone(&metrics) as _;
         change(&mut options);
         let host = Host::open(options).await.expect("the host opens");
-        let app = App { limits, ..App::new(host.clone(), metrics) };
+        Self::serve(App { limits, ..App::new(host, metrics) }, Arc::new(store)).await
+    }
+
+    /// Serve the same host once more, on another port and with nothing kept by the first server.
+    pub(super) async fn serve_again(&self) -> Self {
+        Self::serve(App::new(self.host.clone(), Metrics::new()), Arc::clone(&self.store)).await
+    }
+
+    async fn serve(app: App, store: Arc<tempfile::TempDir>) -> Self {
+        let host = app.host.clone();
         let draining = Arc::clone(&app.draining);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
         tokio::spawn(async move { axum::serve(listener, router(app)).await });
         let client = Client::builder().timeout(PATIENCE).build().expect("a client");
-        Self { host, draining, url, client, _store: store }
+        Self { host, draining, url, client, store }
     }
 
     /// With a queue `orders` that binds `orders.#`.

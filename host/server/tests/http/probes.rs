@@ -84,6 +84,8 @@ async fn metrics_tell_what_happened() {
         (r#"wasmill_queue_messages{queue="idle",state="log"}"#, 1.0),
         (r#"wasmill_queue_messages{queue="orders",state="log"}"#, 0.0),
         (r#"wasmill_quarantine_messages{queue="orders",consumer="c",handler="check"}"#, 0.0),
+        (r#"wasmill_consumer_suspects{queue="orders",consumer="c",handler="check"}"#, 0.0),
+        ("wasmill_delayed_messages", 0.0),
         (r#"wasmill_consumer_paused{queue="orders",consumer="c",handler="check"}"#, 0.0),
         (&format!(r#"wasmill_handler_active_info{{handler="check",digest="{digest}"}}"#), 1.0),
     ] {

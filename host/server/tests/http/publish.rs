@@ -1,6 +1,7 @@
 //! One message.
 
 use serde_json::json;
+use wasmill_delivery::engine::Unrouted;
 use wasmill_server::http::HttpLimits;
 
 use super::harness::{Answer, Server};
@@ -112,6 +113,17 @@ async fn a_full_queue_says_when_to_come_again() {
     let answer = server.post("/v1/topics/small/messages", "text/plain", "x").await;
     let answer = answer.expect_problem(429, "queue-full", "queue small is full");
     assert_eq!(answer.header("retry-after"), Some("1"));
+}
+
+#[tokio::test]
+async fn a_message_that_no_queue_takes_is_treated_as_the_host_is_told() {
+    let lost = Unrouted::Park("lost".parse().expect("a name"));
+    for (unrouted, places) in [(Unrouted::Drop, json!([])), (lost, json!([{"queue": "lost", "sequence": 1}]))] {
+        let server = Server::start_with(HttpLimits::default(), |options| options.limits.unrouted = unrouted).await;
+        server.put_json("/v1/queues/lost", "{}").await.expect_status(201);
+        let answer = server.post("/v1/topics/nobody/messages", "text/plain", "x").await.expect_status(201);
+        assert_eq!(answer.json()["places"], places);
+    }
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::harness::{NDJSON, Server, guest};
 
 /// A server whose consumer `bad` gives up on every message at once, with this many messages in quarantine.
-async fn with_quarantined(count: usize) -> Server {
+pub(super) async fn with_quarantined(count: usize) -> Server {
     let server = Server::with_orders().await;
     server.send(Method::PUT, "/v1/handlers/bad", "application/wasm", guest("panic")).await.expect_status(200);
     server.put_json("/v1/queues/orders/consumers/bad", r#"{"handler":"bad","attempts":1}"#).await.expect_status(201);
@@ -21,7 +21,7 @@ async fn wait_for(server: &Server, count: usize) {
     server.get_until("/v1/queues/orders/consumers/bad", "the quarantine", quarantined).await;
 }
 
-fn ids(page: &Value) -> Vec<u64> {
+pub(super) fn ids(page: &Value) -> Vec<u64> {
     page["quarantined"].as_array().expect("a list").iter().filter_map(|entry| entry["id"].as_u64()).collect()
 }
 

@@ -11,7 +11,8 @@ async fn a_queue_is_declared_shown_changed_and_removed() {
     let created = server.put_json("/v1/queues/orders", r#"{"bindings":["orders.#"],"messages_max":7}"#).await;
     let expected = json!({
         "name": "orders", "bindings": ["orders.#"], "messages_max": 7, "bytes_max": 10_737_418_240_u64,
-        "first_sequence": 1, "next_sequence": 1, "messages": 0, "bytes": 0, "oldest_message_age_ms": null, "consumers": [],
+        "overflow": "refuse", "retention": null, "first_sequence": 1, "needed_sequence": 1, "next_sequence": 1,
+        "messages": 0, "bytes": 0, "oldest_message_age_ms": null, "consumers": [],
     });
     assert_eq!(created.expect_status(201).json(), expected);
     server.put_json("/v1/queues/orders", r#"{"bindings":["a"],"bytes_max":99}"#).await.expect_status(200);
@@ -35,6 +36,12 @@ async fn bad_declarations_are_refused_with_what_was_meant() {
         (r#"{"bindings":["a.b*"]}"#, 422, "invalid-topic-pattern", "inside a word"),
         (r#"{"messages_max":0}"#, 422, "out-of-range", "messages-max is 0"),
         (r#"{"messages_max":"many"}"#, 422, "invalid-value", "expected u64"),
+        (r#"{"overflow":"refuze"}"#, 422, "invalid-value", "did you mean `refuse`?"),
+        (r#"{"overflow":{"wait_ms":60001}}"#, 422, "out-of-range", "overflow wait in ms is 60001"),
+        (r#"{"retention":{}}"#, 422, "contradiction", "for ever"),
+        (r#"{"retention":{"age":1}}"#, 422, "unknown-field", "did you mean `age_ms`?"),
+        (r#"{"bindings":[{"topic":"a","headers":{"b c":"1"}}]}"#, 422, "invalid-header", "token"),
+        (r#"{"bindings":[{"topic":"a","match":"any"}]}"#, 422, "invalid-value", "names none"),
         (r#"{"bindings":"#, 400, "invalid-json", "EOF"),
     ] {
         server.put_json("/v1/queues/orders", json).await.expect_problem(status, code, words);
@@ -42,6 +49,28 @@ async fn bad_declarations_are_refused_with_what_was_meant() {
     server.put_json("/v1/queues/-x", "{}").await.expect_problem(422, "invalid-queue-name", "must begin with");
     let large = " ".repeat(1024 * 1024 + 1);
     server.put_json("/v1/queues/orders", &large).await.expect_problem(413, "too-large", "1048576");
+}
+
+#[tokio::test]
+async fn what_is_declared_of_a_queue_is_shown() {
+    let server = Server::start().await;
+    let given = json!({
+        "bindings": ["a.#", {"topic": "b.*", "headers": {"region": "eu", "tier": "1"}, "match": "any"}],
+        "overflow": {"wait_ms": 2000}, "retention": {"messages": 5, "bytes": null, "age_ms": 60_000},
+    });
+    let shown = server.put_json("/v1/queues/q", &given.to_string()).await.expect_status(201).json();
+    for field in ["bindings", "overflow", "retention"] {
+        assert_eq!(shown[field], given[field], "{field}");
+    }
+    let publish = |region: &str| {
+        let request = server.post_to("/v1/topics/b.x/messages").header("wasmill-header-Region", region);
+        Answer::of(request.body("x"))
+    };
+    publish("us").await.expect_problem(422, "unroutable", "b.x");
+    publish("eu").await.expect_status(201);
+    server.put_json("/v1/queues/q", r#"{"overflow":"drop-oldest"}"#).await.expect_status(200);
+    let shown = server.get("/v1/queues/q").await.json();
+    assert_eq!((&shown["overflow"], &shown["retention"]), (&json!("drop-oldest"), &json!(null)));
 }
 
 #[tokio::test]

@@ -29,7 +29,8 @@ pub(crate) fn message(number: u64, data_bytes: usize) -> Arc<Message> {
         headers: vec![("traceparent".to_owned(), format!("00-{number:032x}-01"))],
         data: data.into(),
         published_at: Timestamp(1_700_000_000_000 + number),
-        lineage: Lineage { hops: 1, cause: None, redrive_of: None },
+        expires_at: None,
+        lineage: Lineage { hops: 1, ..Lineage::default() },
     })
 }
 
@@ -82,6 +83,7 @@ pub(crate) fn attempt() -> AttemptRecord {
         memory_bytes_peak: 2,
         log: "oh".to_owned(),
         backtrace: vec!["f".to_owned()],
+        fresh: true,
     }
 }
 
@@ -96,7 +98,7 @@ pub(crate) fn quarantined(id: u64, data_bytes: usize) -> QuarantineRecord {
         queue: QueueName::new("queue-1").unwrap(),
         consumer_id: ConsumerId(u32::try_from(id % 5).unwrap()),
         consumer: ConsumerName::new("consumer-1").unwrap(),
-        handler: handler_name(1),
+        handler: Some(handler_name(1)),
         sequence: Sequence(id),
         message: message(id, data_bytes),
         reason: QuarantineReason::Rejected,

@@ -13,6 +13,8 @@ fn echo(ctx: Context) -> wasmill::Result {
         content_type: message.content_type,
         headers: message.headers,
         data: message.data,
+        delay: None,
+        expires_after: None,
     })?;
     Ok(())
 }

@@ -7,14 +7,16 @@ use std::{
 
 use wasmill_delivery::{
     effect::{Effect, PublishRefusal, Receipt},
-    input::{Destination, Input, PublishEntry, Ticket},
+    input::{Input, PublishEntry, Ticket},
     message::Message,
-    name::{ConsumerId, QueueId, Sequence},
+    name::{ConsumerId, QueueId, QueueName, Sequence},
+    record::Overflow,
     time::Timestamp,
 };
 
 use super::Auditor;
 use crate::{
+    disk::Disk,
     handler::Notes,
     violation::{Checked, Violation, ensure, violated},
 };
@@ -25,6 +27,11 @@ pub(super) struct Answers<'a> {
 }
 
 impl<'a> Answers<'a> {
+    /// The next effect, if it is one of those.
+    pub(super) fn take_if(&mut self, wanted: impl Fn(&Effect) -> bool) -> Option<&'a Effect> {
+        self.effects.pop_front_if(|effect| wanted(effect))
+    }
+
     pub(super) fn take(&mut self, what: &str) -> Result<&'a Effect, Violation> {
         self.effects.pop_front().ok_or_else(|| Violation(format!("there is no answer to {what}")))
     }
@@ -41,16 +48,22 @@ impl Auditor {
         inputs: &[Input],
         effects: &[Effect],
         notes: &BTreeMap<Ticket, Vec<Notes>>,
+        disk: &Disk,
     ) -> Checked {
         self.now = self.now.max(now);
         self.latest = self.latest.max(now);
         self.clock_went_back |= self.now < self.latest;
         let mut answers = Answers { effects: effects.iter().collect() };
+        self.crashed_is_told(&mut answers)?;
         for input in inputs {
-            self.observe_input(input, &mut answers, notes)?;
+            self.observe_input(input, &mut answers, notes, disk)?;
         }
+        self.delayed_are_asked_for(&mut answers)?;
         while let Some(effect) = answers.effects.pop_front() {
-            self.leased(effect)?;
+            match effect {
+                Effect::Read { queue, .. } => self.may_read(*queue)?,
+                effect => self.leased(effect)?,
+            }
         }
         self.nothing_left_to_lease()?;
         self.trim();
@@ -62,8 +75,11 @@ impl Auditor {
         input: &Input,
         answers: &mut Answers<'_>,
         notes: &BTreeMap<Ticket, Vec<Notes>>,
+        disk: &Disk,
     ) -> Checked {
         match input {
+            Input::Messages { queue, .. } => self.parked(*queue, disk),
+            Input::Delayed { entries } => self.delayed_came(entries, disk),
             Input::Publish { ticket, entries } => {
                 self.use_up(*ticket)?;
                 self.published(*ticket, entries, answers.take("a publish")?)
@@ -110,6 +126,9 @@ impl Auditor {
     pub(super) fn give_back(&mut self, id: ConsumerId, lease: &wasmill_delivery::input::Lease) {
         if let Some(consumer) = self.consumers.get_mut(&id).filter(|consumer| consumer.holds(lease)) {
             consumer.leased.remove(&lease.sequence);
+            if self.alone == Some((id, lease.sequence)) {
+                self.alone = None;
+            }
             self.count("returned");
         }
     }
@@ -125,24 +144,43 @@ impl Auditor {
 
     fn published_entry(&mut self, entry: &PublishEntry, answer: &Result<Receipt, PublishRefusal>) -> Checked {
         let id = &entry.message.id;
-        if let Ok(Receipt { duplicate: true, places }) = answer {
+        if let Ok(Receipt { duplicate: true, places, .. }) = answer {
             ensure!(places.is_empty(), "duplicate {id} has places");
             return self.is_duplicate(entry);
         }
         self.is_fresh(entry)?;
         let wanted = self.destinations(entry);
+        let delayed_until = entry.deliver_at.filter(|due| *due > self.now);
         match (answer, wanted) {
+            (Ok(receipt), Ok(_)) if delayed_until.is_some() => {
+                let shown = (receipt.delayed_until, receipt.places.len());
+                ensure!(shown == (delayed_until, 0), "{id} is to wait until {delayed_until:?}, but: {receipt:?}");
+                self.delay(entry)?;
+                self.remember(entry);
+                Ok(())
+            }
+            (Err(PublishRefusal::DelayedFull { .. }), Ok(_)) if delayed_until.is_some() => {
+                let full = self.delayed.len() as u64 >= self.limits.delayed_max;
+                ensure!(full, "{id} is refused, but only {} are delayed", self.delayed.len());
+                self.count("publish refused: too many delayed");
+                Ok(())
+            }
             (Ok(receipt), Ok(queues)) => {
                 if let Some(full) = queues.iter().find(|queue| self.is_full(**queue, 1)) {
                     violated!("{id} was taken although {full:?} is full");
                 }
+                if queues.is_empty() {
+                    self.count("publish dropped: unroutable");
+                }
                 let places = self.append_to(&queues, &entry.message);
                 ensure!(places == receipt.places, "{id} went to {:?}, not to {places:?}", receipt.places);
-                if let Some(dedup) = entry.dedup.filter(|_| self.limits.dedup_window_ms > 0) {
-                    self.dedup.insert(dedup, self.now);
-                }
+                self.remember(entry);
                 self.count(if places.len() > 1 { "published to several queues" } else { "published" });
                 Ok(())
+            }
+            (Err(PublishRefusal::NeverFits { queue, .. }), Ok(queues)) => {
+                let size = entry.message.size_bytes();
+                self.never_fits(queue, &queues, size)
             }
             (Err(refusal), Ok(queues)) => self.may_refuse(refusal, &queues, 1),
             (Err(refusal), Err(wanted)) => {
@@ -174,23 +212,25 @@ impl Auditor {
         Ok(())
     }
 
-    fn destinations(&self, entry: &PublishEntry) -> Result<Vec<QueueId>, PublishRefusal> {
-        match &entry.to {
-            Destination::Topic => {
-                let queues = self.route(&entry.message.topic);
-                let topic = entry.message.topic.to_string();
-                if queues.is_empty() { Err(PublishRefusal::Unroutable { topic }) } else { Ok(queues) }
-            }
-            Destination::Queue(name) => match self.queue_id(name) {
-                Some(id) => Ok(vec![id]),
-                None => Err(PublishRefusal::UnknownQueue { queue: name.clone() }),
-            },
+    fn remember(&mut self, entry: &PublishEntry) {
+        if let Some(dedup) = entry.dedup.filter(|_| self.limits.dedup_window_ms > 0) {
+            self.dedup.insert(dedup, self.now);
         }
+    }
+
+    pub(super) fn never_fits(&mut self, name: &QueueName, queues: &[QueueId], size: u64) -> Checked {
+        let id = self.queue_id(name).filter(|id| queues.contains(id));
+        let Some(id) = id else { violated!("queue {name} is not among {queues:?} and never fits") };
+        let most = self.queues[&id].record.config.bytes_max;
+        ensure!(size > most, "{size} bytes never fit {name}, which holds {most}");
+        self.count("publish refused: never fits");
+        Ok(())
     }
 
     pub(super) fn is_full(&self, id: QueueId, more: u64) -> bool {
         let queue = &self.queues[&id];
-        queue.next.0 - queue.first.0 + more > queue.record.config.messages_max
+        let config = &queue.record.config;
+        config.overflow != Overflow::DropOldest && queue.next.0 - queue.needed.0 + more > config.messages_max
     }
 
     pub(super) fn append_to(&mut self, queues: &[QueueId], message: &Arc<Message>) -> Vec<(QueueId, Sequence)> {
@@ -199,7 +239,7 @@ impl Auditor {
 
     /// Whether one of these queues may be called full.
     pub(super) fn may_refuse(&mut self, refusal: &PublishRefusal, queues: &[QueueId], more: u64) -> Checked {
-        let PublishRefusal::QueueFull { queue, limit } = refusal else {
+        let PublishRefusal::QueueFull { queue, limit, .. } = refusal else {
             violated!("there are queues {queues:?}, but: {refusal}");
         };
         let id = self.queue_id(queue).filter(|id| queues.contains(id));

@@ -1,9 +1,12 @@
 //! Deliveries that go out, and those that should have.
 
+use std::collections::BTreeSet;
+
 use wasmill_delivery::{
     effect::Effect,
     input::{Lease, Ticket},
-    name::{ConsumerId, QueueId},
+    name::{ConsumerId, QueueId, Sequence},
+    record::{DeliveryOrder, PauseReason},
     time::Timestamp,
 };
 
@@ -16,13 +19,74 @@ impl Auditor {
             violated!("nothing asked for {effect:?}");
         };
         self.may_lease(*ticket, *consumer, *queue, leases.len())?;
-        leases.iter().try_for_each(|lease| self.lease_one(*consumer, lease))
+        self.keeps_rate(*consumer, leases.len())?;
+        let mut run = BTreeSet::new();
+        for lease in leases {
+            self.runs_in_turn(*consumer, lease, &run)?;
+            self.lease_one(*consumer, lease)?;
+            run.insert(lease.sequence);
+        }
+        Ok(())
+    }
+
+    /// What is ordered runs in order, what is closed waits, and what is suspect runs alone.
+    fn runs_in_turn(&mut self, id: ConsumerId, lease: &Lease, run: &BTreeSet<Sequence>) -> Checked {
+        let at = lease.sequence;
+        let Some(consumer) = self.consumers.get(&id) else { violated!("{id:?} is gone") };
+        let Some(message) = self.message_of(consumer, at) else { violated!("{lease:?} of {id:?} has no message") };
+        let before = self.must_wait_for(id, at, &message, run);
+        ensure!(before.is_none(), "{id:?} is given {lease:?} before {before:?}, which is not settled");
+        ensure!(
+            consumer.closed_until <= self.now,
+            "{id:?} is closed until {:?}, now {:?}",
+            consumer.closed_until,
+            self.now
+        );
+        let key_closed = message.key.as_ref().and_then(|key| consumer.keys_closed_until.get(key));
+        let open =
+            key_closed.is_none_or(|until| *until <= self.now) || consumer.record.config.order == DeliveryOrder::None;
+        ensure!(open, "{id:?} is given {lease:?}, whose key is closed until {key_closed:?}");
+        ensure!(self.alone.is_none(), "{id:?} is given {lease:?} while {:?} runs alone", self.alone);
+        if consumer.suspects.contains(&at) {
+            let busy = self.consumers.values().any(|consumer| !consumer.leased.is_empty());
+            ensure!(!busy, "{lease:?} of {id:?} is suspect and runs beside others");
+            self.alone = Some((id, at));
+            self.count("suspect ran alone");
+        } else if before.is_none() && run.iter().any(|other| *other < at) && message.key.is_some() {
+            self.count("leased as a run");
+        }
+        Ok(())
+    }
+
+    /// No second sees more than the rate and a tenth of it.
+    fn keeps_rate(&mut self, id: ConsumerId, count: usize) -> Checked {
+        let now = self.now;
+        let Some(consumer) = self.consumers.get_mut(&id) else { return Ok(()) };
+        consumer.leased_at.retain(|at| now.ms_since(*at) < 1_000);
+        consumer.leased_at.extend(std::iter::repeat_n(now, count));
+        if let Some(rate) = consumer.record.config.rate_per_second {
+            let most = (rate + (rate / 10).max(1)) as usize;
+            let found = consumer.leased_at.len();
+            ensure!(
+                found <= most,
+                "{id:?} leased {found} deliveries in a second, its rate is {rate}: {:?}",
+                consumer.leased_at
+            );
+        }
+        Ok(())
     }
 
     fn may_lease(&mut self, ticket: Ticket, id: ConsumerId, queue: QueueId, count: usize) -> Checked {
         let Some(consumer) = self.consumers.get_mut(&id) else { violated!("{id:?} is gone and gets leases") };
         ensure!(consumer.record.queue == queue, "{id:?} is not on {queue:?}");
-        ensure!(consumer.record.paused.is_none(), "{id:?} is paused and gets leases");
+        match &consumer.record.paused {
+            None => {}
+            Some(PauseReason::Storm { .. }) => {
+                let alone = consumer.leased.is_empty() && count == 1;
+                ensure!(alone, "{id:?} is paused for a storm and gets {count} leases");
+            }
+            Some(reason) => violated!("{id:?} is paused ({reason:?}) and gets leases"),
+        }
         let first = consumer.waiting.pop_front();
         let Some((waiting, deliveries_max)) = first else {
             violated!("nobody of {id:?} waits, {ticket:?} gets leases")
@@ -54,7 +118,15 @@ impl Auditor {
 
     /// No wake-up is lost: whoever waits either has no room or there is nothing for it.
     pub(super) fn nothing_left_to_lease(&self) -> Checked {
-        for (id, consumer) in self.consumers.iter().filter(|(_, consumer)| consumer.may_get_more()) {
+        // While a suspect runs or waits to run, everybody waits; that all of them come is what the drain proves.
+        let suspicious = self.alone.is_some() || self.consumers.values().any(|c| !c.suspects.is_empty());
+        let simple = |consumer: &ModelConsumer| {
+            let config = &consumer.record.config;
+            let closed = consumer.closed_until > self.now || config.rate_per_second.is_some();
+            config.order == DeliveryOrder::None && !closed && consumer.record.paused.is_none()
+        };
+        let waiting = self.consumers.iter().filter(|(_, c)| c.may_get_more() && simple(c) && !suspicious);
+        for (id, consumer) in waiting {
             let due = consumer.first_waiting(|due| due <= self.now);
             ensure!(due.is_none(), "{id:?} waits for deliveries while one has been due since {due:?}");
             let open = (consumer.pending.len() as u64) < self.limits.pending_max;
@@ -72,15 +144,25 @@ impl Auditor {
 
     /// When the engine must wake up at the latest.
     pub(super) fn next_wanted(&self) -> Option<Timestamp> {
-        let consumers = self.consumers.values().filter(|consumer| consumer.may_get_more());
-        consumers.filter_map(|consumer| consumer.first_waiting(|_| true)).min()
+        let simple = |consumer: &&ModelConsumer| {
+            let config = &consumer.record.config;
+            consumer.may_get_more() && config.order == DeliveryOrder::None && consumer.record.paused.is_none()
+        };
+        let consumers = self.consumers.values().filter(simple);
+        // What is due already was not leased for another reason, which has its own alarm or its own input.
+        let due = consumers.filter_map(|consumer| {
+            let closed = consumer.closed_until;
+            consumer.first_waiting(|due| due > self.now).map(|due| due.max(closed))
+        });
+        let delayed = self.delayed.keys().filter(|_| self.delayed_asked.is_empty()).map(|key| key.due);
+        due.chain(delayed).min()
     }
 }
 
 impl ModelConsumer {
     fn may_get_more(&self) -> bool {
         let room = self.leased.len() < self.record.config.in_flight_max as usize;
-        self.record.paused.is_none() && !self.waiting.is_empty() && room
+        matches!(self.record.paused, None | Some(PauseReason::Storm { .. })) && !self.waiting.is_empty() && room
     }
 
     /// When the first delivery off the log is due that is not leased.

@@ -5,11 +5,14 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use wasmill_delivery::{
     effect::{Effect, OrderReceipt, OrderRefusal},
     input::{Order, Ticket},
+    limits,
     message::Message,
     name::{ConsumerId, ConsumerName, HandlerName, QuarantineId, QueueId, QueueName, Sequence},
+    policy::Backoff,
     record::{
         ConsumerConfig, ConsumerRecord, HandlerRecord, PauseReason, QuarantineRecord, QueueConfig, QueueRecord, Start,
     },
+    time::Timestamp,
 };
 
 use super::{Auditor, ModelConsumer, ModelQueue, Waiting, answers::Answers};
@@ -21,13 +24,49 @@ impl Auditor {
     pub(super) fn ordered(&mut self, ticket: Ticket, order: &Order, effects: &mut Answers<'_>) -> Checked {
         let ended = self.ended_by(order);
         self.expect_ended(&ended, effects)?;
+        let gone: BTreeSet<QuarantineId> = match order {
+            Order::Redrive { record, .. } => BTreeSet::from([record.id]),
+            Order::PurgeQuarantine { ids } => ids.iter().copied().collect(),
+            _ => BTreeSet::new(),
+        };
+        let before: BTreeSet<QuarantineId> = self.quarantine.keys().copied().collect();
+        let mut resumed = Vec::new();
+        while let Some(Effect::Resumed { consumer, reason }) = effects.take_if(|e| matches!(e, Effect::Resumed { .. }))
+        {
+            resumed.push((*consumer, reason.clone()));
+        }
         let effect = effects.take("an order")?;
         let Effect::Ordered { ticket: answered, answer } = effect else { violated!("{order:?} got {effect:?}") };
         ensure!(*answered == ticket, "{ticket:?} ordered, {answered:?} is answered");
         let wanted = self.carry_out(order, answer)?;
         ensure!(*answer == wanted, "{order:?} is answered by {answer:?}, not {wanted:?}");
+        let gone = before.intersection(&gone).filter(|id| !self.quarantine.contains_key(id)).copied().collect();
+        let wanted = if matches!(order, Order::Redrive { .. } | Order::PurgeQuarantine { .. }) && answer.is_ok() {
+            self.resume_behind(&gone)
+        } else {
+            Vec::new()
+        };
+        ensure!(resumed == wanted, "{order:?} resumes {wanted:?}, told is {resumed:?}");
         self.count(if answer.is_ok() { name(order) } else { "order refused" });
         Ok(())
+    }
+
+    /// Consumers that waited for what is gone from quarantine, or for room in it, go on.
+    fn resume_behind(&mut self, gone: &BTreeSet<QuarantineId>) -> Vec<(ConsumerId, PauseReason)> {
+        let room = (self.quarantine.len() as u64) < self.limits.quarantine_max;
+        let mut resumed = Vec::new();
+        for (id, consumer) in &mut self.consumers {
+            let goes_on = match &consumer.record.paused {
+                Some(PauseReason::QuarantineFull) => room,
+                Some(PauseReason::Poison { quarantine }) => gone.contains(quarantine),
+                Some(_) | None => false,
+            };
+            if goes_on && let Some(reason) = consumer.record.paused.take() {
+                consumer.recent.clear();
+                resumed.push((*id, reason));
+            }
+        }
+        resumed
     }
 
     /// Consumers that an order removes, in the order of their numbers.
@@ -42,7 +81,12 @@ impl Auditor {
             | Order::Pause { .. }
             | Order::Resume { .. }
             | Order::Redrive { .. }
-            | Order::PurgeQuarantine { .. } => Vec::new(),
+            | Order::PurgeQuarantine { .. }
+            | Order::PutSchedule { .. }
+            | Order::DeleteSchedule { .. }
+            | Order::FireSchedule { .. }
+            | Order::ImportQuarantine { .. }
+            | Order::Rest => Vec::new(),
         }
     }
 
@@ -71,7 +115,7 @@ impl Auditor {
         Ok(match order {
             Order::PutQueue { name, config } => self.put_queue(name, config, given)?,
             Order::DeleteQueue { name } => self.delete_queue(name),
-            Order::PutConsumer { queue, name, config } => self.put_consumer(queue, name, config, given)?,
+            Order::PutConsumer { queue, name, config, from } => self.put_consumer(queue, name, config, *from, given)?,
             Order::DeleteConsumer { queue, name } => self.delete_consumer(queue, name),
             Order::PutHandler { record } => self.put_handler(record),
             Order::DeleteHandler { name } => self.delete_handler(name),
@@ -79,6 +123,13 @@ impl Auditor {
             Order::Resume { consumer } => self.set_paused(*consumer, None),
             Order::Redrive { record, message } => self.redrive(record, message),
             Order::PurgeQuarantine { ids } => self.purge(ids),
+            Order::Rest => self.rest(),
+            Order::PutSchedule { record } => self.put_schedule(record, given)?,
+            Order::DeleteSchedule { name } => self.delete_schedule(name),
+            Order::FireSchedule { name, planned, next, entry } => {
+                self.fire_schedule(name, *planned, *next, entry, given)?
+            }
+            Order::ImportQuarantine { record } => self.import(record, given)?,
         })
     }
 
@@ -95,7 +146,8 @@ impl Auditor {
         self.last_queue = *id;
         let record = QueueRecord { id: *id, name: name.clone(), config: config.clone() };
         let log = BTreeMap::new();
-        self.queues.insert(*id, ModelQueue { record, log, first: Sequence::FIRST, next: Sequence::FIRST });
+        let first = Sequence::FIRST;
+        self.queues.insert(*id, ModelQueue { record, log, first, needed: first, next: first });
         Ok(Ok(OrderReceipt::Queue { id: *id, created: true }))
     }
 
@@ -103,6 +155,7 @@ impl Auditor {
         let id = self.queue_id(name).ok_or_else(|| OrderRefusal::UnknownQueue { queue: name.clone() })?;
         self.queues.remove(&id);
         self.consumers.retain(|_, consumer| consumer.record.queue != id);
+        self.nobody_runs_alone();
         Ok(OrderReceipt::Done)
     }
 
@@ -111,10 +164,17 @@ impl Auditor {
         queue: &QueueName,
         name: &ConsumerName,
         config: &ConsumerConfig,
+        from: Option<Sequence>,
         given: &Answer,
     ) -> Result<Answer, Violation> {
-        if !self.handlers.contains_key(&config.handler) {
-            return Ok(Err(OrderRefusal::UnknownHandler { handler: config.handler.clone() }));
+        if let Backoff::List { delays_ms, .. } = &config.backoff
+            && delays_ms.is_empty()
+        {
+            let (min, max) = (1, limits::BACKOFF_DELAYS_MAX as u64);
+            return Ok(Err(OrderRefusal::OutOfRange { what: "backoff delays", given: 0, min, max }));
+        }
+        if let Some(handler) = config.handler.as_ref().filter(|handler| !self.handlers.contains_key(*handler)) {
+            return Ok(Err(OrderRefusal::UnknownHandler { handler: handler.clone() }));
         }
         let Some(queue_id) = self.queue_id(queue) else {
             return Ok(Err(OrderRefusal::UnknownQueue { queue: queue.clone() }));
@@ -126,27 +186,48 @@ impl Auditor {
         let Ok(OrderReceipt::Consumer { id, created: true }) = given else { violated!("{name} is new: {given:?}") };
         ensure!(*id > self.last_consumer, "{id:?} was used before");
         self.last_consumer = *id;
-        self.add_consumer(*id, queue_id, name, config);
+        self.add_consumer(*id, queue_id, name, config, from);
         Ok(Ok(OrderReceipt::Consumer { id: *id, created: true }))
     }
 
     /// When another handler takes over, what the old one has in flight is not its matter any more.
     fn change_consumer(&mut self, id: ConsumerId, config: &ConsumerConfig) {
         let Some(consumer) = self.consumers.get_mut(&id) else { return };
-        if consumer.record.config.handler != config.handler && !consumer.leased.is_empty() {
+        let before = &consumer.record.config;
+        let reordered = before.order != config.order || before.poison != config.poison;
+        if (before.handler != config.handler || reordered) && !consumer.leased.is_empty() {
+            let why = if reordered { "fenced off by a new order" } else { "fenced off by a new handler" };
+            *self.counts.entry(why).or_default() += 1;
+            if self.alone.is_some_and(|(of, _)| of == id) {
+                self.alone = None;
+            }
             consumer.leased.clear();
-            *self.counts.entry("fenced off by a new handler").or_default() += 1;
+        }
+        if reordered {
+            consumer.keys_closed_until.clear();
+        }
+        if before.rate_per_second != config.rate_per_second {
+            consumer.leased_at.clear();
         }
         consumer.record.config = config.clone();
         consumer.attempts_max_ever = consumer.attempts_max_ever.max(config.attempts_max);
         consumer.in_flight_max_ever = consumer.in_flight_max_ever.max(config.in_flight_max);
     }
 
-    fn add_consumer(&mut self, id: ConsumerId, queue_id: QueueId, name: &ConsumerName, config: &ConsumerConfig) {
+    fn add_consumer(
+        &mut self,
+        id: ConsumerId,
+        queue_id: QueueId,
+        name: &ConsumerName,
+        config: &ConsumerConfig,
+        from: Option<Sequence>,
+    ) {
         let queue = &self.queues[&queue_id];
         let start = match config.start {
             Start::Beginning => queue.first,
             Start::End => queue.next,
+            Start::Sequence(at) => at.max(queue.first).min(queue.next),
+            Start::Time(_) => from.map_or(queue.first, |at| at.max(queue.first).min(queue.next)),
         };
         let record = ConsumerRecord { id, queue: queue_id, name: name.clone(), config: config.clone(), paused: None };
         let consumer = ModelConsumer {
@@ -159,6 +240,11 @@ impl Auditor {
             attempts_max_ever: config.attempts_max,
             in_flight_max_ever: config.in_flight_max,
             dispatched_to: start,
+            suspects: BTreeSet::new(),
+            recent: Vec::new(),
+            leased_at: Vec::new(),
+            closed_until: Timestamp(0),
+            keys_closed_until: BTreeMap::new(),
         };
         self.consumers.insert(id, consumer);
     }
@@ -170,14 +256,16 @@ impl Auditor {
         let unknown = || OrderRefusal::UnknownConsumer { queue: queue.clone(), consumer: name.clone() };
         let id = self.consumer_id(queue, name).ok_or_else(unknown)?;
         self.consumers.remove(&id);
+        self.nobody_runs_alone();
         Ok(OrderReceipt::Done)
     }
 
     fn put_handler(&mut self, record: &HandlerRecord) -> Answer {
-        let runs = |consumer: &&mut ModelConsumer| consumer.record.config.handler == record.name;
+        let runs = |consumer: &&mut ModelConsumer| consumer.record.config.handler.as_ref() == Some(&record.name);
         for consumer in self.consumers.values_mut().filter(runs) {
             if record.digest.is_some() && matches!(consumer.record.paused, Some(PauseReason::Handler { .. })) {
                 consumer.record.paused = None;
+                consumer.recent.clear();
             }
         }
         self.handlers.insert(record.name.clone(), record.clone());
@@ -185,7 +273,9 @@ impl Auditor {
     }
 
     fn delete_handler(&mut self, name: &HandlerName) -> Answer {
-        if let Some(user) = self.consumers.values().find(|consumer| consumer.record.config.handler == *name) {
+        if let Some(user) =
+            self.consumers.values().find(|consumer| consumer.record.config.handler.as_ref() == Some(name))
+        {
             return Err(OrderRefusal::HandlerInUse {
                 handler: name.clone(),
                 consumer: user.record.name.clone(),
@@ -197,8 +287,27 @@ impl Auditor {
     }
 
     fn set_paused(&mut self, id: ConsumerId, paused: Option<PauseReason>) -> Answer {
-        self.consumers.get_mut(&id).ok_or(OrderRefusal::ConsumerGone)?.record.paused = paused;
+        let consumer = self.consumers.get_mut(&id).ok_or(OrderRefusal::ConsumerGone)?;
+        if paused.is_none() && consumer.record.paused.is_some() {
+            consumer.recent.clear();
+        }
+        consumer.record.paused = paused;
         Ok(OrderReceipt::Done)
+    }
+
+    /// An orderly stop: what is not leased is under no suspicion if the host stops now.
+    fn rest(&mut self) -> Answer {
+        for consumer in self.consumers.values_mut().filter(|consumer| consumer.leased.is_empty()) {
+            consumer.dispatched_to = Sequence(0);
+        }
+        Ok(OrderReceipt::Done)
+    }
+
+    /// After consumers were removed.
+    fn nobody_runs_alone(&mut self) {
+        if self.alone.is_some_and(|(id, _)| !self.consumers.contains_key(&id)) {
+            self.alone = None;
+        }
     }
 
     fn redrive(&mut self, record: &QuarantineRecord, message: &std::sync::Arc<Message>) -> Answer {
@@ -209,6 +318,10 @@ impl Auditor {
             || OrderRefusal::UnknownConsumer { queue: record.queue.clone(), consumer: record.consumer.clone() };
         let due = self.now;
         let consumer = self.consumers.get_mut(&record.consumer_id).ok_or_else(unknown)?;
+        if consumer.pending.contains_key(&record.sequence) {
+            let sequence = record.sequence.original().0;
+            return Err(OrderRefusal::PlaceTaken { id: record.id, sequence });
+        }
         let waiting = Waiting { due, attempts_made: 0, message: std::sync::Arc::clone(message), evidence: 0 };
         consumer.pending.insert(record.sequence, waiting);
         self.quarantine.remove(&record.id);
@@ -234,5 +347,10 @@ const fn name(order: &Order) -> &'static str {
         Order::Resume { .. } => "resumed",
         Order::Redrive { .. } => "redriven",
         Order::PurgeQuarantine { .. } => "purged",
+        Order::Rest => "rested",
+        Order::PutSchedule { .. } => "schedule declared",
+        Order::DeleteSchedule { .. } => "schedule removed",
+        Order::FireSchedule { .. } => "schedule asked to fire",
+        Order::ImportQuarantine { .. } => "import carried out",
     }
 }

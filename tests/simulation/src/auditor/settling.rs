@@ -1,16 +1,18 @@
 //! What may become of a delivery that a worker settles.
 
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+};
 
 use wasmill_delivery::{
     effect::{Effect, PublishRefusal, SettleAnswer},
-    input::{AttemptResult, Effects, Lease, Settlement, Ticket},
+    input::{AttemptResult, Effects, Lease, PublishEntry, Settlement, Ticket},
     limits::{EVIDENCE_ATTEMPTS_MAX, HANDLER_DELAY_MS_MAX, HOPS_MAX},
-    message::Message,
     name::{ConsumerId, QuarantineId, QueueId},
     outcome::Outcome,
     policy::HOST_FAULT_DELAY_MS,
-    record::{PauseReason, QuarantineReason},
+    record::{AttemptRecord, DeliveryOrder, Expired, PauseReason, Poison, QuarantineReason},
     time::Timestamp,
 };
 
@@ -18,8 +20,17 @@ use super::{Auditor, Resting, Waiting, answers::Answers};
 use crate::{
     handler::{Notes, Observation},
     state::integer,
-    violation::{Checked, ensure, violated},
+    violation::{Checked, Violation, ensure, violated},
 };
+
+/// What the engine said that it did to a consumer by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    Paused(PauseReason),
+    Resumed(PauseReason),
+}
+
+type Changes = VecDeque<Change>;
 
 impl Auditor {
     pub(super) fn settled(
@@ -30,17 +41,18 @@ impl Auditor {
         notes: &[Notes],
         effects: &mut Answers<'_>,
     ) -> Checked {
-        let mut paused = 0;
+        let mut paused = VecDeque::new();
         let answers = loop {
             match effects.take("a settle")? {
-                Effect::Paused { consumer, reason: PauseReason::QuarantineFull } if *consumer == id => paused += 1,
+                Effect::Paused { consumer, reason } if *consumer == id => {
+                    paused.push_back(Change::Paused(reason.clone()))
+                }
+                Effect::Resumed { consumer, reason } if *consumer == id => {
+                    paused.push_back(Change::Resumed(reason.clone()));
+                }
+                Effect::Reply { .. } => {}
                 Effect::Settled { ticket: answered, answers } if *answered == ticket => break answers,
-                other @ (Effect::Published { .. }
-                | Effect::Leased { .. }
-                | Effect::LeaseEnded { .. }
-                | Effect::Settled { .. }
-                | Effect::Ordered { .. }
-                | Effect::Paused { .. }) => violated!("settle {ticket:?} is answered by {other:?}"),
+                other => violated!("settle {ticket:?} is answered by {other:?}"),
             }
         };
         ensure!(answers.len() == settlements.len(), "{} settled, {} answers", settlements.len(), answers.len());
@@ -48,7 +60,7 @@ impl Auditor {
         for (index, (settlement, answer)) in settlements.iter().zip(answers).enumerate() {
             self.settled_one(id, settlement, answer, notes.get(index), &mut broken, &mut paused)?;
         }
-        ensure!(paused == 0, "{id:?} was paused for a full quarantine that is not full");
+        ensure!(paused.is_empty(), "{id:?} was paused or resumed without a reason: {paused:?}");
         Ok(())
     }
 
@@ -59,7 +71,7 @@ impl Auditor {
         answer: &SettleAnswer,
         notes: Option<&Notes>,
         broken: &mut bool,
-        paused: &mut u32,
+        paused: &mut Changes,
     ) -> Checked {
         let lease = settlement.lease;
         let valid = self.consumers.get(&id).is_some_and(|consumer| consumer.holds(&lease));
@@ -74,8 +86,19 @@ impl Auditor {
             self.count("settle stale");
             return Ok(());
         }
+        let before = self.must_wait_for(id, lease.sequence, &settlement.message, &BTreeSet::new());
+        let out_of_order = *answer == SettleAnswer::OutOfOrder;
+        ensure!(
+            before.is_some() == out_of_order,
+            "{lease:?} of {id:?} is before {before:?}, but the answer is {answer:?}"
+        );
+        if out_of_order {
+            self.give_back(id, &lease);
+            self.count("settle out of order");
+            return Ok(());
+        }
         match &settlement.result {
-            AttemptResult::Failed(record) => self.failed(id, settlement, &record.outcome, answer, paused),
+            AttemptResult::Failed(record) => self.failed(id, settlement, record, answer, paused),
             AttemptResult::Succeeded(effects) => {
                 self.succeeded(id, settlement, effects, answer, notes, was_broken, paused)
             }
@@ -91,9 +114,10 @@ impl Auditor {
         answer: &SettleAnswer,
         notes: Option<&Notes>,
         broken: bool,
-        paused: &mut u32,
+        paused: &mut Changes,
     ) -> Checked {
         let lease = &settlement.lease;
+        self.storm_note(id, lease, None);
         if *answer == SettleAnswer::Conflict {
             ensure!(!effects.state.is_empty(), "{lease:?} conflicts without touching state");
             self.give_back(id, lease);
@@ -101,41 +125,61 @@ impl Auditor {
             return Ok(());
         }
         ensure!(!broken || effects.state.is_empty(), "{lease:?} built on a delivery that was refused: {answer:?}");
-        if effects.published.iter().any(|message| message.lineage.hops > HOPS_MAX) {
+        if effects.published.iter().any(|entry| entry.message.lineage.hops > HOPS_MAX) {
             return self.given_up(id, settlement, answer, QuarantineReason::Loop, 0, paused);
         }
         match self.routes(&effects.published) {
-            Ok(routes) if matches!(answer, SettleAnswer::PublishRefused { .. }) => {
-                let SettleAnswer::PublishRefused { refusal, due } = answer else { return Ok(()) };
-                self.publish_refused(id, settlement, refusal, *due, &routes)
-            }
-            Ok(routes) => {
-                ensure!(*answer == SettleAnswer::Committed, "{lease:?} succeeded, but: {answer:?}");
-                self.committed(id, lease, effects, notes, &routes)
-            }
-            Err(topic) => match answer {
-                // A queue before the topic that nobody takes may be full.
+            Ok(routes) => match answer {
+                SettleAnswer::Committed => self.committed(id, lease, effects, notes, &routes, paused),
                 SettleAnswer::PublishRefused { refusal, due } => {
-                    let routes = effects.published.iter().map(|message| self.route(&message.topic)).collect::<Vec<_>>();
                     self.publish_refused(id, settlement, refusal, *due, &routes)
                 }
-                SettleAnswer::Committed
-                | SettleAnswer::Conflict
-                | SettleAnswer::StaleFence
-                | SettleAnswer::RetryAt { .. }
-                | SettleAnswer::Quarantined { .. } => {
-                    self.failed(id, settlement, &Outcome::Unroutable { topic }, answer, paused)
+                answer => {
+                    // It published more to a queue than that can ever hold, which is a failure of its own.
+                    let limit = self.exceeded(lease, effects, &routes)?;
+                    let outcome = Outcome::NeverFits { limit };
+                    self.host_failed(id, settlement, outcome, answer, paused)
+                }
+            },
+            Err(refused) => match answer {
+                // A queue before the topic that nobody takes may be full.
+                SettleAnswer::PublishRefused { refusal, due } => {
+                    let routes = effects.published.iter().map(|entry| self.destinations(entry).unwrap_or_default());
+                    let routes = routes.collect::<Vec<_>>();
+                    self.publish_refused(id, settlement, refusal, *due, &routes)
+                }
+                answer => {
+                    let topic = match refused {
+                        PublishRefusal::UnknownQueue { queue } => queue.to_string(),
+                        PublishRefusal::Unroutable { topic } => topic,
+                        other => violated!("the model refuses {other:?}"),
+                    };
+                    self.host_failed(id, settlement, Outcome::Unroutable { topic }, answer, paused)
                 }
             },
         }
     }
 
-    fn routes(&self, published: &[Arc<Message>]) -> Result<Vec<Vec<QueueId>>, String> {
-        let routed = |message: &Arc<Message>| match self.route(&message.topic) {
-            queues if queues.is_empty() => Err(message.topic.to_string()),
-            queues => Ok(queues),
-        };
-        published.iter().map(routed).collect()
+    fn exceeded(&self, lease: &Lease, effects: &Effects, routes: &[Vec<QueueId>]) -> Result<String, Violation> {
+        let mut sizes: BTreeMap<QueueId, u64> = BTreeMap::new();
+        for (entry, queues) in effects.published.iter().zip(routes) {
+            for queue in queues {
+                if entry.deliver_at.is_some_and(|due| due > self.now) {
+                    continue;
+                }
+                let size = sizes.entry(*queue).or_default();
+                *size += entry.message.size_bytes();
+                let record = &self.queues[queue].record;
+                if *size > record.config.bytes_max {
+                    return Ok(format!("queue {}, bytes-max = {}", record.name, record.config.bytes_max));
+                }
+            }
+        }
+        violated!("{lease:?} published what every queue can hold, and failed")
+    }
+
+    fn routes(&self, published: &[PublishEntry]) -> Result<Vec<Vec<QueueId>>, PublishRefusal> {
+        published.iter().map(|entry| self.destinations(entry)).collect()
     }
 
     fn publish_refused(
@@ -147,6 +191,14 @@ impl Auditor {
         routes: &[Vec<QueueId>],
     ) -> Checked {
         let queues: Vec<QueueId> = routes.iter().flatten().copied().collect();
+        if let PublishRefusal::DelayedFull { .. } = refusal {
+            let wanted = settlement_delays(settlement, self.now);
+            let full = self.delayed.len() as u64 + wanted > self.limits.delayed_max;
+            ensure!(full, "{wanted} more can be delayed, but: {refusal}");
+            self.count("settle refused: too many delayed");
+            self.put_off(id, settlement, due, settlement.lease.attempt - 1, 0);
+            return Ok(());
+        }
         let PublishRefusal::QueueFull { queue, .. } = refusal else { violated!("{refusal} defers nothing") };
         let wanted = self.queue_id(queue).map_or(0, |id| queues.iter().filter(|queue| **queue == id).count());
         self.may_refuse(refusal, &queues, wanted as u64)?;
@@ -162,24 +214,35 @@ impl Auditor {
         effects: &Effects,
         notes: Option<&Notes>,
         routes: &[Vec<QueueId>],
+        paused: &mut Changes,
     ) -> Checked {
         let Some(notes) = notes else { violated!("the simulation kept no notes of {lease:?}") };
-        let handler = self.consumers[&id].record.config.handler.clone();
+        let Some(handler) = self.consumers[&id].record.config.handler.clone() else { violated!("{id:?} runs nothing") };
         ensure!(handler == notes.handler, "{lease:?} ran as {} and committed as {handler}", notes.handler);
         notes.observed.iter().try_for_each(|seen| self.still_so(lease, notes, seen))?;
-        for (message, queues) in effects.published.iter().zip(routes) {
-            if let Some(full) = queues.iter().find(|queue| self.is_full(**queue, 1)) {
-                violated!("{lease:?} published {} to {full:?}, which is full", message.id);
+        for (entry, queues) in effects.published.iter().zip(routes) {
+            if entry.deliver_at.is_some_and(|due| due > self.now) {
+                self.delay(entry)?;
+                continue;
             }
-            self.append_to(queues, message);
+            if let Some(full) = queues.iter().find(|queue| self.is_full(**queue, 1)) {
+                violated!("{lease:?} published {} to {full:?}, which is full", entry.message.id);
+            }
+            self.append_to(queues, &entry.message);
         }
         effects.state.writes.iter().for_each(|write| self.state.write(&handler, write));
         *self.commits.entry(handler.clone()).or_default() += 1;
         *self.bumps.entry(handler).or_default() += notes.bumps;
         self.leave(id, lease);
+        if matches!(self.consumers[&id].record.paused, Some(PauseReason::Storm { .. })) {
+            self.expect_change(id, paused, None)?;
+            self.count("storm ended");
+        }
         if let Some(consumer) = self.consumers.get_mut(&id) {
             *consumer.committed.entry(lease.sequence).or_default() += 1;
-            ensure!(consumer.committed[&lease.sequence] == 1, "{lease:?} of {id:?} is committed twice");
+            // Records of two other hosts may have had the same place.
+            let once = consumer.committed[&lease.sequence] == 1 || lease.sequence.is_imported();
+            ensure!(once, "{lease:?} of {id:?} is committed twice");
         }
         self.count(if effects.published.is_empty() { "committed" } else { "committed with messages" });
         Ok(())
@@ -204,21 +267,76 @@ impl Auditor {
         Ok(())
     }
 
+    /// The host itself refused what a handler had done.
+    fn host_failed(
+        &mut self,
+        id: ConsumerId,
+        settlement: &Settlement,
+        outcome: Outcome,
+        answer: &SettleAnswer,
+        paused: &mut Changes,
+    ) -> Checked {
+        let record = AttemptRecord {
+            attempt: settlement.lease.attempt,
+            digest: None,
+            started_at: self.now,
+            duration_us: 0,
+            outcome,
+            fuel_used: 0,
+            memory_bytes_peak: 0,
+            log: String::new(),
+            backtrace: Vec::new(),
+            fresh: false,
+        };
+        self.failed(id, settlement, &record, answer, paused)
+    }
+
     fn failed(
         &mut self,
         id: ConsumerId,
         settlement: &Settlement,
-        outcome: &Outcome,
+        record: &AttemptRecord,
         answer: &SettleAnswer,
-        paused: &mut u32,
+        paused: &mut Changes,
     ) -> Checked {
-        let attempt = settlement.lease.attempt;
+        let (attempt, outcome) = (settlement.lease.attempt, &record.outcome);
         let config = self.consumers[&id].record.config.clone();
+        if let Outcome::Throttle { after_ms } = outcome {
+            self.close(id, settlement, self.now.plus_ms(*after_ms));
+        }
+        let counts = !matches!(
+            outcome,
+            Outcome::Defer { .. } | Outcome::Throttle { .. } | Outcome::Expired | Outcome::HostFault { .. }
+        );
+        if counts && matches!(self.consumers[&id].record.paused, Some(PauseReason::Storm { .. })) {
+            self.count("failed in a storm");
+            return self.wait_out(id, settlement, answer);
+        }
+        if counts
+            && let Some(fingerprint) = self.storm_note(id, &settlement.lease, Some(outcome.fingerprint()))
+            && self.consumers[&id].record.paused.is_none()
+        {
+            self.expect_change(id, paused, Some(PauseReason::Storm { fingerprint }))?;
+            self.count("storm began");
+            return self.wait_out(id, settlement, answer);
+        }
         let asked_ms = match outcome {
-            Outcome::Defer { after_ms } => return self.deferred(id, settlement, answer, *after_ms),
+            Outcome::Defer { after_ms } | Outcome::Throttle { after_ms } => {
+                return self.deferred(id, settlement, answer, *after_ms);
+            }
             Outcome::HostFault { .. } => return self.deferred(id, settlement, answer, HOST_FAULT_DELAY_MS),
             Outcome::Reject { .. } => {
                 return self.given_up(id, settlement, answer, QuarantineReason::Rejected, 1, paused);
+            }
+            Outcome::Expired if config.expired == Expired::Quarantine => {
+                return self.given_up(id, settlement, answer, QuarantineReason::Expired, 1, paused);
+            }
+            Outcome::Expired => {
+                ensure!(*answer == SettleAnswer::Expired, "{:?} expired, but: {answer:?}", settlement.lease);
+                ensure!(settlement.message.expires_at.is_some(), "{:?} cannot expire", settlement.lease);
+                self.leave(id, &settlement.lease);
+                self.count("expired");
+                return Ok(());
             }
             Outcome::Success => violated!("the simulation failed with success"),
             Outcome::Retry { after_ms, .. } => *after_ms,
@@ -231,20 +349,86 @@ impl Auditor {
             | Outcome::Trapped { .. }
             | Outcome::Exited { .. }
             | Outcome::Unroutable { .. }
+            | Outcome::NeverFits { .. }
+            | Outcome::LeaseExpired { .. }
             | Outcome::HostCrash => None,
         };
         if attempt >= config.attempts_max {
             return self.given_up(id, settlement, answer, QuarantineReason::AttemptsExhausted, 1, paused);
         }
+        if config.deterministic && settlement.earlier.last().is_some_and(|last| repeats(last, record)) {
+            return self.given_up(id, settlement, answer, QuarantineReason::Deterministic, 1, paused);
+        }
         let SettleAnswer::RetryAt { due, burned_attempt: true } = answer else {
             violated!("attempt {attempt} of {} failed by {}: {answer:?}", config.attempts_max, outcome.name());
         };
         let wait_ms = due.ms_since(self.now);
-        let (least, most) = asked_ms.map_or((0, config.backoff.cap_ms), |asked| (asked, asked));
+        let (least, most) = asked_ms.map_or((0, config.backoff.longest_ms()), |asked| (asked, asked));
         ensure!((least..=most).contains(&wait_ms), "it waits {wait_ms} ms, not {least} to {most}");
         self.count("retry");
         self.put_off(id, settlement, *due, attempt, 1);
         Ok(())
+    }
+
+    /// While a storm goes on no failure burns an attempt.
+    fn wait_out(&mut self, id: ConsumerId, settlement: &Settlement, answer: &SettleAnswer) -> Checked {
+        let wanted = SettleAnswer::RetryAt { due: self.now, burned_attempt: false };
+        ensure!(*answer == wanted, "{:?} failed in a storm: {answer:?}, not {wanted:?}", settlement.lease);
+        self.put_off(id, settlement, self.now, settlement.lease.attempt - 1, 1);
+        Ok(())
+    }
+
+    /// Note how a delivery ended; answers with the fingerprint that most of the last ones have.
+    fn storm_note(&mut self, id: ConsumerId, lease: &Lease, ended: Option<String>) -> Option<String> {
+        let consumer = self.consumers.get_mut(&id)?;
+        let policy = consumer.record.config.storm;
+        let window = policy.deliveries as usize;
+        if window == 0 {
+            return None;
+        }
+        if ended.is_some() {
+            consumer.recent.retain(|(at, _)| *at != lease.sequence);
+        }
+        consumer.recent.push((lease.sequence, ended.clone()));
+        let surplus = consumer.recent.len().saturating_sub(window);
+        consumer.recent.drain(..surplus);
+        let same = consumer.recent.iter().filter(|(_, other)| *other == ended).count();
+        let enough = same * 100 >= window * policy.percent as usize && same > 0;
+        (ended.is_some() && consumer.recent.len() == window && enough).then_some(ended).flatten()
+    }
+
+    /// The engine paused or resumed the consumer by itself, and said so.
+    fn expect_change(&mut self, id: ConsumerId, changes: &mut Changes, paused: Option<PauseReason>) -> Checked {
+        let change = changes.pop_front();
+        let Some(consumer) = self.consumers.get_mut(&id) else { violated!("{id:?} is gone") };
+        let wanted = match (&paused, &consumer.record.paused) {
+            (Some(reason), _) => Some(Change::Paused(reason.clone())),
+            (None, Some(reason)) => Some(Change::Resumed(reason.clone())),
+            (None, None) => None,
+        };
+        ensure!(change == wanted, "{id:?} must change by {wanted:?}, told is {change:?}");
+        if paused.is_none() {
+            consumer.recent.clear();
+        }
+        consumer.record.paused = paused;
+        Ok(())
+    }
+
+    /// Nothing ordered with this delivery goes out before `until`; when nothing is ordered with it, nothing at all.
+    fn close(&mut self, id: ConsumerId, settlement: &Settlement, until: Timestamp) {
+        let Some(consumer) = self.consumers.get_mut(&id) else { return };
+        match (consumer.record.config.order, &settlement.message.key) {
+            (DeliveryOrder::Key, Some(key)) => {
+                let closed = consumer.keys_closed_until.entry(key.clone()).or_default();
+                *closed = until.max(*closed);
+            }
+            // All are ordered with it, and it is the first: it waits until then, and they behind it.
+            (DeliveryOrder::Strict, _) => {}
+            (DeliveryOrder::None, _) | (DeliveryOrder::Key, None) => {
+                consumer.closed_until = until.max(consumer.closed_until);
+            }
+        }
+        self.count("throttled");
     }
 
     fn deferred(&mut self, id: ConsumerId, settlement: &Settlement, answer: &SettleAnswer, after_ms: u64) -> Checked {
@@ -263,7 +447,7 @@ impl Auditor {
         answer: &SettleAnswer,
         reason: QuarantineReason,
         evidence: usize,
-        paused: &mut u32,
+        paused: &mut Changes,
     ) -> Checked {
         let lease = &settlement.lease;
         if self.quarantine.len() as u64 >= self.limits.quarantine_max {
@@ -280,6 +464,17 @@ impl Auditor {
         self.quarantine.insert(*number, resting);
         self.leave(id, lease);
         self.count(reason.name());
+        let consumer = &self.consumers[&id];
+        let config = &consumer.record.config;
+        let blocks = match config.order {
+            DeliveryOrder::None => false,
+            DeliveryOrder::Key => config.poison == Poison::Block,
+            DeliveryOrder::Strict => config.poison != Poison::Skip,
+        };
+        if blocks && consumer.record.paused.is_none() {
+            self.expect_change(id, paused, Some(PauseReason::Poison { quarantine: *number }))?;
+            self.count("paused behind poison");
+        }
         Ok(())
     }
 
@@ -289,15 +484,13 @@ impl Auditor {
         settlement: &Settlement,
         answer: &SettleAnswer,
         evidence: usize,
-        paused: &mut u32,
+        paused: &mut Changes,
     ) -> Checked {
         let due = self.now.plus_ms(HOST_FAULT_DELAY_MS);
         let wanted = SettleAnswer::RetryAt { due, burned_attempt: false };
         ensure!(*answer == wanted, "the quarantine is full: {answer:?}, not {wanted:?}");
-        ensure!(*paused > 0, "{id:?} was not paused although the quarantine is full");
-        *paused -= 1;
-        if let Some(consumer) = self.consumers.get_mut(&id) {
-            consumer.record.paused = Some(PauseReason::QuarantineFull);
+        if self.consumers[&id].record.paused.is_none() {
+            self.expect_change(id, paused, Some(PauseReason::QuarantineFull))?;
         }
         self.count("quarantine full");
         self.put_off(id, settlement, due, settlement.lease.attempt - 1, evidence);
@@ -306,8 +499,12 @@ impl Auditor {
 
     /// The delivery leaves the place where it was; the caller says where it goes.
     fn leave(&mut self, id: ConsumerId, lease: &Lease) {
+        if self.runs_alone(id, lease) {
+            self.alone = None;
+        }
         if let Some(consumer) = self.consumers.get_mut(&id) {
             consumer.leased.remove(&lease.sequence);
+            consumer.suspects.remove(&lease.sequence);
             match lease.pending_due {
                 Some(_) => consumer.pending.remove(&lease.sequence).is_some(),
                 None => consumer.log.remove(&lease.sequence),
@@ -328,6 +525,33 @@ impl Auditor {
         let waiting = Waiting { due, attempts_made, message: Arc::clone(&settlement.message), evidence };
         if let Some(consumer) = self.consumers.get_mut(&id) {
             consumer.pending.insert(settlement.lease.sequence, waiting);
+            if *settlement.result.outcome() == Outcome::HostCrash {
+                // It runs alone for as long as the host remembers that it crashed it.
+                consumer.suspects.insert(settlement.lease.sequence);
+                *self.counts.entry("host crash counted").or_default() += 1;
+            }
         }
     }
+}
+
+fn settlement_delays(settlement: &Settlement, now: Timestamp) -> u64 {
+    let AttemptResult::Succeeded(effects) = &settlement.result else { return 0 };
+    effects.published.iter().filter(|entry| entry.deliver_at.is_some_and(|due| due > now)).count() as u64
+}
+
+/// Whether two failures are so alike that a third would be too.
+fn repeats(last: &AttemptRecord, record: &AttemptRecord) -> bool {
+    let alike = (&last.outcome, last.fuel_used, last.digest) == (&record.outcome, record.fuel_used, record.digest);
+    let certain = matches!(
+        record.outcome,
+        Outcome::OutOfFuel { .. }
+            | Outcome::OutOfMemory { .. }
+            | Outcome::StackOverflow
+            | Outcome::PublishLimit { .. }
+            | Outcome::StateLimit { .. }
+            | Outcome::Trapped { .. }
+            | Outcome::Exited { .. }
+    );
+    let later = last.attempt < record.attempt;
+    alike && certain && later && last.fresh && record.fresh && record.digest.is_some()
 }

@@ -93,7 +93,7 @@ impl Simulation {
     /// What a tick did is audited before anybody hears of it.
     fn accept(&mut self, engine: Engine, inputs: &[Input], effects: Vec<Effect>) -> Result<Vec<Effect>, Violation> {
         let effects = self.sabotage.effects(&mut self.bad_luck, effects);
-        self.auditor.observe(self.clock, inputs, &effects, &self.notes)?;
+        self.auditor.observe(self.clock, inputs, &effects, &self.notes, &self.disk)?;
         self.auditor.compare(&self.disk, &engine)?;
         self.engine = Some(engine);
         Ok(effects)
@@ -113,7 +113,7 @@ impl Simulation {
         }
         self.say(format!("crash {when}, start again at {}", self.clock.0));
         self.count("crash");
-        let mut recovery = Recovery::new(self.limits);
+        let mut recovery = Recovery::new(self.limits.clone());
         self.disk.recover().into_iter().for_each(|recovered| recovery.take(recovered));
         let engine = recovery.finish();
         self.auditor.crashed(&self.disk);

@@ -3,11 +3,15 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use wasmill_delivery::{
-    input::{Input, Order},
+    input::{Input, Order, PublishEntry},
     message::Lineage,
-    name::{ConsumerId, ConsumerName, Digest, HandlerName, QuarantineId, QueueName},
+    name::{ConsumerId, ConsumerName, Digest, HandlerName, QuarantineId, QueueName, Sequence},
     policy::Backoff,
-    record::{ConsumerConfig, HandlerLimits, HandlerRecord, PauseReason, QuarantineRecord, QueueConfig, Start},
+    record::{
+        Binding, ConsumerConfig, DeliveryOrder, Expired, HandlerLimits, HandlerRecord, HeaderMatch, MatchMode,
+        Overflow, PauseReason, Poison, QuarantineRecord, QueueConfig, Retention, Start, StormPolicy,
+    },
+    schedule::{Missed, ScheduleConfig, ScheduleName, ScheduleRecord},
     time::Timestamp,
     topic::TopicPattern,
 };
@@ -29,9 +33,8 @@ impl Simulation {
             let config = self.queue_config();
             self.send_order(Order::PutQueue { name: queue_name(number), config });
             for consumer in 0..=self.random.below(2) {
-                let config = self.consumer_config();
-                let name = consumer_name(consumer);
-                self.send_order(Order::PutConsumer { queue: queue_name(number), name, config });
+                let order = self.put_consumer(queue_name(number), consumer_name(consumer));
+                self.send_order(order);
             }
         }
     }
@@ -55,10 +58,10 @@ impl Simulation {
         let handler = self.random.below(4);
         let consumers: Vec<ConsumerId> = self.disk.consumers.keys().copied().collect();
         let consumer = self.random.pick(&consumers).copied().unwrap_or(ConsumerId(99));
-        Some(match self.random.below(32) {
+        Some(match self.random.below(38) {
             0..=2 => Order::PutQueue { name: queue, config: self.queue_config() },
             3 => Order::DeleteQueue { name: queue },
-            4..=8 => Order::PutConsumer { queue, name, config: self.consumer_config() },
+            4..=8 => self.put_consumer(queue, name),
             9 | 10 => Order::DeleteConsumer { queue, name },
             11 | 12 => {
                 let loaded = self.random.chance(80);
@@ -69,14 +72,62 @@ impl Simulation {
             16..=21 => Order::Resume { consumer },
             22..=28 => self.redrive()?,
             29 | 30 => Order::PurgeQuarantine { ids: self.some_quarantined() },
+            31 if self.random.chance(30) => Order::Rest,
+            32..=35 => self.schedule_order(),
+            36 | 37 => self.import()?,
             _ => Order::Resume { consumer: ConsumerId(self.random.small(0, 30)) },
         })
     }
 
+    /// Declare a schedule, remove it, or fire it: at its time, at one that fired already, or with its clock set back.
+    fn schedule_order(&mut self) -> Order {
+        let name = ScheduleName::new(format!("s{}", self.random.below(3))).expect("a name");
+        let known = self.disk.schedules.get(&name).cloned();
+        let soon = self.clock.plus_ms(self.random.below(300));
+        match (self.random.below(8), known) {
+            (0, Some(_)) => Order::DeleteSchedule { name },
+            (1..=5, Some(record)) => {
+                let planned = record.next.or(record.last).unwrap_or(soon);
+                let planned = if self.random.chance(15) { record.last.unwrap_or(planned) } else { planned };
+                let next = self.random.chance(90).then(|| planned.plus_ms(1 + self.random.below(200)));
+                let entry = PublishEntry::new(Arc::new(self.message()));
+                Order::FireSchedule { name, planned, next, entry }
+            }
+            (_, _) => {
+                let config = ScheduleConfig {
+                    cron: "@hourly".to_owned(),
+                    timezone: "UTC".to_owned(),
+                    topic: self.topic(),
+                    key: None,
+                    content_type: None,
+                    headers: Vec::new(),
+                    data: bytes::Bytes::new(),
+                    missed: Missed::Once,
+                    paused: false,
+                };
+                let record = ScheduleRecord { name, config, next: Some(soon), last: None, fired: 0 };
+                Order::PutSchedule { record: Box::new(record) }
+            }
+        }
+    }
+
+    /// A record as another host would have exported it.
+    fn import(&mut self) -> Option<Order> {
+        let known: Vec<&QuarantineRecord> = self.disk.quarantine.values().collect();
+        let record = (*self.random.pick(&known)?).clone();
+        Some(Order::ImportQuarantine { record: Box::new(record) })
+    }
+
+    fn put_consumer(&mut self, queue: QueueName, name: ConsumerName) -> Order {
+        let from = self.random.chance(80).then(|| Sequence(self.random.below(40)));
+        Order::PutConsumer { queue, name, config: self.consumer_config(), from }
+    }
+
     fn pause_reason(&mut self) -> PauseReason {
         let detail = "simulated".to_owned();
-        match self.random.below(3) {
+        match self.random.below(4) {
             0 => PauseReason::Operator,
+            3 => PauseReason::Storm { fingerprint: detail },
             1 => PauseReason::Handler { detail },
             _ => PauseReason::Store { detail },
         }
@@ -107,22 +158,48 @@ impl Simulation {
 
     pub(super) fn redrive_of(&mut self, record: &QuarantineRecord) -> Order {
         let mut message = self.message();
+        // An operator may edit what is redriven, but its key stays.
+        message.key.clone_from(&record.message.key);
         message.lineage = Lineage { redrive_of: Some((record.message.id.clone(), record.id)), ..Lineage::default() };
         Order::Redrive { record: Box::new(record.clone()), message: Arc::new(message) }
     }
 
     fn queue_config(&mut self) -> QueueConfig {
-        let bindings = (0..self.random.between(0, 4))
-            .filter_map(|_| TopicPattern::new(PATTERNS[self.random.index(PATTERNS.len())]).ok())
-            .collect();
+        let bindings = (0..self.random.between(0, 4)).filter_map(|_| self.binding()).collect();
         let defaults = QueueConfig::default();
         let messages_max = match self.random.below(12) {
             0 => 0,
             1..=5 => self.random.between(4, 20),
             _ => defaults.messages_max,
         };
-        let bytes_max = if self.random.chance(10) { self.random.between(500, 2_000) } else { defaults.bytes_max };
-        QueueConfig { bindings, messages_max, bytes_max }
+        let bytes_max = match self.random.below(20) {
+            0 => self.random.between(500, 2_000),
+            1 => self.random.between(20, 80),
+            _ => defaults.bytes_max,
+        };
+        let overflow = match self.random.below(6) {
+            0 | 1 if bytes_max == defaults.bytes_max => Overflow::DropOldest,
+            2 => Overflow::Wait { wait_ms: self.random.between(1, 50) },
+            _ => Overflow::Refuse,
+        };
+        let messages = self.random.chance(25).then(|| self.random.below(30));
+        let retention = messages.map(|messages| Retention { messages: Some(messages), ..Retention::default() });
+        QueueConfig { bindings, messages_max, bytes_max, overflow, retention }
+    }
+
+    fn binding(&mut self) -> Option<Binding> {
+        let topic = TopicPattern::new(PATTERNS[self.random.index(PATTERNS.len())]).ok()?;
+        if self.random.chance(80) {
+            return Some(topic.into());
+        }
+        let mode = if self.random.chance(50) { MatchMode::All } else { MatchMode::Any };
+        let wanted = [("region", "eu"), ("tier", "1"), ("tier", "2")];
+        let headers = wanted.into_iter().filter(|_| self.random.chance(60));
+        let mut headers: Vec<_> = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        if headers.is_empty() {
+            headers.push(("region".to_owned(), "eu".to_owned()));
+        }
+        Some(Binding { topic, headers: Some(HeaderMatch { mode, headers }) })
     }
 
     fn consumer_config(&mut self) -> ConsumerConfig {
@@ -130,14 +207,42 @@ impl Simulation {
             concurrency: 2,
             in_flight_max: self.random.small(1, 8),
             attempts_max: self.random.small(1, 5),
-            backoff: Backoff {
-                initial_ms: self.random.below(50),
-                factor: 2,
-                cap_ms: self.random.below(200),
-                jitter: self.random.chance(50),
+            backoff: self.backoff(),
+            start: match self.random.below(6) {
+                0 => Start::End,
+                1 => Start::Sequence(Sequence(self.random.below(40))),
+                2 => Start::Time(Timestamp(0)),
+                _ => Start::Beginning,
             },
-            start: if self.random.chance(30) { Start::End } else { Start::Beginning },
+            order: *self
+                .random
+                .pick(&[DeliveryOrder::None, DeliveryOrder::Key, DeliveryOrder::Strict])
+                .unwrap_or(&DeliveryOrder::Key),
+            poison: *self.random.pick(&[Poison::Park, Poison::Skip, Poison::Block]).unwrap_or(&Poison::Park),
+            deterministic: self.random.chance(50),
+            storm: StormPolicy {
+                deliveries: if self.random.chance(60) { 0 } else { self.random.small(2, 5) },
+                percent: self.random.small(50, 100),
+                probe_ms: self.random.between(1, 100),
+            },
+            rate_per_second: self.random.chance(15).then(|| self.random.small(1, 40)),
+            expired: if self.random.chance(50) { Expired::Drop } else { Expired::Quarantine },
             ..ConsumerConfig::new(handler_name(self.random.below(4)))
+        }
+    }
+
+    fn backoff(&mut self) -> Backoff {
+        let jitter = self.random.chance(50);
+        match self.random.below(3) {
+            0 => Backoff::Fixed { fixed_ms: self.random.below(100), jitter },
+            1 => {
+                let delays_ms = (0..self.random.between(0, 3)).map(|_| self.random.below(150)).collect();
+                Backoff::List { delays_ms, jitter }
+            }
+            _ => {
+                let (initial_ms, cap_ms) = (self.random.below(50), self.random.below(200));
+                Backoff::Exponential { initial_ms, factor: 2, cap_ms, jitter }
+            }
         }
     }
 

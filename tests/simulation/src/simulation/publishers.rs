@@ -6,7 +6,7 @@ use wasmill_delivery::{
     input::{Destination, Input, PublishEntry},
     limits::HOPS_MAX,
     message::{Lineage, Message},
-    name::{MessageId, QueueName},
+    name::{MessageId, MessageKey, QueueName},
     topic::Topic,
     write::DedupId,
 };
@@ -46,7 +46,8 @@ impl Simulation {
         let queue = QueueName::new(format!("q{}", self.random.between(0, 3))).expect("a name");
         let to = if self.random.chance(25) { Destination::Queue(queue) } else { Destination::Topic };
         let dedup = self.random.chance(60).then_some(DedupId(self.next_message.into()));
-        PublishEntry { message, to, dedup }
+        let deliver_at = self.random.chance(12).then(|| self.clock.plus_ms(self.random.below(800)));
+        PublishEntry { message, to, dedup, deliver_at }
     }
 
     pub(super) fn message(&mut self) -> Message {
@@ -55,13 +56,25 @@ impl Simulation {
         Message {
             id: MessageId::new(format!("m{}", self.next_message)).expect("an id"),
             topic: self.topic(),
-            key: None,
+            key: self.key(),
             content_type: None,
-            headers: Vec::new(),
+            headers: self.headers(),
             data: self.data(),
             published_at: self.clock,
+            expires_at: self.random.chance(10).then(|| self.clock.plus_ms(self.random.below(500))),
             lineage: Lineage { hops, ..Lineage::default() },
         }
+    }
+
+    fn key(&mut self) -> Option<MessageKey> {
+        let key = self.random.below(5);
+        (key < 4).then(|| MessageKey::new(format!("k{key}")).expect("a key"))
+    }
+
+    fn headers(&mut self) -> Vec<(String, String)> {
+        let all = [("region", "eu"), ("tier", "1"), ("tier", "2")];
+        let some = all.into_iter().filter(|_| self.random.chance(30));
+        some.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
     }
 
     /// Rarely the last one, which nobody takes unless it takes everything.

@@ -6,9 +6,9 @@ use bytes::Bytes;
 use wasmill_delivery::{
     effect::Effect,
     input::{AttemptResult, Input, Lease, Revision, Settlement, StateWrite, Ticket},
-    name::{ConsumerId, HandlerName, QueueId},
+    name::{ConsumerId, Digest, HandlerName, MessageKey, QueueId},
     outcome::Outcome,
-    record::{AttemptRecord, PendingRecord},
+    record::{AttemptRecord, DelayedKey, DeliveryOrder, PendingRecord},
 };
 
 use super::Simulation;
@@ -32,6 +32,8 @@ pub(super) struct Run {
     notes: Vec<Notes>,
     /// What successes of this run wrote.
     staged: Vec<StateWrite>,
+    /// Whether most of it fails.
+    stormy: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -106,8 +108,42 @@ impl Simulation {
                     self.count("lease ended");
                 }
                 Effect::Settled { ticket, .. } => drop(self.notes.remove(&ticket)),
-                Effect::Published { .. } | Effect::Ordered { .. } | Effect::Paused { .. } => {}
+                Effect::Published { .. }
+                | Effect::Ordered { .. }
+                | Effect::Paused { .. }
+                | Effect::Resumed { .. }
+                | Effect::Reply { .. } => {}
+                Effect::Read { queue, from, limit } => {
+                    let messages = self.disk.log_page(queue, from, limit);
+                    self.say(format!("{} messages of {queue:?} from {from:?} were asked for", messages.len()));
+                    self.mailbox.push_back(Input::Messages { queue, from, messages });
+                }
+                Effect::ReadDelayed { keys } => {
+                    self.say(format!("{} delayed messages were asked for", keys.len()));
+                    let read = |key: &DelayedKey| Some((*key, self.disk.delayed.get(key)?.clone()));
+                    let entries = keys.iter().filter_map(read).collect();
+                    self.mailbox.push_back(Input::Delayed { entries });
+                }
+                Effect::Crashed { consumer, queue, leases } => self.settle_crashed(consumer, queue, &leases)?,
             }
+        }
+        Ok(())
+    }
+
+    /// Deliveries that ran alone when the host stopped failed by that.
+    fn settle_crashed(&mut self, consumer: ConsumerId, queue: QueueId, leases: &[Lease]) -> Checked {
+        for lease in leases {
+            let Some(delivery) = self.disk.delivery(consumer, queue, lease) else {
+                if self.auditor.holds(consumer, lease) {
+                    violated!("{lease:?} of {consumer:?} ran alone, but its message is not on disk");
+                }
+                continue;
+            };
+            let record = AttemptRecord { outcome: Outcome::HostCrash, fresh: false, ..self.evidence(lease) };
+            let PendingRecord { message, attempts: earlier, .. } = delivery;
+            let result = AttemptResult::Failed(record);
+            let settlements = vec![Settlement { lease: *lease, message, earlier, result }];
+            self.send_settle(OldSettle { consumer, settlements, notes: Vec::new() });
         }
         Ok(())
     }
@@ -123,13 +159,14 @@ impl Simulation {
         Run {
             consumer,
             queue,
-            handler: self.disk.consumers[&consumer].config.handler.clone(),
+            handler: self.disk.consumers[&consumer].config.handler.clone().expect("every consumer has a handler"),
             leased_at: self.engine().revision(),
             rest: leases.into(),
             current: None,
             done: Vec::new(),
             notes: Vec::new(),
             staged: Vec::new(),
+            stormy: self.step / 40 % 4 == 3,
         }
     }
 
@@ -143,6 +180,8 @@ impl Simulation {
         let ops = if self.random.chance(50) { 100 } else { self.random.index(4) };
         if self.go_on(&mut run, ops, false)? {
             self.runs.push(run);
+        } else {
+            self.settle(run);
         }
         Ok(())
     }
@@ -190,8 +229,11 @@ impl Simulation {
         if self.sabotage == Sabotage::WorkersReadLater {
             effects.state.revision = Revision(u64::MAX);
         }
-        let success = draining || self.random.chance(65);
-        let result = if success {
+        let expired = delivery.message.is_expired(self.clock) && !draining;
+        let success = draining || self.random.chance(if run.stormy { 20 } else { 65 });
+        let result = if expired {
+            AttemptResult::Failed(AttemptRecord { outcome: Outcome::Expired, ..self.evidence(&lease) })
+        } else if success {
             run.staged.extend(effects.state.writes.iter().cloned());
             AttemptResult::Succeeded(effects)
         } else {
@@ -199,28 +241,53 @@ impl Simulation {
         };
         self.say(format!("{:?} ran {lease:?} of {:?}: {}", run.handler, run.consumer, result.outcome().name()));
         run.notes.push(notes);
+        let failed = matches!(result, AttemptResult::Failed(_));
         let PendingRecord { message, attempts: earlier, .. } = delivery;
+        let key = message.key.clone();
         run.done.push(Settlement { lease, message, earlier, result });
+        if failed && self.random.chance(80) {
+            self.give_back_followers(run, key.as_ref());
+        }
+    }
+
+    /// A worker does not try what is ordered behind a failure; one that does is told that it was out of order.
+    fn give_back_followers(&mut self, run: &mut Run, key: Option<&MessageKey>) {
+        let order = self.disk.consumers.get(&run.consumer).map_or(DeliveryOrder::None, |c| c.config.order);
+        let follows = |lease: &Lease| match order {
+            DeliveryOrder::None => false,
+            DeliveryOrder::Strict => true,
+            DeliveryOrder::Key => {
+                let other = self.disk.delivery(run.consumer, run.queue, lease).and_then(|d| d.message.key.clone());
+                key.is_some() && other.as_ref() == key
+            }
+        };
+        let (back, rest): (Vec<Lease>, Vec<Lease>) = run.rest.iter().partition(|lease| follows(lease));
+        run.rest = rest.into();
+        if !back.is_empty() {
+            self.say(format!("return {} followers of {:?}", back.len(), run.consumer));
+            self.mailbox.push_back(Input::Return { consumer: run.consumer, leases: back });
+        }
     }
 
     fn evidence(&mut self, lease: &Lease) -> AttemptRecord {
         AttemptRecord {
             attempt: lease.attempt,
-            digest: None,
+            digest: Some(Digest([0; 32])),
             started_at: self.clock,
             duration_us: 1,
             outcome: self.failure(),
-            fuel_used: 1,
+            fuel_used: 1 + self.random.below(5) / 4,
             memory_bytes_peak: 1,
             log: String::new(),
             backtrace: Vec::new(),
+            fresh: self.random.chance(60),
         }
     }
 
     fn failure(&mut self) -> Outcome {
         let reason = "simulated".to_owned();
         let wait_ms = if self.random.chance(5) { u64::MAX } else { self.random.below(300) };
-        match self.random.below(18) {
+        match self.random.below(24) {
             0 => Outcome::Retry { reason, after_ms: Some(self.random.below(300)) },
             1 => Outcome::Retry { reason, after_ms: None },
             2..=4 => Outcome::Defer { after_ms: wait_ms },
@@ -234,8 +301,11 @@ impl Simulation {
             12 => Outcome::Trapped { trap: reason },
             13 => Outcome::Exited { success: true },
             14 => Outcome::Unroutable { topic: reason },
-            15 => Outcome::HostCrash,
-            _ => Outcome::HostFault { detail: reason },
+            15 => Outcome::LeaseExpired { lease_ms: 5 },
+            16 => Outcome::NeverFits { limit: reason },
+            17 => Outcome::Throttle { after_ms: wait_ms.min(1_000_000) },
+            18 | 19 => Outcome::HostFault { detail: reason },
+            _ => Outcome::Trapped { trap: "unreachable".to_owned() },
         }
     }
 

@@ -3,7 +3,7 @@
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde::Serialize;
 
-use super::PublishArguments;
+use super::{PublishArguments, Times};
 
 /// See the module.
 #[derive(Serialize)]
@@ -15,6 +15,8 @@ pub(super) struct Envelope<'a> {
     key: Option<&'a str>,
     content_type: String,
     headers: &'a [(String, String)],
+    #[serde(flatten)]
+    times: &'a Times,
     #[serde(flatten)]
     data: Data<'a>,
 }
@@ -36,6 +38,7 @@ impl<'a> Envelope<'a> {
             key: arguments.key.as_deref(),
             content_type: arguments.content_type(data),
             headers: &arguments.headers,
+            times: &arguments.times,
             data: match std::str::from_utf8(data) {
                 Ok(text) => Data::Text(text),
                 Err(_) => Data::Base64(BASE64_STANDARD.encode(data)),

@@ -94,7 +94,8 @@ impl<R: std::io::Read> Lines<R> {
 
 /// Whether there is more to say of each message than its data.
 fn needs_envelopes(arguments: &PublishArguments) -> bool {
-    arguments.queue.is_some() || arguments.key.is_some() || !arguments.headers.is_empty()
+    let PublishArguments { queue, key, headers, times, .. } = arguments;
+    queue.is_some() || key.is_some() || !headers.is_empty() || !times.is_empty()
 }
 
 fn request(client: &Client, arguments: &PublishArguments) -> RequestBuilder {

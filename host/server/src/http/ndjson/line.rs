@@ -1,17 +1,17 @@
 //! From one line to a draft.
 
-use std::{borrow::Cow, fmt};
+use std::borrow::Cow;
 
 use bytes::Bytes;
-use serde::{
-    Deserialize, Deserializer,
-    de::{MapAccess, SeqAccess, Visitor},
-};
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use wasmill_runtime::Draft;
 
 use super::pointer::Pointer;
-use crate::http::{cloudevents::from_base64, extract::from_json, problem::Problem, publish::Target};
+use crate::{
+    forms::Headers,
+    http::{cloudevents::from_base64, extract::from_json, problem::Problem, publish::Target, timing::LineTimes},
+};
 
 /// The media type of what a line holds, when it says none.
 const JSON: &str = "application/json";
@@ -74,6 +74,10 @@ struct Envelope<'a> {
     data_text: Option<Text<'a>>,
     #[serde(borrow, default, deserialize_with = "given")]
     data_base64: Option<Text<'a>>,
+    delay_ms: Option<u64>,
+    deliver_at: Option<String>,
+    expires_after_ms: Option<u64>,
+    expires_at: Option<String>,
 }
 
 /// A string that is borrowed when nothing in it is escaped.
@@ -95,59 +99,22 @@ impl Envelope<'_> {
             (None, None, None) => return Err(data_problem("no data")),
             (Some(_), _, _) | (None, Some(_), Some(_)) => return Err(data_problem("data more than once")),
         };
-        Ok(Draft {
+        let mut draft = Draft {
             id: self.id,
             key: self.key,
             content_type: self.content_type.or_else(|| content_type.map(ToOwned::to_owned)),
             headers: self.headers.0,
             data,
             ..target.draft(self.topic)?
-        })
+        };
+        let Self { delay_ms, deliver_at, expires_after_ms, expires_at, .. } = self;
+        LineTimes { delay_ms, deliver_at, expires_after_ms, expires_at }.put_into(&mut draft)?;
+        Ok(draft)
     }
 }
 
 fn data_problem(what: &str) -> Problem {
     Problem::invalid("invalid-value", format!("the line has {what}; give one of data, data_text and data_base64"))
-}
-
-/// `{name: value}`, or `[[name, value]]` when names repeat.
-#[derive(Default)]
-struct Headers(Vec<(String, String)>);
-
-impl<'de> Deserialize<'de> for Headers {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(HeadersVisitor)
-    }
-}
-
-struct HeadersVisitor;
-
-impl<'de> Visitor<'de> for HeadersVisitor {
-    type Value = Headers;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("headers as {name: value} or [[name, value]]")
-    }
-
-    fn visit_unit<E>(self) -> Result<Headers, E> {
-        Ok(Headers::default())
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Headers, A::Error> {
-        let mut headers = Vec::new();
-        while let Some(header) = map.next_entry()? {
-            headers.push(header);
-        }
-        Ok(Headers(headers))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Headers, A::Error> {
-        let mut headers = Vec::new();
-        while let Some(header) = seq.next_element()? {
-            headers.push(header);
-        }
-        Ok(Headers(headers))
-    }
 }
 
 #[cfg(test)]

@@ -17,8 +17,12 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 
-pub(super) use self::{batch::Batch, line::Format};
-use self::{ingest::Ingest, split::Lines};
+use self::ingest::Ingest;
+pub(super) use self::{
+    batch::Batch,
+    line::Format,
+    split::{Line, Lines},
+};
 use super::{App, body, problem::Problem};
 
 /// Lines of one commit.

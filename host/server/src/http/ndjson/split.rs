@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 /// One line, without its end.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Line<'a> {
+pub(in crate::http) enum Line<'a> {
     /// All of it.
     Whole(&'a [u8]),
     /// It is longer than it may be and was passed over.
@@ -12,7 +12,7 @@ pub(super) enum Line<'a> {
 }
 
 /// See the module.
-pub(super) struct Lines {
+pub(in crate::http) struct Lines {
     frame: Bytes,
     /// How far the frame was read.
     at: usize,
@@ -29,9 +29,9 @@ pub(super) struct Lines {
 
 impl Lines {
     /// What to feed when the body has ended: its last line may have no end of its own.
-    pub(super) const END: Bytes = Bytes::from_static(b"\n");
+    pub(in crate::http) const END: Bytes = Bytes::from_static(b"\n");
 
-    pub(super) const fn new(line_bytes_max: usize) -> Self {
+    pub(in crate::http) const fn new(line_bytes_max: usize) -> Self {
         Self {
             frame: Bytes::new(),
             at: 0,
@@ -44,19 +44,19 @@ impl Lines {
     }
 
     /// Go on with this frame. Everything of the one before must have been taken.
-    pub(super) fn feed(&mut self, frame: Bytes) {
+    pub(in crate::http) fn feed(&mut self, frame: Bytes) {
         debug_assert!(self.at == self.frame.len(), "lines of the frame before were not taken");
         self.frame = frame;
         self.at = 0;
     }
 
     /// The number of the line that comes next, from 1.
-    pub(super) const fn next_number(&self) -> u64 {
+    pub(in crate::http) const fn next_number(&self) -> u64 {
         self.number + 1
     }
 
     /// The next line that is not blank, with its number from 1; none until there is another frame.
-    pub(super) fn next(&mut self) -> Option<(u64, Line<'_>)> {
+    pub(in crate::http) fn next(&mut self) -> Option<(u64, Line<'_>)> {
         loop {
             if std::mem::take(&mut self.begun_is_given) {
                 self.begun.clear();

@@ -2,10 +2,11 @@
 
 use serde::Serialize;
 use wasmill_delivery::{
-    name::{Digest, QuarantineId},
+    name::{Digest, HandlerName, QuarantineId},
     record::{AttemptRecord, QuarantineRecord},
 };
 
+use super::filter::fingerprint;
 use crate::http::message::MessageInfo;
 
 /// A quarantined delivery with its evidence.
@@ -14,9 +15,14 @@ pub(super) struct QuarantineInfo<'a> {
     id: QuarantineId,
     queue: &'a str,
     consumer: &'a str,
-    handler: &'a str,
+    handler: Option<&'a str>,
     sequence: u64,
+    /// Whether it comes from another host, or from an earlier time, so that `sequence` is of another log.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    imported: bool,
     reason: &'static str,
+    /// What the failure of the last attempt has in common with others of its kind.
+    fingerprint: Option<String>,
     attempts_made: u32,
     quarantined_at_ms: u64,
     message: MessageInfo<'a>,
@@ -48,13 +54,13 @@ impl<'a> QuarantineInfo<'a> {
     /// All that is known.
     pub(super) fn full(record: &'a QuarantineRecord) -> Self {
         let attempts = record.attempts.iter().map(AttemptInfo::full).collect();
-        Self::new(record, MessageInfo::new(&record.message, record.sequence), attempts)
+        Self::new(record, MessageInfo::new(&record.message, record.sequence.original()), attempts)
     }
 
     /// Without the message's data and what the handler left behind.
     pub(super) fn summary(record: &'a QuarantineRecord) -> Self {
         let attempts = record.attempts.iter().map(AttemptInfo::summary).collect();
-        Self::new(record, MessageInfo::without_data(&record.message, record.sequence), attempts)
+        Self::new(record, MessageInfo::without_data(&record.message, record.sequence.original()), attempts)
     }
 
     fn new(record: &'a QuarantineRecord, message: MessageInfo<'a>, attempts: Vec<AttemptInfo<'a>>) -> Self {
@@ -62,9 +68,11 @@ impl<'a> QuarantineInfo<'a> {
             id: record.id,
             queue: record.queue.as_str(),
             consumer: record.consumer.as_str(),
-            handler: record.handler.as_str(),
-            sequence: record.sequence.0,
+            handler: record.handler.as_ref().map(HandlerName::as_str),
+            sequence: record.sequence.original().0,
+            imported: record.sequence.is_imported(),
             reason: record.reason.name(),
+            fingerprint: fingerprint(record),
             attempts_made: record.attempts_made,
             quarantined_at_ms: record.quarantined_at.0,
             message,

@@ -2,6 +2,11 @@
 
 mod filter;
 mod info;
+mod line;
+mod redrives;
+mod summary;
+mod transfer;
+mod when;
 
 use axum::{
     Json, Router,
@@ -40,6 +45,11 @@ pub(super) fn routes() -> Router<App> {
         .route("/v1/quarantine", get(list))
         .route("/v1/quarantine/redrive", post(redrive_selected))
         .route("/v1/quarantine/purge", post(purge_selected))
+        .route("/v1/quarantine/summary", get(summary::show))
+        .route("/v1/quarantine/export", get(transfer::export))
+        .route("/v1/quarantine/import", post(transfer::import))
+        .route("/v1/quarantine/redrives", get(redrives::list))
+        .route("/v1/quarantine/redrives/{id}", get(redrives::show).delete(redrives::cancel))
         .route("/v1/quarantine/{id}", get(show).delete(delete))
         .route("/v1/quarantine/{id}/redrive", post(redrive))
 }
@@ -121,8 +131,12 @@ async fn redrive(State(app): State<App>, Params(id): Params<u64>, body: Body) ->
 async fn redrive_selected(
     State(app): State<App>,
     Declared(selection): Declared<Selection>,
-) -> Result<Json<RedriveAnswer>, Problem> {
+) -> Result<Response, Problem> {
+    let rate_per_second = selection.rate_per_second;
     let selected = selected(&app.host, selection).await?;
+    if let Some(rate_per_second) = rate_per_second {
+        return redrives::start(&app.host, selected, rate_per_second);
+    }
     let host = &app.host;
     let results = stream::iter(selected.ids).map(|id| async move { (id, host.redrive(id, None).await) });
     let mut results = results.buffered(REDRIVES_AT_ONCE);
@@ -133,13 +147,19 @@ async fn redrive_selected(
             Err(error) => answer.refused.push(Refused { quarantine_id, error: error.into() }),
         }
     }
-    Ok(Json(answer))
+    Ok(Json(answer).into_response())
 }
 
 async fn purge_selected(
     State(app): State<App>,
     Declared(selection): Declared<Selection>,
 ) -> Result<Json<PurgeAnswer>, Problem> {
+    if selection.rate_per_second.is_some() {
+        return Err(Problem::invalid(
+            "invalid-value",
+            "rate_per_second is for redrives; what is purged is gone at once",
+        ));
+    }
     let selected = selected(&app.host, selection).await?;
     let mut purged = 0;
     for ids in selected.ids.chunks(PURGE_AT_ONCE) {
