@@ -10,6 +10,7 @@ pub mod cursor;
 pub mod dedup;
 pub mod effect;
 pub mod engine;
+mod fnv;
 pub mod input;
 pub mod limits;
 pub mod message;

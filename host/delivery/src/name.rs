@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-use crate::limits::NAME_BYTES_MAX;
+use crate::{fnv, limits::NAME_BYTES_MAX};
 
 /// A name that cannot be used, with the rule that it breaks.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -163,11 +163,10 @@ impl fmt::Display for QuarantineId {
 pub struct KeyHash(pub u64);
 
 impl KeyHash {
-    /// FNV-1a (Fowler, Noll, Vo, 1991), 64 bits: it must stay the same for ever, because it is stored.
+    /// It must stay the same for ever, because it is stored.
     #[must_use]
     pub fn of(key: &MessageKey) -> Self {
-        let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-        Self(key.as_str().as_bytes().iter().fold(0xcbf2_9ce4_8422_2325, step))
+        Self(fnv::of(key.as_str().as_bytes()))
     }
 }
 

@@ -4,11 +4,13 @@
 //! share its words, not on how many bindings there are.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeSet, HashMap},
     rc::Rc,
 };
 
-use crate::{message::Message, name::QueueId, queue_config::HeaderMatch, record::Binding, topic::Topic};
+use crate::{
+    fnv::FixedState, message::Message, name::QueueId, queue_config::HeaderMatch, record::Binding, topic::Topic,
+};
 
 /// All bindings of a host.
 #[derive(Clone, Debug, Default)]
@@ -22,7 +24,8 @@ struct Node {
     queues: BTreeSet<QueueId>,
     /// Queues whose pattern ends here and that ask for headers besides; the same one may be there several times.
     by_headers: Vec<(QueueId, HeaderMatch)>,
-    words: BTreeMap<Box<str>, Node>,
+    /// Looked up, never listed, so that what it costs does not grow; with fixed keys, so that nothing here is random.
+    words: HashMap<Box<str>, Node, FixedState>,
     /// `*`: exactly one word.
     one: Option<Box<Node>>,
     /// `#`: any number of words, also none.
@@ -33,7 +36,7 @@ impl Routes {
     /// No bindings.
     #[must_use]
     pub const fn new() -> Self {
-        let words = BTreeMap::new();
+        let words = HashMap::with_hasher(FixedState::new());
         Self { root: Node { queues: BTreeSet::new(), by_headers: Vec::new(), words, one: None, many: None } }
     }
 
