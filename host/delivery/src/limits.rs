@@ -59,9 +59,9 @@ pub const QUARANTINE_MAX_DEFAULT: u64 = 1_000_000;
 pub const DEDUP_WINDOW_MS_DEFAULT: u64 = 2 * 60 * 1_000;
 /// How many published ids are remembered; past it the oldest are forgotten before their time.
 pub const DEDUP_IDS_MAX_DEFAULT: usize = 1_000_000;
-/// How far beyond what it leases a consumer marks its cursor, so that leasing alone seldom costs a commit. After a
-/// crash, what is below the mark and not settled is under suspicion, so it is not larger than it must be.
-pub const DISPATCH_RESERVE: u64 = 256;
+/// How far at most beyond what it leases a consumer marks its cursor, so that leasing alone seldom costs a commit. After a
+/// crash, what is below the mark and not settled is under suspicion, so it is four times what is in flight, up to this.
+pub const DISPATCH_RESERVE_MAX: u64 = 1_024;
 /// How long a program outside holds a lease unless configured otherwise.
 pub const LEASE_MS_DEFAULT: u64 = 30_000;
 /// The longest that a program outside may hold a lease without extending it, 12 hours in milliseconds.

@@ -7,7 +7,7 @@ use crate::{
     consumer_config::{DeliveryOrder, Poison},
     cursor::Cursor,
     input::{Lease, Revision, Ticket},
-    limits::DISPATCH_RESERVE,
+    limits::DISPATCH_RESERVE_MAX,
     name::{Fence, KeyHash, Sequence},
     record::{ConsumerRecord, PauseReason},
     time::Timestamp,
@@ -242,7 +242,9 @@ impl Consumer {
             }
         };
         if lease.pending_due.is_none() && lease.sequence >= self.cursor.dispatch_bound {
-            self.cursor.dispatch_bound = lease.sequence.plus(1 + DISPATCH_RESERVE);
+            // A consumer that leases few at a time reserves few, or a crash would put many under suspicion that never ran.
+            let reserve = (4 * self.in_flight.len() as u64).clamp(1, DISPATCH_RESERVE_MAX);
+            self.cursor.dispatch_bound = lease.sequence.plus(1 + reserve);
             self.cursor_changed = true;
         }
         if let (Some(sequencing), Some(hash)) = (&mut self.sequencing, hash) {

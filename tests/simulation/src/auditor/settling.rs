@@ -417,7 +417,11 @@ impl Auditor {
     /// Nothing ordered with this delivery goes out before `until`; when nothing is ordered with it, nothing at all.
     fn close(&mut self, id: ConsumerId, settlement: &Settlement, until: Timestamp) {
         let Some(consumer) = self.consumers.get_mut(&id) else { return };
-        match (consumer.record.config.order, &settlement.message.key) {
+        let key = settlement.message.key.as_ref().filter(|_| !settlement.lease.sequence.is_imported());
+        match (consumer.record.config.order, key) {
+            (DeliveryOrder::Strict, _) if settlement.lease.sequence.is_imported() => {
+                consumer.closed_until = until.max(consumer.closed_until);
+            }
             (DeliveryOrder::Key, Some(key)) => {
                 let closed = consumer.keys_closed_until.entry(key.clone()).or_default();
                 *closed = until.max(*closed);
