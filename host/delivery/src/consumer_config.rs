@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     limits,
-    name::{HandlerName, Sequence},
+    name::{HandlerName, KeyHash, Sequence},
     policy::Backoff,
     time::Timestamp,
 };
@@ -114,6 +114,18 @@ pub enum DeliveryOrder {
     Key,
     /// All of them, as if all had the same key.
     Strict,
+}
+
+impl DeliveryOrder {
+    /// What a message with this key is ordered by: its key, or the same for all when the order is strict.
+    #[must_use]
+    pub const fn group(self, hash: Option<KeyHash>) -> Option<KeyHash> {
+        match self {
+            Self::None => None,
+            Self::Key => hash,
+            Self::Strict => Some(KeyHash(0)),
+        }
+    }
 }
 
 /// What happens behind a delivery that is given up, when there is an order.

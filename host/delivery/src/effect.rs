@@ -315,3 +315,13 @@ pub enum OrderRefusal {
         max: u64,
     },
 }
+
+impl OrderRefusal {
+    /// Check a number of a declaration or a request; both ends are allowed.
+    ///
+    /// # Errors
+    /// [`OrderRefusal::OutOfRange`].
+    pub fn check_range(what: &'static str, given: u64, min: u64, max: u64) -> Result<(), Self> {
+        if (min..=max).contains(&given) { Ok(()) } else { Err(Self::OutOfRange { what, given, min, max }) }
+    }
+}

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::limits::REASON_BYTES_MAX;
+
 /// A fingerprint of a failure, in bytes.
 pub const FINGERPRINT_BYTES_MAX: usize = 120;
 
@@ -96,6 +98,13 @@ pub enum Outcome {
         /// What failed.
         detail: String,
     },
+}
+
+/// Cut the words of a handler, or of a program outside, at [`REASON_BYTES_MAX`].
+#[must_use]
+pub fn cut_reason(mut reason: String) -> String {
+    reason.truncate(reason.floor_char_boundary(REASON_BYTES_MAX));
+    reason
 }
 
 impl Outcome {

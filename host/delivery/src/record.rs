@@ -148,6 +148,25 @@ pub struct AttemptRecord {
     pub fresh: bool,
 }
 
+impl AttemptRecord {
+    /// An attempt of which no sandbox knows: one that the host itself ended, or that ran outside.
+    #[must_use]
+    pub const fn without_sandbox(attempt: u32, started_at: Timestamp, outcome: Outcome) -> Self {
+        Self {
+            attempt,
+            digest: None,
+            started_at,
+            duration_us: 0,
+            outcome,
+            fuel_used: 0,
+            memory_bytes_peak: 0,
+            log: String::new(),
+            backtrace: Vec::new(),
+            fresh: false,
+        }
+    }
+}
+
 /// A delivery off the happy path: waiting for a retry or a delay. It holds its own copy of the message, so
 /// that the log can go on without it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

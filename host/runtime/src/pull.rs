@@ -34,10 +34,10 @@ use wasmill_delivery::{
     effect::{OrderRefusal, SettleAnswer},
     engine::ConsumerView,
     input::{AttemptResult, Effects, Lease},
-    limits::{HANDLER_DELAY_MS_MAX, LEASE_MS_MAX, REASON_BYTES_MAX},
+    limits::{HANDLER_DELAY_MS_MAX, LEASE_MS_MAX},
     message::Message,
     name::{ConsumerId, ConsumerName, Fence, HandlerName, QueueName, Sequence},
-    outcome::Outcome,
+    outcome::{Outcome, cut_reason},
     record::{AttemptRecord, PauseReason},
     time::Timestamp,
 };
@@ -106,7 +106,7 @@ pub enum PulledOutcome {
     Nack {
         /// After so many milliseconds, at most [`HANDLER_DELAY_MS_MAX`]; none takes the consumer's backoff.
         after_ms: Option<u64>,
-        /// In the program's words; what is longer than [`REASON_BYTES_MAX`] is cut.
+        /// In the program's words; what is longer than [`wasmill_delivery::limits::REASON_BYTES_MAX`] is cut.
         reason: String,
     },
     /// Not now. Burns no attempt.
@@ -116,7 +116,7 @@ pub enum PulledOutcome {
     },
     /// It can never succeed: to quarantine.
     Reject {
-        /// In the program's words; what is longer than [`REASON_BYTES_MAX`] is cut.
+        /// In the program's words; what is longer than [`wasmill_delivery::limits::REASON_BYTES_MAX`] is cut.
         reason: String,
     },
 }
@@ -128,15 +128,15 @@ impl PulledOutcome {
             Self::Defer { after_ms } => *after_ms,
             Self::Ack | Self::Reject { .. } => 0,
         };
-        check_range("after_ms", after_ms, 0, HANDLER_DELAY_MS_MAX)
+        Ok(OrderRefusal::check_range("after_ms", after_ms, 0, HANDLER_DELAY_MS_MAX)?)
     }
 
     fn result(self, held: &Held) -> AttemptResult {
         let outcome = match self {
             Self::Ack => return AttemptResult::Succeeded(Effects::default()),
-            Self::Nack { after_ms, reason } => Outcome::Retry { reason: cut(reason), after_ms },
+            Self::Nack { after_ms, reason } => Outcome::Retry { reason: cut_reason(reason), after_ms },
             Self::Defer { after_ms } => Outcome::Defer { after_ms },
-            Self::Reject { reason } => Outcome::Reject { reason: cut(reason) },
+            Self::Reject { reason } => Outcome::Reject { reason: cut_reason(reason) },
         };
         AttemptResult::Failed(held.record(outcome))
     }
@@ -396,9 +396,10 @@ impl Gathered<'_> {
         while !self.is_heavy()
             && let Some(leased) = run.next()
         {
-            if leased.message.is_expired(now()) {
+            if leased.message.expires_at.is_some() && leased.message.is_expired(now()) {
                 let Leased { token, message, attempt, earlier, .. } = leased;
-                let result = AttemptResult::Failed(record(attempt, now(), Duration::ZERO, Outcome::Expired));
+                let record = AttemptRecord::without_sandbox(attempt, now(), Outcome::Expired);
+                let result = AttemptResult::Failed(record);
                 expired.push(Settled { token, message, earlier, result });
             } else {
                 self.bytes += leased.message.size_bytes();
@@ -422,7 +423,8 @@ impl Drop for Gathered<'_> {
 
 impl Held {
     fn record(&self, outcome: Outcome) -> AttemptRecord {
-        record(self.lease.attempt, self.started_at, self.since.elapsed(), outcome)
+        let duration_us = u64::try_from(self.since.elapsed().as_micros()).unwrap_or(u64::MAX);
+        AttemptRecord { duration_us, ..AttemptRecord::without_sandbox(self.lease.attempt, self.started_at, outcome) }
     }
 
     fn settled(self, result: AttemptResult) -> Settled<Lease> {
@@ -447,8 +449,8 @@ impl Host {
         wait: Duration,
     ) -> Result<Vec<Pulled>, HostError> {
         let known = self.pulled(queue, consumer).await?;
-        check_range("max", deliveries_max.into(), 1, PULL_DELIVERIES_MAX.into())?;
-        check_range("wait in ms", ms(wait), 0, ms(PULL_WAIT_MAX))?;
+        OrderRefusal::check_range("max", deliveries_max.into(), 1, PULL_DELIVERIES_MAX.into())?;
+        OrderRefusal::check_range("wait in ms", ms(wait), 0, ms(PULL_WAIT_MAX))?;
         let pulls = &self.inner.pulls;
         let _waits = pulls.waiting.try_acquire().map_err(|_| HostError::TooManyPulls)?;
         if !pulls.table().has_room() {
@@ -476,7 +478,7 @@ impl Host {
         settlements: Vec<PulledSettlement>,
     ) -> Result<Vec<SettleAnswer>, HostError> {
         let known = self.pulled(queue, consumer).await?;
-        check_range("settlements", settlements.len() as u64, 0, PULL_DELIVERIES_MAX.into())?;
+        OrderRefusal::check_range("settlements", settlements.len() as u64, 0, PULL_DELIVERIES_MAX.into())?;
         settlements.iter().try_for_each(|settlement| settlement.outcome.check())?;
         let mut answers = vec![SettleAnswer::StaleFence; settlements.len()];
         let (places, judged) = self.inner.pulls.hand_in(&known, settlements);
@@ -502,7 +504,7 @@ impl Host {
     ) -> Result<Option<Timestamp>, HostError> {
         let known = self.pulled(queue, consumer).await?;
         let lease_ms = lease_ms.unwrap_or(known.lease_ms);
-        check_range("lease_ms", lease_ms, 1, LEASE_MS_MAX)?;
+        OrderRefusal::check_range("lease_ms", lease_ms, 1, LEASE_MS_MAX)?;
         let claim = Claim { consumer: known.id, sequence, fence };
         let deadline = Instant::now() + Duration::from_millis(lease_ms);
         let is_held = self.inner.pulls.table().extend(claim, deadline);
@@ -530,34 +532,6 @@ impl Host {
             }
         }
     }
-}
-
-fn check_range(what: &'static str, given: u64, min: u64, max: u64) -> Result<(), HostError> {
-    if (min..=max).contains(&given) {
-        return Ok(());
-    }
-    Err(OrderRefusal::OutOfRange { what, given, min, max }.into())
-}
-
-/// What is known of an attempt that was made outside.
-fn record(attempt: u32, started_at: Timestamp, took: Duration, outcome: Outcome) -> AttemptRecord {
-    AttemptRecord {
-        attempt,
-        digest: None,
-        started_at,
-        duration_us: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
-        outcome,
-        fuel_used: 0,
-        memory_bytes_peak: 0,
-        log: String::new(),
-        backtrace: Vec::new(),
-        fresh: false,
-    }
-}
-
-fn cut(mut reason: String) -> String {
-    reason.truncate(reason.floor_char_boundary(REASON_BYTES_MAX));
-    reason
 }
 
 fn ms(duration: Duration) -> u64 {

@@ -253,18 +253,7 @@ impl Pump {
                 }
             };
             tracing::warn!(consumer = consumer.0, sequence, message = %message.id, "the host stopped while this ran alone");
-            let record = AttemptRecord {
-                attempt: lease.attempt,
-                digest: None,
-                started_at: now(),
-                duration_us: 0,
-                outcome: Outcome::HostCrash,
-                fuel_used: 0,
-                memory_bytes_peak: 0,
-                log: String::new(),
-                backtrace: Vec::new(),
-                fresh: false,
-            };
+            let record = AttemptRecord::without_sandbox(lease.attempt, now(), Outcome::HostCrash);
             let settlement = Settlement { lease: *lease, message, earlier, result: AttemptResult::Failed(record) };
             let ticket = self.shared.ticket();
             self.asked_for.push(Input::Settle { ticket, consumer, settlements: vec![settlement] });

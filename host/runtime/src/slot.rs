@@ -222,8 +222,9 @@ impl<B: Broker> Slot<B> {
         leased: Leased<B::Token>,
     ) -> Settled<B::Token> {
         let Leased { token, message, sequence, attempt, earlier } = leased;
-        if message.is_expired(now()) {
-            let result = AttemptResult::Failed(expired(attempt));
+        if message.expires_at.is_some() && message.is_expired(now()) {
+            let record = AttemptRecord::without_sandbox(attempt, now(), Outcome::Expired);
+            let result = AttemptResult::Failed(record);
             return Settled { token, message, earlier, result };
         }
         let delivery = Delivery {
@@ -324,11 +325,7 @@ impl Held {
     }
 
     fn ordered_by(&self, message: &Message) -> Option<KeyHash> {
-        match self.order {
-            DeliveryOrder::None => None,
-            DeliveryOrder::Key => message.key_hash(),
-            DeliveryOrder::Strict => Some(KeyHash(0)),
-        }
+        self.order.group(message.key_hash())
     }
 
     fn must_wait(&self, message: &Message) -> bool {
@@ -339,21 +336,6 @@ impl Held {
         if matches!(settled.result, AttemptResult::Failed(_)) {
             self.failed.extend(self.ordered_by(&settled.message));
         }
-    }
-}
-
-fn expired(attempt: u32) -> AttemptRecord {
-    AttemptRecord {
-        attempt,
-        digest: None,
-        started_at: now(),
-        duration_us: 0,
-        outcome: Outcome::Expired,
-        fuel_used: 0,
-        memory_bytes_peak: 0,
-        log: String::new(),
-        backtrace: Vec::new(),
-        fresh: false,
     }
 }
 

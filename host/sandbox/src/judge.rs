@@ -1,8 +1,8 @@
 //! From how a call ended to the outcome of the attempt.
 
 use wasmill_delivery::{
-    limits::{HANDLER_DELAY_MS_MAX, REASON_BYTES_MAX},
-    outcome::Outcome,
+    limits::HANDLER_DELAY_MS_MAX,
+    outcome::{Outcome, cut_reason},
     record::HandlerLimits,
 };
 use wasmtime::{Error, PoolConcurrencyLimitError, Trap, WasmBacktrace};
@@ -37,7 +37,7 @@ pub(crate) fn outcome(ended: Ended, circumstances: &Circumstances<'_>) -> Outcom
         Ended::Answered(Err(failure)) => answered(failure),
         Ended::TimedOut => timed_out(circumstances),
         Ended::Broke(error) => {
-            broke(&error, circumstances).unwrap_or_else(|| Outcome::Trapped { trap: shortened(plain(&error)) })
+            broke(&error, circumstances).unwrap_or_else(|| Outcome::Trapped { trap: cut_reason(plain(&error)) })
         }
         Ended::NotStarted(error) => broke(&error, circumstances)
             .unwrap_or_else(|| Outcome::HostFault { detail: format!("an instance cannot be made: {error:#}") }),
@@ -47,12 +47,12 @@ pub(crate) fn outcome(ended: Ended, circumstances: &Circumstances<'_>) -> Outcom
 fn answered(failure: Failure) -> Outcome {
     match failure {
         Failure::Retry(request) => Outcome::Retry {
-            reason: shortened(request.reason),
+            reason: cut_reason(request.reason),
             after_ms: request.after.map(|ms| ms.min(HANDLER_DELAY_MS_MAX)),
         },
         Failure::Defer(after_ms) => Outcome::Defer { after_ms: after_ms.min(HANDLER_DELAY_MS_MAX) },
         Failure::Throttle(after_ms) => Outcome::Throttle { after_ms: after_ms.min(HANDLER_DELAY_MS_MAX) },
-        Failure::Reject(reason) => Outcome::Reject { reason: shortened(reason) },
+        Failure::Reject(reason) => Outcome::Reject { reason: cut_reason(reason) },
     }
 }
 
@@ -99,11 +99,6 @@ const fn timed_out(circumstances: &Circumstances<'_>) -> Outcome {
 /// An error without the backtrace that is wrapped around it, which is kept by itself.
 fn plain(error: &Error) -> String {
     error.root_cause().to_string()
-}
-
-fn shortened(mut text: String) -> String {
-    text.truncate(text.floor_char_boundary(REASON_BYTES_MAX));
-    text
 }
 
 /// The guest's functions, innermost first; none when it was not running.

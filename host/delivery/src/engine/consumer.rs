@@ -115,12 +115,8 @@ impl Consumer {
         (self.record.config.in_flight_max as usize).saturating_sub(self.in_flight.len())
     }
 
-    /// What a message is ordered by: what stands for its key, or the same for all when the order is strict.
     pub(super) const fn ordered_by(&self, hash: Option<KeyHash>) -> Option<KeyHash> {
-        match self.record.config.order {
-            DeliveryOrder::Strict => Some(KeyHash(0)),
-            DeliveryOrder::Key | DeliveryOrder::None => hash,
-        }
+        self.record.config.order.group(hash)
     }
 
     /// What a delivery that is not of the log is ordered by. One that was imported has no place among the others.

@@ -412,29 +412,41 @@ impl Engine {
 }
 
 fn check_queue(config: &QueueConfig) -> Result<(), OrderRefusal> {
-    check_range("bindings", config.bindings.len() as u64, 0, limits::BINDINGS_PER_QUEUE_MAX as u64)?;
-    check_range("messages-max", config.messages_max, 1, u64::MAX)?;
-    check_range("bytes-max", config.bytes_max, 1, u64::MAX)?;
+    OrderRefusal::check_range("bindings", config.bindings.len() as u64, 0, limits::BINDINGS_PER_QUEUE_MAX as u64)?;
+    OrderRefusal::check_range("messages-max", config.messages_max, 1, u64::MAX)?;
+    OrderRefusal::check_range("bytes-max", config.bytes_max, 1, u64::MAX)?;
     for headers in config.bindings.iter().filter_map(|binding| binding.headers.as_ref()) {
-        check_range("headers of a binding", headers.headers.len() as u64, 1, limits::BINDING_HEADERS_MAX as u64)?;
+        OrderRefusal::check_range(
+            "headers of a binding",
+            headers.headers.len() as u64,
+            1,
+            limits::BINDING_HEADERS_MAX as u64,
+        )?;
     }
     if let Overflow::Wait { wait_ms } = config.overflow {
-        check_range("overflow wait in ms", wait_ms, 1, limits::PUBLISH_WAIT_MS_MAX)?;
+        OrderRefusal::check_range("overflow wait in ms", wait_ms, 1, limits::PUBLISH_WAIT_MS_MAX)?;
     }
     Ok(())
 }
 
 fn check_consumer(config: &ConsumerConfig) -> Result<(), OrderRefusal> {
-    check_range("concurrency", config.concurrency.into(), 1, limits::CONCURRENCY_CEILING.into())?;
-    check_range("in-flight-max", config.in_flight_max.into(), 1, limits::IN_FLIGHT_MAX_CEILING.into())?;
-    check_range("attempts", config.attempts_max.into(), 1, limits::ATTEMPTS_MAX_CEILING.into())?;
-    check_range("lease in ms", config.lease_ms, 1, limits::LEASE_MS_MAX)?;
-    check_range("storm deliveries", config.storm.deliveries.into(), 0, limits::STORM_DELIVERIES_CEILING.into())?;
-    check_range("storm percent", config.storm.percent.into(), 1, 100)?;
-    check_range("storm probe in ms", config.storm.probe_ms, 1, limits::STORM_PROBE_MS_MAX)?;
+    OrderRefusal::check_range("concurrency", config.concurrency.into(), 1, limits::CONCURRENCY_CEILING.into())?;
+    OrderRefusal::check_range("in-flight-max", config.in_flight_max.into(), 1, limits::IN_FLIGHT_MAX_CEILING.into())?;
+    OrderRefusal::check_range("attempts", config.attempts_max.into(), 1, limits::ATTEMPTS_MAX_CEILING.into())?;
+    OrderRefusal::check_range("lease in ms", config.lease_ms, 1, limits::LEASE_MS_MAX)?;
+    OrderRefusal::check_range(
+        "storm deliveries",
+        config.storm.deliveries.into(),
+        0,
+        limits::STORM_DELIVERIES_CEILING.into(),
+    )?;
+    OrderRefusal::check_range("storm percent", config.storm.percent.into(), 1, 100)?;
+    OrderRefusal::check_range("storm probe in ms", config.storm.probe_ms, 1, limits::STORM_PROBE_MS_MAX)?;
     let rates = [("rate per second", config.rate_per_second), ("rate per second and key", config.key_rate_per_second)];
     for (what, rate) in rates {
-        rate.map_or(Ok(()), |rate| check_range(what, rate.into(), 1, limits::RATE_PER_SECOND_MAX.into()))?;
+        rate.map_or(Ok(()), |rate| {
+            OrderRefusal::check_range(what, rate.into(), 1, limits::RATE_PER_SECOND_MAX.into())
+        })?;
     }
     if config.key_rate_per_second.is_some() && config.order == DeliveryOrder::None {
         let problem =
@@ -442,17 +454,13 @@ fn check_consumer(config: &ConsumerConfig) -> Result<(), OrderRefusal> {
         return Err(OrderRefusal::Contradiction { problem: problem.to_owned() });
     }
     match &config.backoff {
-        Backoff::Exponential { factor, .. } => check_range("backoff factor", (*factor).into(), 1, 100)?,
+        Backoff::Exponential { factor, .. } => OrderRefusal::check_range("backoff factor", (*factor).into(), 1, 100)?,
         Backoff::List { delays_ms, .. } => {
-            check_range("backoff delays", delays_ms.len() as u64, 1, limits::BACKOFF_DELAYS_MAX as u64)?;
+            OrderRefusal::check_range("backoff delays", delays_ms.len() as u64, 1, limits::BACKOFF_DELAYS_MAX as u64)?;
         }
         Backoff::Fixed { .. } => {}
     }
-    check_range("backoff cap in ms", config.backoff.longest_ms(), 0, limits::HANDLER_DELAY_MS_MAX)
-}
-
-pub(super) fn check_range(what: &'static str, given: u64, min: u64, max: u64) -> Result<(), OrderRefusal> {
-    if (min..=max).contains(&given) { Ok(()) } else { Err(OrderRefusal::OutOfRange { what, given, min, max }) }
+    OrderRefusal::check_range("backoff cap in ms", config.backoff.longest_ms(), 0, limits::HANDLER_DELAY_MS_MAX)
 }
 
 pub(super) fn check_count(what: &'static str, count: usize, max: usize) -> Result<(), OrderRefusal> {

@@ -2,7 +2,7 @@
 
 use super::{
     Engine,
-    order::{Answer, check_count, check_range},
+    order::{Answer, check_count},
     tick::Tick,
 };
 use crate::{
@@ -78,9 +78,9 @@ impl Engine {
 }
 
 fn check_schedule(record: &ScheduleRecord) -> Result<(), OrderRefusal> {
-    check_range("cron in bytes", record.config.cron.len() as u64, 1, limits::CRON_BYTES_MAX as u64)?;
+    OrderRefusal::check_range("cron in bytes", record.config.cron.len() as u64, 1, limits::CRON_BYTES_MAX as u64)?;
     if let Missed::All { max } = record.config.missed {
-        check_range("missed-max", max.into(), 1, limits::SCHEDULE_MISSED_CEILING.into())?;
+        OrderRefusal::check_range("missed-max", max.into(), 1, limits::SCHEDULE_MISSED_CEILING.into())?;
     }
     if record.config.paused && record.next.is_some() {
         let problem = "a paused schedule has no next time: resume it, or leave the time out";

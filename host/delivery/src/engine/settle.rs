@@ -140,17 +140,20 @@ impl Engine {
                 SettleAnswer::PublishRefused { refusal, due }
             }
             PublishRefusal::Unroutable { topic } => {
-                let record = host_record(tick.now, &settling.lease, Outcome::Unroutable { topic });
+                let record =
+                    AttemptRecord::without_sandbox(settling.lease.attempt, tick.now, Outcome::Unroutable { topic });
                 self.judge(tick, settling, record)
             }
             PublishRefusal::NeverFits { queue, limit } => {
                 let limit = format!("queue {queue}, {limit}");
-                let record = host_record(tick.now, &settling.lease, Outcome::NeverFits { limit });
+                let record =
+                    AttemptRecord::without_sandbox(settling.lease.attempt, tick.now, Outcome::NeverFits { limit });
                 self.judge(tick, settling, record)
             }
             PublishRefusal::UnknownQueue { queue } => {
                 let topic = queue.to_string();
-                let record = host_record(tick.now, &settling.lease, Outcome::Unroutable { topic });
+                let record =
+                    AttemptRecord::without_sandbox(settling.lease.attempt, tick.now, Outcome::Unroutable { topic });
                 self.judge(tick, settling, record)
             }
         }
@@ -335,22 +338,6 @@ fn broken_by(run: Run, result: &AttemptResult) -> Run {
     match result {
         AttemptResult::Succeeded(effects) if !effects.state.writes.is_empty() => Run::Broken,
         AttemptResult::Succeeded(_) | AttemptResult::Failed(_) => run,
-    }
-}
-
-/// What is known of an attempt that the host itself refused after it ran.
-fn host_record(now: Timestamp, lease: &Lease, outcome: Outcome) -> AttemptRecord {
-    AttemptRecord {
-        attempt: lease.attempt,
-        digest: None,
-        started_at: now,
-        duration_us: 0,
-        outcome,
-        fuel_used: 0,
-        memory_bytes_peak: 0,
-        log: String::new(),
-        backtrace: Vec::new(),
-        fresh: false,
     }
 }
 

@@ -276,18 +276,7 @@ impl Auditor {
         answer: &SettleAnswer,
         paused: &mut Changes,
     ) -> Checked {
-        let record = AttemptRecord {
-            attempt: settlement.lease.attempt,
-            digest: None,
-            started_at: self.now,
-            duration_us: 0,
-            outcome,
-            fuel_used: 0,
-            memory_bytes_peak: 0,
-            log: String::new(),
-            backtrace: Vec::new(),
-            fresh: false,
-        };
+        let record = AttemptRecord::without_sandbox(settlement.lease.attempt, self.now, outcome);
         self.failed(id, settlement, &record, answer, paused)
     }
 
