@@ -91,9 +91,9 @@ pub fn check(headers: &mut Headers, new_trace: impl FnOnce() -> Option<TracePare
     headers.extend(new_trace().map(|trace| (TRACEPARENT.to_owned(), trace.to_string())));
 }
 
-/// Give what a handler publishes the trace of the message that it handled, as a child with this span, unless the handler
-/// gave it another one. A copy of the handled message's `traceparent` is not another one.
-pub fn inherit(headers: &mut Headers, cause: &Headers, span_id: u64) {
+/// Give what a handler publishes the trace of the message that it handled, as a child with this span, which is asked for
+/// only then, unless the handler gave it another one. A copy of the handled message's `traceparent` is not another one.
+pub fn inherit(headers: &mut Headers, cause: &Headers, span_id: impl FnOnce() -> u64) {
     // Those are told from where the message comes from, which the host knows better.
     headers.retain(|(name, _)| name != CORRELATION_ID && name != CAUSATION_ID);
     let given = only(cause, TRACEPARENT);
@@ -110,7 +110,7 @@ pub fn inherit(headers: &mut Headers, cause: &Headers, span_id: u64) {
         return;
     }
     if let Some(parent) = given.and_then(TraceParent::parse) {
-        headers.push((TRACEPARENT.to_owned(), parent.child(span_id).to_string()));
+        headers.push((TRACEPARENT.to_owned(), parent.child(span_id()).to_string()));
         pass(headers, TRACESTATE);
     }
 }
@@ -191,11 +191,11 @@ mod tests {
             ),
         ] {
             let mut inherited = given.clone();
-            inherit(&mut inherited, &cause, 5);
+            inherit(&mut inherited, &cause, || 5);
             assert_eq!(inherited, expected, "{given:?}");
         }
         let mut none = headers(&[]);
-        inherit(&mut none, &headers(&[(TRACESTATE, "x=1")]), 5);
+        inherit(&mut none, &headers(&[(TRACESTATE, "x=1")]), || 5);
         assert_eq!(none, headers(&[]), "without a trace there is no state of one");
     }
 }

@@ -114,7 +114,7 @@ impl Checked {
         };
         let published_at = now();
         let mut headers = self.headers;
-        trace_context::inherit(&mut headers, &cause.headers, span_id(&id));
+        trace_context::inherit(&mut headers, &cause.headers, || span_id(&id));
         // The handler's own come first when there is not room for all.
         headers.truncate(HEADERS_MAX);
         let message = Message {

@@ -169,31 +169,38 @@ impl Engine {
         }
         consumer.waiting.pop_front();
         consumer.bucket.take(rate, tick.now, ready.len());
-        let leases = ready.into_iter().map(|ready| self.lease_one(tick, id, ready, false)).collect();
+        let leases = self.lease_run(tick, id, ready, false);
         Some(Effect::Leased { ticket, consumer: id, queue, leases })
     }
 
-    fn lease_one(&mut self, tick: &mut Tick, id: ConsumerId, ready: Ready, alone: bool) -> Lease {
-        let fence = self.next_fence(tick);
+    fn lease_run(&mut self, tick: &mut Tick, id: ConsumerId, run: Vec<Ready>, alone: bool) -> Vec<Lease> {
+        let first_fence = self.reserve_fences(tick, run.len() as u64);
         let consumer = self.consumers.get_mut(&id).expect("whoever leases has looked");
-        let off_log = matches!(ready, Ready::Pending { .. }) && !consumer.is_pulled();
-        let marked = off_log || alone;
-        let lease = consumer.lease(ready, fence, tick.revision, marked);
-        if marked {
-            let mark = RunningMark { alone };
-            tick.writes.push(Write::PutRunning { consumer: id, sequence: lease.sequence, mark });
+        let mut leases = Vec::with_capacity(run.len());
+        for (fence, ready) in (first_fence..).map(Fence).zip(run) {
+            let off_log = matches!(ready, Ready::Pending { .. }) && !consumer.is_pulled();
+            let marked = off_log || alone;
+            let lease = consumer.lease(ready, fence, tick.revision, marked);
+            if marked {
+                let mark = RunningMark { alone };
+                tick.writes.push(Write::PutRunning { consumer: id, sequence: lease.sequence, mark });
+            }
+            leases.push(lease);
         }
-        *self.leases_by_revision.entry(tick.revision).or_default() += 1;
-        lease
+        let count = u32::try_from(leases.len()).expect("in-flight-max fits 32 bits");
+        *self.leases_by_revision.entry(tick.revision).or_default() += count;
+        leases
     }
 
-    fn next_fence(&mut self, tick: &mut Tick) -> Fence {
-        self.next_fence += 1;
+    /// Fences that were never given out, from the one answered on.
+    fn reserve_fences(&mut self, tick: &mut Tick, count: u64) -> u64 {
+        let first = self.next_fence + 1;
+        self.next_fence += count;
         if self.next_fence >= self.counters.fence {
             tick.counters_before.get_or_insert(self.counters);
             self.counters.fence = self.next_fence + FENCES_RESERVED;
         }
-        Fence(self.next_fence)
+        first
     }
 
     /// Deliveries that may have been running when the host stopped run one at a time, and nothing else of this host
@@ -227,9 +234,9 @@ impl Engine {
         consumer.bucket.take(rate, tick.now, 1);
         let ready = consumer.take_suspect(sequence);
         tick.touched.insert(id);
-        let lease = self.lease_one(tick, id, ready, true);
+        let leases = self.lease_run(tick, id, vec![ready], true);
         self.alone = Some((id, sequence));
-        tick.effects.push(Effect::Leased { ticket, consumer: id, queue, leases: vec![lease] });
+        tick.effects.push(Effect::Leased { ticket, consumer: id, queue, leases });
         true
     }
 
@@ -243,14 +250,17 @@ impl Engine {
                 tick.writes.push(Write::DeleteRunning { consumer: id, sequence });
                 continue;
             };
-            let lease = self.lease_one(tick, id, ready, true);
+            let leases = self.lease_run(tick, id, vec![ready], true);
             self.alone = Some((id, sequence));
-            tick.effects.push(Effect::Crashed { consumer: id, queue, leases: vec![lease] });
+            tick.effects.push(Effect::Crashed { consumer: id, queue, leases });
         }
     }
 
     /// The consumer has no more suspects.
     pub(super) fn forget_suspicion(&mut self, tick: &mut Tick, id: ConsumerId) {
+        if self.suspicious.is_empty() {
+            return;
+        }
         let none_left = self.consumers.get(&id).is_none_or(|consumer| consumer.suspects.is_empty());
         if none_left && self.suspicious.remove(&id) && self.suspicious.is_empty() {
             tick.touch_all = true;
@@ -260,7 +270,9 @@ impl Engine {
     /// A consumer with an order asks for more of its log when its window has room.
     fn look_ahead(&self, tick: &mut Tick, id: ConsumerId) {
         let Some(consumer) = self.consumers.get(&id).filter(|consumer| !consumer.waiting.is_empty()) else { return };
-        let Some(sequencing) = consumer.sequencing.as_ref().filter(|sequencing| !sequencing.reading) else { return };
+        let Some(sequencing) = consumer.sequencing.as_ref().filter(|sequencing| sequencing.reading.is_none()) else {
+            return;
+        };
         if !matches!(consumer.record.paused, None | Some(PauseReason::Storm { .. })) {
             return;
         }
@@ -285,7 +297,7 @@ impl Engine {
         for (id, (queue, from)) in std::mem::take(&mut tick.reads) {
             let sequencing = self.consumers.get_mut(&id).and_then(|consumer| consumer.sequencing.as_mut());
             if let Some(sequencing) = sequencing {
-                sequencing.reading = true;
+                sequencing.reading = Some(from);
                 let limit = READ_MESSAGES_MAX.min(self.limits.order_window_max);
                 tick.effects.push(Effect::Read { queue, from, limit });
             }
@@ -293,11 +305,19 @@ impl Engine {
     }
 
     /// Messages of a log that somebody asked for.
-    pub(super) fn look_at(&mut self, tick: &mut Tick, queue: QueueId, messages: &[(Sequence, Arc<Message>)]) {
+    pub(super) fn look_at(
+        &mut self,
+        tick: &mut Tick,
+        queue: QueueId,
+        from: Sequence,
+        messages: &[(Sequence, Arc<Message>)],
+    ) {
         let Some(ordered) = self.queues.get(&queue).map(|queue| queue.ordered.clone()) else { return };
         for id in ordered {
             let Some(consumer) = self.consumers.get_mut(&id) else { continue };
-            if consumer.sequencing.as_ref().is_some_and(|sequencing| sequencing.reading) {
+            if let Some(sequencing) = consumer.sequencing.as_mut().filter(|sequencing| sequencing.reading == Some(from))
+            {
+                sequencing.reading = None;
                 tick.touched.insert(id);
                 look_ahead_at(consumer, messages, self.limits.order_window_max);
                 self.park_stuck(tick, id, messages);
@@ -308,8 +328,7 @@ impl Engine {
     /// Messages that wait behind one that is not in the log any more leave it too, so that the log can go on.
     fn park_stuck(&mut self, tick: &mut Tick, id: ConsumerId, messages: &[(Sequence, Arc<Message>)]) {
         let Some(consumer) = self.consumers.get_mut(&id) else { return };
-        let Some(sequencing) = &mut consumer.sequencing else { return };
-        sequencing.reading = false;
+        let Some(sequencing) = &consumer.sequencing else { return };
         if sequencing.window_len() * 2 <= self.limits.order_window_max {
             return;
         }

@@ -167,7 +167,7 @@ impl Engine {
             Input::CancelLease { ticket, consumer } => self.cancel_lease(ticket, consumer),
             Input::Settle { ticket, consumer, settlements } => self.settle(tick, ticket, consumer, settlements),
             Input::Return { consumer, leases } => self.return_leases(tick, consumer, &leases),
-            Input::Messages { queue, messages, .. } => self.look_at(tick, queue, &messages),
+            Input::Messages { queue, from, messages } => self.look_at(tick, queue, from, &messages),
             Input::Delayed { entries } => self.publish_delayed(tick, &entries),
             Input::Order { ticket, order } => {
                 let answer = self.carry_out(tick, order);

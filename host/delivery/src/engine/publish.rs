@@ -165,7 +165,7 @@ impl Engine {
             let hash = consumer.ordered_by(message.key_hash());
             if let Some(sequencing) = &mut consumer.sequencing
                 && consumer.next == sequence
-                && !sequencing.reading
+                && sequencing.reading.is_none()
                 && sequencing.window_len() < self.limits.order_window_max
             {
                 sequencing.see(sequence, hash);

@@ -24,8 +24,8 @@ pub(super) struct Sequencing {
     chained: Vec<Sequence>,
     /// Keys that may go on at a time, when nothing else will tell.
     gates: BTreeSet<(Timestamp, KeyHash)>,
-    /// Whether a read was asked for and not answered.
-    pub(super) reading: bool,
+    /// Where a read begins that was asked for and not answered.
+    pub(super) reading: Option<Sequence>,
 }
 
 #[derive(Clone, Debug, Default)]

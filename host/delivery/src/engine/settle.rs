@@ -8,7 +8,7 @@ use crate::{
     input::{AttemptResult, Effects, Lease, Settlement, StateAccess, StateWrite, Ticket},
     limits::{EVIDENCE_ATTEMPTS_MAX, HANDLER_DELAY_MS_MAX, HOPS_MAX},
     message::Message,
-    name::{ConsumerId, HandlerName, QuarantineId, Sequence},
+    name::{ConsumerId, HandlerName, QuarantineId},
     outcome::Outcome,
     policy::{self, HOST_FAULT_DELAY_MS, Verdict},
     record::{AttemptRecord, PauseReason, PendingKey, PendingRecord, QuarantineReason, QuarantineRecord},
@@ -41,16 +41,19 @@ impl Engine {
 
     fn settle_one(&mut self, tick: &mut Tick, id: ConsumerId, settlement: Settlement, run: &mut Run) -> SettleAnswer {
         let Settlement { lease, message, earlier, result } = settlement;
-        if self.consumers.get(&id).is_none_or(|consumer| !consumer.holds(&lease)) {
+        let Some(consumer) = self.consumers.get_mut(&id).filter(|consumer| consumer.holds(&lease)) else {
             *run = broken_by(*run, &result);
             return SettleAnswer::StaleFence;
-        }
-        let consumer = self.consumers.get_mut(&id).expect("it was just found");
+        };
         consumer.learn(&lease, message.key_hash(), tick.now);
         if !consumer.is_in_order(&lease) {
             *run = broken_by(*run, &result);
             self.give_back(tick, id, &lease);
             return SettleAnswer::OutOfOrder;
+        }
+        if matches!(result, AttemptResult::Succeeded(_)) {
+            // Also when its effects cannot be committed now: the handler did what it should.
+            consumer.storm.note(consumer.record.config.storm, lease.sequence, None);
         }
         let handler = consumer.record.config.handler.clone();
         let settling = Settling { consumer: id, lease, message, earlier };
@@ -58,8 +61,6 @@ impl Engine {
         match result {
             AttemptResult::Failed(record) => self.judge(tick, settling, record),
             AttemptResult::Succeeded(effects) => {
-                // Also when its effects cannot be committed now: the handler did what it should.
-                self.note_success(id, lease.sequence);
                 let answer = self.commit_effects(tick, settling, handler.as_ref(), &effects, *run);
                 if answer != SettleAnswer::Committed && !effects.state.writes.is_empty() {
                     *run = Run::Broken;
@@ -193,13 +194,6 @@ impl Engine {
                 SettleAnswer::RetryAt { due, burned_attempt: burns_attempt }
             }
             Verdict::Quarantine(reason) => self.quarantine(tick, settling, Some(record), reason),
-        }
-    }
-
-    fn note_success(&mut self, id: ConsumerId, sequence: Sequence) {
-        if let Some(consumer) = self.consumers.get_mut(&id) {
-            let policy = consumer.record.config.storm;
-            consumer.storm.note(policy, sequence, None);
         }
     }
 
