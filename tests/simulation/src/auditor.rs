@@ -13,6 +13,7 @@ mod leases;
 mod orders;
 mod schedules;
 mod settling;
+mod storms;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
