@@ -59,7 +59,8 @@ pub(crate) struct Inner {
     pub(crate) reader: Reader,
     pub(crate) components: Components,
     pub(crate) options: HostOptions,
-    /// Handlers are changed one at a time.
+    /// Handlers are changed one at a time, and so components are compiled one at a time; only those that a start finds
+    /// in the store are compiled beside that, one after the other.
     pub(crate) changing_handlers: tokio::sync::Mutex<()>,
     pub(crate) schedules: Arc<Schedules>,
     /// Quarantined deliveries are imported by one at a time.

@@ -79,9 +79,14 @@ impl Idempotency {
     }
 }
 
+/// Whether a request is carried out as it comes.
+pub(super) fn has_no_key(headers: &HeaderMap) -> bool {
+    !headers.contains_key(KEY_HEADER)
+}
+
 /// Carry a request out once for its key; without a key, as ever.
 pub(super) async fn once(State(shared): State<Idempotency>, request: Request, next: Next) -> Result<Response, Problem> {
-    if request.method() != Method::POST || !request.headers().contains_key(KEY_HEADER) {
+    if request.method() != Method::POST || has_no_key(request.headers()) {
         return Ok(next.run(request).await);
     }
     let (mut parts, body) = request.into_parts();

@@ -16,6 +16,8 @@ use wasmill_runtime::{HostError, PublishError};
 
 /// What a client waits before it publishes to a full queue again, in seconds.
 const QUEUE_FULL_RETRY_AFTER_S: u32 = 1;
+/// What a client waits before it sends again a body that found no room, in seconds.
+const BUSY_RETRY_AFTER_S: u32 = 1;
 
 /// One problem. [`name_instance`] adds the path of the request when it becomes a response.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,6 +74,16 @@ impl Problem {
     /// The host takes nothing any more.
     pub(super) fn stopped(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "stopped", detail)
+    }
+
+    /// There is no room for it now, and there will be.
+    pub(super) fn busy(detail: impl Into<String>) -> Self {
+        Self { retry_after_s: Some(BUSY_RETRY_AFTER_S), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail) }
+    }
+
+    /// The client has stopped in the middle of its request.
+    pub(super) fn stalled(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::REQUEST_TIMEOUT, "stalled-body", detail)
     }
 
     /// The same with more said before.
