@@ -1,11 +1,11 @@
 //! README.md does what it says: the commands of its section "Look after it" run, as they are written, against a host with
 //! the configuration that it shows.
 
-use std::{fs, path::Path, process::Command};
+use std::fs;
 
 use anyhow::{Context, Result, ensure};
 use end_to_end::{PATIENCE, TestHost, quarantined};
-use host_process::{guest, project_root, wasmill_binary};
+use host_process::{guest, project_root};
 use reqwest::Method;
 
 /// The id that stands in README.md for one of the reader's own.
@@ -16,24 +16,6 @@ fn fence<'a>(readme: &'a str, heading: &str, opening: &str) -> Result<&'a str> {
     let section = readme.split_once(heading).with_context(|| format!("README.md has no {heading:?}"))?.1;
     let behind = section.split_once(opening).with_context(|| format!("{heading:?} has no {opening:?}"))?.1;
     Ok(behind.split_once("\n```").context("the fence does not end")?.0)
-}
-
-fn run(command: &str, host: &TestHost) -> Result<String> {
-    let binaries = wasmill_binary()?;
-    let path = format!("{}:{}", folder_of(&binaries)?, std::env::var("PATH")?);
-    let output = Command::new("sh")
-        .args(["-c", command])
-        .env("PATH", path)
-        .env("WASMILL_URL", host.client().url())
-        .current_dir(host.path("."))
-        .output()?;
-    let (said, complaint) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    ensure!(output.status.success(), "`{command}` of README.md fails: {said}{complaint}");
-    Ok(said.into_owned())
-}
-
-fn folder_of(file: &Path) -> Result<String> {
-    Ok(file.parent().context("a file is in a folder")?.display().to_string())
 }
 
 #[test]
@@ -60,7 +42,7 @@ fn the_commands_run_as_they_are_written() -> Result<()> {
     let mut said = Vec::new();
     for line in commands.lines() {
         ensure!(line.starts_with("wasmill "), "this test runs nothing but wasmill: {line}");
-        said.push((line, run(&line.replace(ID_SHOWN, id), &host)?));
+        said.push((line, host.shell(&line.replace(ID_SHOWN, id))?));
     }
     let shown = |command: &str| {
         said.iter()
