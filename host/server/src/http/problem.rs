@@ -76,6 +76,14 @@ impl Problem {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "stopped", detail)
     }
 
+    /// As many as there may be are under way.
+    pub(super) fn too_many_requests(detail: impl Into<String>) -> Self {
+        Self {
+            retry_after_s: Some(QUEUE_FULL_RETRY_AFTER_S),
+            ..Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many-requests", detail)
+        }
+    }
+
     /// There is no room for it now, and there will be.
     pub(super) fn busy(detail: impl Into<String>) -> Self {
         Self { retry_after_s: Some(BUSY_RETRY_AFTER_S), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail) }
@@ -214,10 +222,7 @@ impl From<HostError> for Problem {
             HostError::Load { .. } => Self::invalid("component-unfit", detail),
             HostError::Limits(_) => Self::invalid("out-of-range", detail),
             HostError::Store(_) => Self::new(StatusCode::INTERNAL_SERVER_ERROR, "damaged-store", detail),
-            HostError::TooManyRequests | HostError::TooManyPulls => Self {
-                retry_after_s: Some(QUEUE_FULL_RETRY_AFTER_S),
-                ..Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many-requests", detail)
-            },
+            HostError::TooManyRequests | HostError::TooManyPulls => Self::too_many_requests(detail),
             HostError::TooManyPulled => Self {
                 retry_after_s: Some(QUEUE_FULL_RETRY_AFTER_S),
                 ..Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many-leases", detail)
