@@ -184,7 +184,7 @@ async fn messages_of_so_many_bytes_are_leased_at_once() {
     let host = with_queue(HostOptions { data_bytes_max: MESSAGE_BYTES, ..options(folder.path()) }).await;
     let data = Bytes::from(vec![7; MESSAGE_BYTES]);
     // More than may wait for the pump at once goes through all the same.
-    let count = (PULLED_BYTES_MAX / MESSAGE_BYTES as u64 + 2) as usize;
+    let count = usize::try_from(PULLED_BYTES_MAX).unwrap() / MESSAGE_BYTES + 2;
     assert!(count * MESSAGE_BYTES > PUBLISH_BYTES_WAITING_MAX as usize);
     join_all((0..count).map(|_| publish(&host, vec![Draft::new("t", data.clone())]))).await;
     put_pulled(&host, 0).await;
