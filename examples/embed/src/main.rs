@@ -1,4 +1,5 @@
-//! Hosts a handler inside another Rust program: `cargo xtask guests && cargo run -p embed`.
+//! Hosts a handler inside another Rust program: `cargo xtask guests`, `cargo build --workspace`,
+//! `target/debug/embed`. (Building it alone would compile Wasmtime again with other features.)
 
 use std::time::Duration;
 

@@ -7,18 +7,18 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread::JoinHandle,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use bytes::Bytes;
 use tokio::{runtime::Runtime, sync::Semaphore};
 use wasmill_delivery::{
-    effect::{OrderReceipt, PublishRefusal, Receipt},
+    effect::OrderReceipt,
     engine::{ConsumerView, Engine, QueueView, Recovery},
-    input::{Order, PublishEntry, Revision},
+    input::{Order, Revision},
     limits::DEDUP_WINDOW_MS_DEFAULT,
     message::Message,
-    name::{ConsumerId, ConsumerName, HandlerName, MessageId, QueueId, QueueName, Sequence},
+    name::{ConsumerId, ConsumerName, HandlerName, QueueId, QueueName, Sequence},
     record::{ConsumerConfig, Overflow, PauseReason, QueueConfig, Start},
     time::Timestamp,
 };
@@ -27,11 +27,12 @@ use wasmill_store::{Components, Reader, Store};
 
 use crate::{
     dispatch::Dispatch,
-    draft::{Draft, now},
+    draft::now,
     embedded::EmbeddedBroker,
-    error::{HostError, PublishError},
+    error::HostError,
     inbox::Command,
     options::HostOptions,
+    publish::PUBLISH_BYTES_WAITING_MAX,
     pull::Pulls,
     pump::{Pump, Shared},
     redrives::Redrives,
@@ -39,13 +40,6 @@ use crate::{
     request::Replies,
     schedules::{self, Schedules},
 };
-
-/// Data of messages that wait for the pump, all publishers together; more waits outside. 64 MiB.
-pub const PUBLISH_BYTES_WAITING_MAX: u32 = 64 * 1024 * 1024;
-
-/// How long a publisher that waits for room waits before it looks again, at first and at most.
-const ROOM_POLL_FIRST: Duration = Duration::from_millis(2);
-const ROOM_POLL_MAX: Duration = Duration::from_millis(50);
 
 /// A running host. Cheap to clone; all clones are the same host.
 ///
@@ -65,7 +59,8 @@ pub(crate) struct Inner {
     pub(crate) reader: Reader,
     pub(crate) components: Components,
     pub(crate) options: HostOptions,
-    /// Handlers are changed one at a time.
+    /// Handlers are changed one at a time, and so components are compiled one at a time; only those that a start finds
+    /// in the store are compiled beside that, one after the other.
     pub(crate) changing_handlers: tokio::sync::Mutex<()>,
     pub(crate) schedules: Arc<Schedules>,
     /// Quarantined deliveries are imported by one at a time.
@@ -73,25 +68,12 @@ pub(crate) struct Inner {
     /// Redrives in the background.
     pub(crate) redrives: Redrives,
     shared: Arc<Shared>,
-    publish_budget: Semaphore,
-    queue_names: RwLock<BTreeMap<QueueId, QueueName>>,
+    pub(crate) publish_budget: Semaphore,
+    pub(crate) queue_names: RwLock<BTreeMap<QueueId, QueueName>>,
     /// Whether a queue was ever declared whose publishers wait for room; without one nobody keeps what it publishes.
-    some_queue_waits: AtomicBool,
+    pub(crate) some_queue_waits: AtomicBool,
     pump: Mutex<Option<JoinHandle<()>>>,
     handler_threads: Mutex<Option<Runtime>>,
-}
-
-/// A message is durable.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Published {
-    /// Its id, given or made.
-    pub id: MessageId,
-    /// Whether the same id was published lately, so that nothing was added now.
-    pub duplicate: bool,
-    /// Where it went; empty for a duplicate, for one that is delayed, and for one that no queue takes and policy drops.
-    pub places: Vec<(QueueName, Sequence)>,
-    /// Until when it is held back.
-    pub delayed_until: Option<Timestamp>,
 }
 
 impl Host {
@@ -119,77 +101,6 @@ impl Host {
         let consumers = engine.consumers().collect();
         let host = Self { inner: Arc::new(Inner::start(options, store, engine)?) };
         Ok((host, consumers))
-    }
-
-    /// Publish one message. It is durable when this answers.
-    ///
-    /// # Errors
-    /// When it breaks a rule or no queue takes it; nothing is kept then. When the host stops meanwhile, whether it
-    /// was kept is not known: publish it again with the same id.
-    pub async fn publish(&self, draft: Draft) -> Result<Published, PublishError> {
-        let mut answers = self.publish_many(vec![draft]).await?;
-        answers.pop().unwrap_or(Err(PublishError::Host(HostError::Stopped { reason: None })))
-    }
-
-    /// Publish many messages in one commit. Each is taken or refused for itself; the answers are in the order of
-    /// the drafts.
-    ///
-    /// # Errors
-    /// When the host stops before it can answer.
-    pub async fn publish_many(&self, drafts: Vec<Draft>) -> Result<Vec<Result<Published, PublishError>>, HostError> {
-        let mut ids = Vec::with_capacity(drafts.len());
-        let mut entries = Vec::with_capacity(drafts.len());
-        for draft in drafts {
-            match draft.into_entry(self.inner.options.data_bytes_max) {
-                Ok(entry) => {
-                    ids.push(Ok(entry.message.id.clone()));
-                    entries.push(entry);
-                }
-                Err(error) => ids.push(Err(error)),
-            }
-        }
-        let bytes = entries.iter().map(|entry| entry.message.size_bytes()).sum::<u64>();
-        let permits = u32::try_from(bytes).unwrap_or(u32::MAX).min(PUBLISH_BYTES_WAITING_MAX);
-        let _budget = self.inner.publish_budget.acquire_many(permits).await;
-        let answers = if entries.is_empty() { Vec::new() } else { self.publish_entries(entries).await? };
-        let mut answers = answers.into_iter();
-        let stopped = || PublishError::Host(HostError::Stopped { reason: None });
-        let published = ids.into_iter().map(|id| {
-            let id = id?;
-            let receipt = answers.next().ok_or_else(stopped)??;
-            let places = self.inner.name_places(&receipt.places);
-            Ok(Published { id, duplicate: receipt.duplicate, places, delayed_until: receipt.delayed_until })
-        });
-        Ok(published.collect())
-    }
-
-    /// Publish, and where a queue is full and its policy says so, wait for room.
-    async fn publish_entries(
-        &self,
-        entries: Vec<PublishEntry>,
-    ) -> Result<Vec<Result<Receipt, PublishRefusal>>, HostError> {
-        if !self.inner.some_queue_waits.load(Ordering::Relaxed) {
-            return self.inner.broker.publish(entries).await;
-        }
-        let started = Instant::now();
-        let mut answers = self.inner.broker.publish(entries.clone()).await?;
-        let mut pause = ROOM_POLL_FIRST;
-        loop {
-            let waits = |answer: &Result<Receipt, PublishRefusal>| match answer {
-                Err(PublishRefusal::QueueFull { wait_ms, .. }) => started.elapsed() < Duration::from_millis(*wait_ms),
-                Ok(_) | Err(_) => false,
-            };
-            let again: Vec<usize> = (0..answers.len()).filter(|index| waits(&answers[*index])).collect();
-            if again.is_empty() {
-                return Ok(answers);
-            }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(ROOM_POLL_MAX);
-            let retried = again.iter().map(|index| entries[*index].clone()).collect();
-            for (index, answer) in again.into_iter().zip(self.inner.broker.publish(retried).await?) {
-                answers[index] = answer;
-            }
-        }
     }
 
     /// Declare a queue, or change it. Answers whether it is new.
@@ -445,11 +356,6 @@ impl Inner {
             pump: Mutex::new(Some(pump)),
             handler_threads: Mutex::new(Some(handler_threads)),
         })
-    }
-
-    fn name_places(&self, places: &[(QueueId, Sequence)]) -> Vec<(QueueName, Sequence)> {
-        let names = self.queue_names.read().unwrap_or_else(PoisonError::into_inner);
-        places.iter().filter_map(|(queue, at)| Some((names.get(queue)?.clone(), *at))).collect()
     }
 
     /// On the threads of handlers, which live as long as the host does.

@@ -20,6 +20,7 @@ mod import;
 mod inbox;
 mod observer;
 mod options;
+mod publish;
 mod pull;
 mod pump;
 mod quarantine;
@@ -37,10 +38,11 @@ pub use self::{
     draft::Draft,
     error::{HostError, PublishError},
     handlers::{HandlerLoaded, HandlerSettings, HandlerView},
-    host::{Host, PUBLISH_BYTES_WAITING_MAX, Published},
+    host::Host,
     import::{Import, Imported},
     observer::{AttemptSeen, Commit, NoObserver, Observer, SettleSeen},
     options::HostOptions,
+    publish::{PUBLISH_BYTES_WAITING_MAX, Published},
     pull::{
         PULL_BYTES_MAX, PULL_DELIVERIES_MAX, PULL_WAIT_MAX, PULLED_BYTES_MAX, PULLED_MAX, PULLS_WAITING_MAX, Pulled,
         PulledOutcome, PulledSettlement,

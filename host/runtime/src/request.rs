@@ -17,7 +17,8 @@ use wasmill_delivery::{message::Message, topic::REPLY_WORD};
 use crate::{
     draft::Draft,
     error::{HostError, PublishError},
-    host::{Host, Published},
+    host::Host,
+    publish::Published,
 };
 
 /// The header that names where the reply goes.

@@ -32,7 +32,8 @@ pub(crate) use self::runner::run;
 use crate::{
     draft::{Draft, new_id, now},
     error::{HostError, PublishError},
-    host::{Host, Published},
+    host::Host,
+    publish::Published,
 };
 
 /// The header that names the schedule that published a message.

@@ -126,7 +126,9 @@ fn host_options(config: &Config, metrics: &Arc<Metrics>) -> HostOptions {
 }
 
 fn app(config: &Config, host: &Host, metrics: Arc<Metrics>) -> App {
-    let limits = HttpLimits { body_bytes_max: config.server.body_bytes_max, ..HttpLimits::default() };
+    let (body_bytes_max, defaults) = (config.server.body_bytes_max, HttpLimits::default());
+    let bodies_bytes_max = defaults.bodies_bytes_max.max(body_bytes_max);
+    let limits = HttpLimits { body_bytes_max, bodies_bytes_max, ..defaults };
     App { limits, ..App::new(host.clone(), metrics) }
 }
 

@@ -16,6 +16,7 @@ mod http {
     mod quarantine;
     mod queues;
     mod request;
+    mod rooms;
     mod schedules;
     mod timing;
     mod why;

@@ -48,10 +48,12 @@ fn a_host_that_is_killed_by_sigkill_fires_each_planned_time_once() {
 #[test]
 fn the_command_line_declares_shows_runs_pauses_and_removes() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    write_config(folder.path(), "cron = \"@yearly\"\ntopic = \"ticks\"\n");
+    let headers = "headers = [[\"Region\", \"eu\"], [\"region\", \"us\"]]\n";
+    write_config(folder.path(), &format!("cron = \"@yearly\"\ntopic = \"ticks\"\n{headers}"));
     let host = Served::start(folder.path(), &[]);
     let put = ["schedule", "put", "nightly", "--cron", "30 2 * * *", "--timezone", "Europe/Berlin"];
-    let rest = ["--topic", "ticks", "--data", "sweep", "--missed", "all", "--missed-max", "3"];
+    let rest =
+        ["--topic", "ticks", "--data", "sweep", "--missed", "all", "--missed-max", "3", "--header", "tenant=acme"];
     let said = host.ok(&[&put[..], &rest].concat());
     assert!(said.starts_with("schedule nightly is declared; it fires next at 20"), "{said}");
     let list = host.ok(&["schedule", "list"]);
@@ -60,6 +62,18 @@ fn the_command_line_declares_shows_runs_pauses_and_removes() {
     assert!(show.contains("sweep") && show.contains("all, at most 3"), "{show}");
     assert!(host.ok(&["schedule", "run", "nightly"]).starts_with("schedule nightly published message "));
     assert_eq!(host.json(&["queue", "messages", "ticks"])["messages"][0]["data_text"], "sweep");
+    host.ok(&["schedule", "run", "tick"]);
+    let messages = host.json(&["queue", "messages", "ticks"])["messages"].clone();
+    let header_of = |at: usize, wanted: &str| -> Vec<Value> {
+        let headers = messages[at]["headers"].as_array().expect("headers");
+        headers.iter().filter(|header| header[0] == wanted).map(|header| header[1].clone()).collect()
+    };
+    assert_eq!(
+        (header_of(0, "tenant"), header_of(0, "wasmill-schedule")),
+        (vec!["acme".into()], vec!["nightly".into()])
+    );
+    assert_eq!(header_of(1, "region"), ["eu", "us"], "the file gives headers, and their names are lower case");
+    assert!(show.contains("tenant: acme"), "{show}");
     assert_eq!(host.ok(&["schedule", "pause", "tick"]), "schedule tick rests\n");
     assert_eq!(host.json(&["schedule", "show", "tick"])["paused"], true);
     assert_eq!(host.ok(&["schedule", "delete", "nightly"]), "schedule nightly is removed\n");
@@ -79,6 +93,7 @@ fn a_file_with_a_bad_schedule_is_refused_with_its_place() {
         ("cron = \"* * * *\"\ntopic = \"ticks\"\n", "wasmill.toml:5:8: schedule.tick.cron: "),
         ("cron = \"@daily\"\ntimezone = \"Mars\"\ntopic = \"ticks\"\n", "there is no time zone \"Mars\""),
         ("cron = \"@daily\"\ntopic = \"ticks\"\nmissed-max = 1001\n", "1000"),
+        ("cron = \"@daily\"\ntopic = \"t\"\nheaders = { \"a b\" = \"1\" }\n", "schedule.tick.headers: "),
         ("cron = \"@daily\"\ntopics = \"ticks\"\n", "did you mean `topic`?"),
     ] {
         write_config(folder.path(), schedule);

@@ -1,9 +1,9 @@
 //! What the end-to-end tests share: a host in a folder of its own, with the handlers a test asks for.
 
-use std::{fmt::Write as _, fs, time::Duration};
+use std::{fmt::Write as _, fs, process::Command, time::Duration};
 
-use anyhow::{Context, Result};
-use host_process::{Client, HostProcess, Setup, guest};
+use anyhow::{Context, Result, ensure};
+use host_process::{Client, HostProcess, Setup, guest, wasmill_binary};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -56,6 +56,24 @@ impl TestHost {
     #[must_use]
     pub fn client(&self) -> &Client {
         self.process.as_ref().expect("the host runs").client()
+    }
+
+    /// Run a command line in its folder, with `wasmill` in the path and speaking to it. Answers what it printed.
+    ///
+    /// # Errors
+    /// When it fails; what it complained of is in the error.
+    pub fn shell(&self, command: &str) -> Result<String> {
+        let binary = wasmill_binary()?;
+        let binaries = binary.parent().context("a file is in a folder")?.display();
+        let output = Command::new("sh")
+            .args(["-c", command])
+            .env("PATH", format!("{binaries}:{}", std::env::var("PATH")?))
+            .env("WASMILL_URL", self.client().url())
+            .current_dir(self.folder.path())
+            .output()?;
+        let (said, complaint) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        ensure!(output.status.success(), "`{command}` fails: {said}{complaint}");
+        Ok(said.into_owned())
     }
 
     /// A file of its folder.

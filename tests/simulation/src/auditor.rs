@@ -14,6 +14,7 @@ mod orders;
 mod priorities;
 mod schedules;
 mod settling;
+mod storms;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},

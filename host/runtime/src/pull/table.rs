@@ -7,12 +7,15 @@ use std::{
 
 use tokio::time::Instant;
 use wasmill_delivery::{
-    input::Lease,
+    input::{AttemptResult, Lease},
     message::Message,
     name::{ConsumerId, ConsumerName, Fence, QueueName, Sequence},
+    outcome::Outcome,
     record::AttemptRecord,
     time::Timestamp,
 };
+
+use crate::broker::Settled;
 
 /// What bounds the table.
 #[derive(Clone, Copy, Debug)]
@@ -38,6 +41,17 @@ pub(super) struct Held {
     pub(super) since: Instant,
     /// When it is over.
     pub(super) deadline: Instant,
+}
+
+impl Held {
+    pub(super) fn record(&self, outcome: Outcome) -> AttemptRecord {
+        let duration_us = u64::try_from(self.since.elapsed().as_micros()).unwrap_or(u64::MAX);
+        AttemptRecord { duration_us, ..AttemptRecord::without_sandbox(self.lease.attempt, self.started_at, outcome) }
+    }
+
+    pub(super) fn settled(self, result: AttemptResult) -> Settled<Lease> {
+        Settled { token: self.lease, message: self.message, earlier: self.earlier, result }
+    }
 }
 
 /// Which lease a program outside means. All three must fit.

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::{
     Remote,
     output::{ago, cut, facts, list, or_dash, say, say_json, table},
+    publish::parse_header,
 };
 use crate::client::{Client, read};
 
@@ -68,6 +69,9 @@ struct PutArguments {
     /// The media type of their data
     #[arg(long, value_name = "TYPE")]
     content_type: Option<String>,
+    /// A header of theirs, as NAME=VALUE; may be repeated
+    #[arg(long = "header", value_name = "NAME=VALUE", value_parser = parse_header)]
+    headers: Vec<(String, String)>,
     /// Their data, as text
     #[arg(long, conflicts_with = "data_file")]
     data: Option<String>,
@@ -95,6 +99,7 @@ struct Schedule {
     topic: String,
     key: Option<String>,
     content_type: Option<String>,
+    headers: Vec<(String, String)>,
     data_bytes: u64,
     data_text: Option<String>,
     missed: String,
@@ -164,6 +169,7 @@ fn words(command: &Command, answer: &Value) -> Result<String> {
 fn declaration(put: &PutArguments) -> Result<Value> {
     let mut body = json!({
         "cron": put.cron, "timezone": put.timezone, "topic": put.topic, "missed": put.missed,
+        "headers": put.headers,
     });
     let optional = [("key", &put.key), ("content_type", &put.content_type), ("data_text", &put.data)];
     for (name, value) in optional {
@@ -216,6 +222,7 @@ fn show(schedule: Schedule) -> String {
         None => format!("{} bytes", schedule.data_bytes),
     };
     let late = schedule.problem.as_ref().map(|problem| format!("{} (since {})", problem.detail, ago(problem.since_ms)));
+    let headers: Vec<String> = schedule.headers.iter().map(|(name, value)| format!("{name}: {value}")).collect();
     facts(&[
         ("schedule", schedule.name),
         ("cron", schedule.cron),
@@ -223,6 +230,7 @@ fn show(schedule: Schedule) -> String {
         ("topic", schedule.topic),
         ("key", or_dash(schedule.key)),
         ("content type", or_dash(schedule.content_type)),
+        ("headers", list(&headers)),
         ("data", data),
         ("missed", missed),
         ("paused", schedule.paused.to_string()),

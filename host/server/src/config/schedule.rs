@@ -3,13 +3,15 @@
 use serde::Deserialize;
 use wasmill_delivery::{
     limits::{SCHEDULE_MISSED_CEILING, SCHEDULE_MISSED_DEFAULT},
-    name::MessageKey,
+    message::check_headers,
+    name::{MessageKey, NameError},
     schedule::Missed,
     topic::Topic,
 };
 use wasmill_runtime::{Calendar, ScheduleSettings};
 
 use super::value::{Count, text};
+use crate::forms::Headers;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -20,6 +22,8 @@ pub(super) struct RawSchedule {
     topic: Topic,
     key: Option<MessageKey>,
     content_type: Option<String>,
+    #[serde(default)]
+    headers: RawHeaders,
     #[serde(default)]
     data: String,
     #[serde(default)]
@@ -55,11 +59,25 @@ impl RawSchedule {
             topic: self.topic.to_string(),
             key: self.key.map(String::from),
             content_type: self.content_type,
-            headers: Vec::new(),
+            headers: self.headers.0,
             data: self.data.into(),
             missed,
             paused: self.paused,
         }
+    }
+}
+
+/// Headers that a message can have.
+#[derive(Debug, Default, Deserialize)]
+#[serde(try_from = "Headers")]
+struct RawHeaders(Vec<(String, String)>);
+
+impl TryFrom<Headers> for RawHeaders {
+    type Error = NameError;
+
+    fn try_from(Headers(mut headers): Headers) -> Result<Self, NameError> {
+        check_headers(&mut headers)?;
+        Ok(Self(headers))
     }
 }
 

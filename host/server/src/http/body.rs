@@ -6,7 +6,7 @@ use axum::body::{Body, BodyDataStream, HttpBody as _};
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt as _;
 
-use super::problem::Problem;
+use super::{problem::Problem, rooms::NotRead};
 
 /// What is read and thrown away of a body that was refused, in bytes.
 const DRAIN_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -21,7 +21,14 @@ pub(super) async fn read(body: Body, bytes_max: usize) -> Result<Bytes, Problem>
     let mut whole = Bytes::new();
     let mut joined = BytesMut::new();
     while let Some(frame) = frames.next().await {
-        let frame = frame.map_err(|error| broken(&error))?;
+        let frame = match frame {
+            Ok(frame) => frame,
+            Err(error) => {
+                // Whoever is refused may still be sending.
+                drain(frames);
+                return Err(broken(&error));
+            }
+        };
         if whole.len() + joined.len() + frame.len() > bytes_max {
             drain(frames);
             return Err(too_large(bytes_max));
@@ -69,7 +76,21 @@ pub(super) fn too_large(bytes_max: usize) -> Problem {
 
 /// The problem of a body that ended early.
 pub(super) fn broken(error: &axum::Error) -> Problem {
+    if let Some(not_read) = not_read(error) {
+        return not_read.into();
+    }
     Problem::malformed("broken-body", format!("the body could not be read to its end: {error}"))
+}
+
+fn not_read(error: &axum::Error) -> Option<NotRead> {
+    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = source {
+        if let Some(not_read) = error.downcast_ref() {
+            return Some(*not_read);
+        }
+        source = error.source();
+    }
+    None
 }
 
 fn own(frame: Bytes) -> Bytes {

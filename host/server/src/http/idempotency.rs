@@ -79,9 +79,14 @@ impl Idempotency {
     }
 }
 
+/// Whether a request is carried out as it comes.
+pub(super) fn has_no_key(headers: &HeaderMap) -> bool {
+    !headers.contains_key(KEY_HEADER)
+}
+
 /// Carry a request out once for its key; without a key, as ever.
 pub(super) async fn once(State(shared): State<Idempotency>, request: Request, next: Next) -> Result<Response, Problem> {
-    if request.method() != Method::POST || !request.headers().contains_key(KEY_HEADER) {
+    if request.method() != Method::POST || has_no_key(request.headers()) {
         return Ok(next.run(request).await);
     }
     let (mut parts, body) = request.into_parts();
@@ -103,7 +108,7 @@ pub(super) async fn once(State(shared): State<Idempotency>, request: Request, ne
         }
         Begun::Full => {
             let detail = format!("{KEYS_MAX} requests with an Idempotency-Key are under way, which is the limit");
-            return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, "too-many-requests", detail));
+            return Err(Problem::too_many_requests(detail));
         }
     }
     let running = Running { shared, key: Some(key) };
@@ -409,6 +414,23 @@ mod tests {
         }
         assert_eq!(small.begin("a", [1; 32], now), Begun::First, "the oldest made room");
         assert_eq!(small.begin("c", [1; 32], now), Begun::Done(answer(ENTRY_BYTES / 2)));
+    }
+
+    #[test]
+    fn the_limits_are_reached_at_their_real_size() {
+        let now = Instant::now();
+        let mut most = table(KEYS_MAX, ANSWERS_BYTES_MAX);
+        let key = |number: usize| format!("k{number}");
+        for number in 0..KEYS_MAX {
+            assert_eq!(most.begin(&key(number), [1; 32], now), Begun::First);
+        }
+        assert_eq!(most.begin("more", [1; 32], now), Begun::Full);
+        for number in 0..KEYS_MAX {
+            most.done(key(number), answer(1_024), now);
+        }
+        let fit = ANSWERS_BYTES_MAX / (1_024 + ENTRY_BYTES);
+        assert!((fit - fit / 20..=fit).contains(&most.done.len()), "{} answers are kept, not {fit}", most.done.len());
+        assert!(most.bytes <= ANSWERS_BYTES_MAX && most.begin(&key(0), [1; 32], now) == Begun::First);
     }
 
     #[test]

@@ -20,27 +20,42 @@ mod quarantine;
 mod queue_form;
 mod queues;
 mod request;
+mod rooms;
 mod schedules;
 mod timing;
 mod why;
 
-use std::sync::{Arc, atomic::AtomicBool};
+use std::{
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 use axum::{Router, middleware};
 use wasmill_runtime::Host;
 
-use self::idempotency::Idempotency;
+use self::{idempotency::Idempotency, rooms::Rooms};
 use crate::telemetry::Metrics;
 
 pub(crate) use queues::oldest_message_age_ms;
 
-/// What one request may carry.
+/// 2^20 bytes.
+const MIB: usize = 1024 * 1024;
+
+/// What one request may carry, and all of them together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HttpLimits {
     /// The body of one publish request, in bytes; a declaration is limited by [`HttpLimits::DECLARATION_BYTES_MAX`].
     pub body_bytes_max: usize,
     /// A component that is loaded, in bytes.
     pub component_bytes_max: usize,
+    /// What the bodies of all requests that are read whole hold in memory at once, in bytes. Components are apart.
+    pub bodies_bytes_max: usize,
+    /// What components that are uploaded or wait to be compiled hold at once, in bytes. They are compiled one by one.
+    pub components_bytes_max: usize,
+    /// Requests at once whose lines are published while they arrive.
+    pub streams_max: usize,
+    /// How long nothing may come of a body that is read whole.
+    pub body_idle_max: Duration,
 }
 
 impl HttpLimits {
@@ -50,7 +65,14 @@ impl HttpLimits {
 
 impl Default for HttpLimits {
     fn default() -> Self {
-        Self { body_bytes_max: 64 * 1024 * 1024, component_bytes_max: 64 * 1024 * 1024 }
+        Self {
+            body_bytes_max: 64 * MIB,
+            component_bytes_max: 64 * MIB,
+            bodies_bytes_max: 256 * MIB,
+            components_bytes_max: 128 * MIB,
+            streams_max: 64,
+            body_idle_max: Duration::from_secs(30),
+        }
     }
 }
 
@@ -78,6 +100,7 @@ impl App {
 /// The whole API, ready to be served.
 pub fn router(app: App) -> Router {
     let idempotency = Idempotency::new(&app.host, app.limits);
+    let rooms = Rooms::new(app.limits);
     Router::new()
         .merge(publish::routes().route_layer(middleware::from_fn_with_state(idempotency, idempotency::once)))
         .merge(request::routes())
@@ -91,6 +114,7 @@ pub fn router(app: App) -> Router {
         .merge(probes::routes())
         .fallback(problem::no_such_path)
         .method_not_allowed_fallback(problem::no_such_method)
+        .layer(middleware::from_fn_with_state(rooms, rooms::enter))
         .layer(middleware::from_fn(problem::name_instance))
         .with_state(app)
 }

@@ -16,6 +16,8 @@ use wasmill_runtime::{HostError, PublishError};
 
 /// What a client waits before it publishes to a full queue again, in seconds.
 const QUEUE_FULL_RETRY_AFTER_S: u32 = 1;
+/// What a client waits before it sends again a body that found no room, in seconds.
+const BUSY_RETRY_AFTER_S: u32 = 1;
 
 /// One problem. [`name_instance`] adds the path of the request when it becomes a response.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,6 +74,24 @@ impl Problem {
     /// The host takes nothing any more.
     pub(super) fn stopped(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "stopped", detail)
+    }
+
+    /// As many as there may be are under way.
+    pub(super) fn too_many_requests(detail: impl Into<String>) -> Self {
+        Self {
+            retry_after_s: Some(QUEUE_FULL_RETRY_AFTER_S),
+            ..Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many-requests", detail)
+        }
+    }
+
+    /// There is no room for it now, and there will be.
+    pub(super) fn busy(detail: impl Into<String>) -> Self {
+        Self { retry_after_s: Some(BUSY_RETRY_AFTER_S), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail) }
+    }
+
+    /// The client has stopped in the middle of its request.
+    pub(super) fn stalled(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::REQUEST_TIMEOUT, "stalled-body", detail)
     }
 
     /// The same with more said before.
@@ -202,10 +222,7 @@ impl From<HostError> for Problem {
             HostError::Load { .. } => Self::invalid("component-unfit", detail),
             HostError::Limits(_) => Self::invalid("out-of-range", detail),
             HostError::Store(_) => Self::new(StatusCode::INTERNAL_SERVER_ERROR, "damaged-store", detail),
-            HostError::TooManyRequests | HostError::TooManyPulls => Self {
-                retry_after_s: Some(QUEUE_FULL_RETRY_AFTER_S),
-                ..Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many-requests", detail)
-            },
+            HostError::TooManyRequests | HostError::TooManyPulls => Self::too_many_requests(detail),
             HostError::TooManyPulled => Self {
                 retry_after_s: Some(QUEUE_FULL_RETRY_AFTER_S),
                 ..Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many-leases", detail)

@@ -16,21 +16,16 @@ use wasmill_delivery::{
     time::Timestamp,
 };
 
-use super::{Auditor, Resting, Waiting, answers::Answers};
+use super::{
+    Auditor, Resting, Waiting,
+    answers::Answers,
+    storms::{Change, Changes},
+};
 use crate::{
     handler::{Notes, Observation},
     state::integer,
     violation::{Checked, Violation, ensure, violated},
 };
-
-/// What the engine said that it did to a consumer by itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Change {
-    Paused(PauseReason),
-    Resumed(PauseReason),
-}
-
-type Changes = VecDeque<Change>;
 
 impl Auditor {
     pub(super) fn settled(
@@ -359,71 +354,6 @@ impl Auditor {
         Ok(())
     }
 
-    /// While a storm goes on no failure burns an attempt.
-    fn wait_out(&mut self, id: ConsumerId, settlement: &Settlement, answer: &SettleAnswer) -> Checked {
-        let wanted = SettleAnswer::RetryAt { due: self.now, burned_attempt: false };
-        ensure!(*answer == wanted, "{:?} failed in a storm: {answer:?}, not {wanted:?}", settlement.lease);
-        self.put_off(id, settlement, self.now, settlement.lease.attempt - 1, 1);
-        Ok(())
-    }
-
-    /// Note how a delivery ended; answers with the fingerprint that most of the last ones have.
-    fn storm_note(&mut self, id: ConsumerId, lease: &Lease, ended: Option<String>) -> Option<String> {
-        let consumer = self.consumers.get_mut(&id)?;
-        let policy = consumer.record.config.storm;
-        let window = policy.deliveries as usize;
-        if window == 0 {
-            return None;
-        }
-        if ended.is_some() {
-            consumer.recent.retain(|(at, _)| *at != lease.sequence);
-        }
-        consumer.recent.push((lease.sequence, ended.clone()));
-        let surplus = consumer.recent.len().saturating_sub(window);
-        consumer.recent.drain(..surplus);
-        let same = consumer.recent.iter().filter(|(_, other)| *other == ended).count();
-        let enough = same * 100 >= window * policy.percent as usize && same > 0;
-        (ended.is_some() && consumer.recent.len() == window && enough).then_some(ended).flatten()
-    }
-
-    /// The engine paused or resumed the consumer by itself, and said so.
-    fn expect_change(&mut self, id: ConsumerId, changes: &mut Changes, paused: Option<PauseReason>) -> Checked {
-        let change = changes.pop_front();
-        let Some(consumer) = self.consumers.get_mut(&id) else { violated!("{id:?} is gone") };
-        let wanted = match (&paused, &consumer.record.paused) {
-            (Some(reason), _) => Some(Change::Paused(reason.clone())),
-            (None, Some(reason)) => Some(Change::Resumed(reason.clone())),
-            (None, None) => None,
-        };
-        ensure!(change == wanted, "{id:?} must change by {wanted:?}, told is {change:?}");
-        if paused.is_none() {
-            consumer.recent.clear();
-        }
-        consumer.record.paused = paused;
-        Ok(())
-    }
-
-    /// Nothing ordered with this delivery goes out before `until`; when nothing is ordered with it, nothing at all.
-    fn close(&mut self, id: ConsumerId, settlement: &Settlement, until: Timestamp) {
-        let Some(consumer) = self.consumers.get_mut(&id) else { return };
-        let key = settlement.message.key.as_ref().filter(|_| !settlement.lease.sequence.is_imported());
-        match (consumer.record.config.order, key) {
-            (DeliveryOrder::Strict, _) if settlement.lease.sequence.is_imported() => {
-                consumer.closed_until = until.max(consumer.closed_until);
-            }
-            (DeliveryOrder::Key, Some(key)) => {
-                let closed = consumer.keys_closed_until.entry(key.clone()).or_default();
-                *closed = until.max(*closed);
-            }
-            // All are ordered with it, and it is the first: it waits until then, and they behind it.
-            (DeliveryOrder::Strict, _) => {}
-            (DeliveryOrder::None, _) | (DeliveryOrder::Key, None) => {
-                consumer.closed_until = until.max(consumer.closed_until);
-            }
-        }
-        self.count("throttled");
-    }
-
     fn deferred(&mut self, id: ConsumerId, settlement: &Settlement, answer: &SettleAnswer, after_ms: u64) -> Checked {
         let due = self.now.plus_ms(after_ms.min(HANDLER_DELAY_MS_MAX));
         let wanted = SettleAnswer::RetryAt { due, burned_attempt: false };
@@ -505,7 +435,7 @@ impl Auditor {
         }
     }
 
-    fn put_off(
+    pub(super) fn put_off(
         &mut self,
         id: ConsumerId,
         settlement: &Settlement,
