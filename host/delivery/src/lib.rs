@@ -17,6 +17,7 @@ pub mod message;
 pub mod name;
 pub mod outcome;
 pub mod policy;
+pub mod priority;
 pub mod queue_config;
 pub mod record;
 pub mod routing;

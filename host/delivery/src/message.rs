@@ -6,9 +6,13 @@ use serde::{Deserialize, Serialize};
 use crate::{
     limits::{HEADERS_BYTES_MAX, HEADERS_MAX, NAME_BYTES_MAX},
     name::{KeyHash, MessageId, MessageKey, NameError, QuarantineId},
+    priority::Priority,
     time::Timestamp,
     topic::Topic,
 };
+
+/// The header that says how urgent a message is: 0, which is meant when there is none, to 9.
+pub const PRIORITY_HEADER: &str = "priority";
 
 /// What was published. Immutable, and shared behind an `Arc` by everything that holds it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,6 +59,12 @@ impl Message {
         self.key.as_ref().map(KeyHash::of)
     }
 
+    /// How urgent it is, as its header `priority` says.
+    #[must_use]
+    pub fn priority(&self) -> Priority {
+        priority_of(&self.headers).unwrap_or_default()
+    }
+
     /// Whether it is of no use at that time.
     #[must_use]
     pub fn is_expired(&self, now: Timestamp) -> bool {
@@ -86,7 +96,7 @@ pub fn check_headers(headers: &mut [(String, String)]) -> Result<(), NameError> 
     if bytes > HEADERS_BYTES_MAX {
         return refuse("", format!("sizes add up to {bytes} bytes; at most {HEADERS_BYTES_MAX} fit a message"));
     }
-    for (name, value) in headers {
+    for (name, value) in &mut *headers {
         if name.is_empty() || !name.bytes().all(is_token_byte) {
             return refuse(name, "has a name that is not an HTTP token (RFC 9110 section 5.6.2)".to_owned());
         }
@@ -95,7 +105,16 @@ pub fn check_headers(headers: &mut [(String, String)]) -> Result<(), NameError> 
         }
         name.make_ascii_lowercase();
     }
-    Ok(())
+    priority_of(headers).map(drop)
+}
+
+/// What the header `priority` says: 0, when there is none.
+///
+/// # Errors
+/// When it is not a whole number from 0 to 9.
+pub fn priority_of(headers: &[(String, String)]) -> Result<Priority, NameError> {
+    let given = headers.iter().find(|(name, _)| name == PRIORITY_HEADER);
+    given.map_or(Ok(Priority::LOWEST), |(_, value)| value.parse())
 }
 
 /// Check a media type.

@@ -21,6 +21,10 @@ pub struct QueueConfig {
     /// How long it keeps messages that every consumer has settled; none lets them go at once.
     #[serde(default)]
     pub retention: Option<Retention>,
+    /// Whether urgent messages go first. Such a queue keeps no order between messages of different priority, so its
+    /// consumers have none, and it retains nothing.
+    #[serde(default)]
+    pub priorities: bool,
 }
 
 impl Default for QueueConfig {
@@ -31,6 +35,7 @@ impl Default for QueueConfig {
             bytes_max: limits::QUEUE_BYTES_MAX_DEFAULT,
             overflow: Overflow::default(),
             retention: None,
+            priorities: false,
         }
     }
 }

@@ -9,6 +9,7 @@ use crate::{
     input::PublishEntry,
     message::Message,
     name::{ConsumerId, HandlerName, KeyHash, QuarantineId, QueueId, Sequence},
+    priority::Priority,
     record::{
         ConsumerRecord, DelayedKey, HandlerRecord, PendingKey, PendingRecord, QuarantineRecord, QueueRecord,
         RunningMark,
@@ -20,30 +21,30 @@ use crate::{
 /// One change of what is durable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Write {
-    /// Add messages to the end of a queue's log.
+    /// Add messages to the end of a log of a queue.
     Append {
         /// The queue.
         queue: QueueId,
         /// The place of the first of them.
         first: Sequence,
-        /// The sum of [`Message::size_bytes`] of all messages ever appended to this queue before them.
+        /// The sum of [`Message::size_bytes`] of all messages ever appended to this log before them.
         bytes_before: u64,
         /// The messages, in order, never none.
         messages: Vec<Arc<Message>>,
     },
-    /// Messages below `below` are not needed any more. The store may keep some of them for a while; it always keeps
-    /// the chunk with the last message of the queue, from which the end of the log is known after a restart.
+    /// Messages of the same log below `below` are not needed any more. The store may keep some for a while; it always keeps
+    /// the chunk with the last message of the log, from which the end of the log is known after a restart.
     Trim {
         /// The queue.
         queue: QueueId,
-        /// The first message that is still needed.
+        /// The first message that is still needed; it says which log.
         below: Sequence,
     },
-    /// Where a consumer is.
+    /// Where a consumer is in one log of its queue.
     PutCursor {
         /// The consumer.
         consumer: ConsumerId,
-        /// Its place.
+        /// Its place. The floor says in which log.
         cursor: Cursor,
     },
     /// A delivery waits for a later time.
@@ -226,15 +227,16 @@ pub enum Recovered {
     Queue {
         /// All of it.
         record: QueueRecord,
-        /// Its log.
-        log: LogBounds,
+        /// Its logs, the lowest priority first: one, or one for each.
+        logs: Vec<LogBounds>,
     },
     /// A consumer; its queue came before.
     Consumer {
         /// All of it.
         record: ConsumerRecord,
-        /// Its place. It is written in the same commit as the consumer, so it is always there.
-        cursor: Cursor,
+        /// Its place in each of those logs of its queue in which it has one, the lowest priority first. That in the
+        /// first log is written in the same commit as the consumer, so it is always there.
+        cursors: Vec<Cursor>,
     },
     /// A pending delivery, without its message.
     Pending {
@@ -285,7 +287,7 @@ pub enum Recovered {
     },
 }
 
-/// The ends of a queue's log.
+/// The ends of a log of a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogBounds {
     /// The first message that the store still has; equal to `next` when it has none.
@@ -300,6 +302,9 @@ pub struct LogBounds {
 
 impl LogBounds {
     /// A log that never had a message.
-    pub const EMPTY: Self =
-        Self { first: Sequence::FIRST, next: Sequence::FIRST, bytes_before_first: 0, bytes_before_next: 0 };
+    #[must_use]
+    pub const fn empty(priority: Priority) -> Self {
+        let first = priority.first();
+        Self { first, next: first, bytes_before_first: 0, bytes_before_next: 0 }
+    }
 }

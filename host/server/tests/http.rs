@@ -9,6 +9,7 @@ mod http {
     mod idempotency;
     mod ndjson;
     mod order;
+    mod priorities;
     mod probes;
     mod publish;
     mod pull;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use sled::Batch;
 use wasmill_delivery::{
     name::{ConsumerId, HandlerName, QueueId, Sequence},
+    priority::Priority,
     time::Timestamp,
     write::{DedupId, Write},
 };
@@ -59,7 +60,10 @@ impl<'a> Commit<'a> {
                 Ok(())
             }
             Write::Trim { queue, below } => self.trim(*queue, *below),
-            Write::PutCursor { consumer, cursor } => self.staging.put(key::cursor(*consumer), record::encode(cursor)),
+            Write::PutCursor { consumer, cursor } => {
+                let key = key::cursor(*consumer, Priority::of(cursor.floor));
+                self.staging.put(key, record::encode(cursor))
+            }
             Write::PutPending { key, record } => self.staging.put(key::pending(*key), record::encode_pending(record)),
             Write::DeletePending { key } => self.staging.delete(&key::pending(*key)),
             Write::PutDelayed { key, entry } => self.staging.put(key::delayed(*key), record::encode_delayed(entry)),
@@ -108,10 +112,11 @@ impl<'a> Commit<'a> {
 
     /// Everything before the chunk that holds `below`, or before the last one of the log.
     fn trim(&mut self, queue: QueueId, below: Sequence) -> Result<(), StoreError> {
-        let until = KeyRange { start: key::log_of(queue), end: key::successor(&key::log(queue, below)) };
+        let lane = key::lane_of(queue, Priority::of(below));
+        let until = KeyRange { start: lane.clone(), end: key::successor(&key::log(queue, below)) };
         if let Some((kept, _)) = self.staging.database().range(&until).next_back().transpose()? {
             let (_, first) = key::parse_log(&kept)?;
-            self.memory.sweep.trim(queue, kept.to_vec());
+            self.memory.sweep.trim(lane, kept.to_vec());
             self.trimmed.push((queue, first));
         }
         Ok(())
@@ -140,15 +145,15 @@ impl<'a> Commit<'a> {
 
     fn delete_queue(&mut self, queue: QueueId) -> Result<(), StoreError> {
         self.appended.remove(&queue);
-        self.memory.sweep.remove_log(queue);
-        self.trimmed.push((queue, Sequence(u64::MAX)));
+        self.memory.sweep.remove_logs(queue);
+        self.trimmed.extend(Priority::all().map(|lane| (queue, lane.last())));
         self.staging.delete(&key::queue(queue))
     }
 
     fn delete_consumer(&mut self, consumer: ConsumerId) -> Result<(), StoreError> {
         let pending = self.memory.sweep.remove_pending(consumer);
         self.staging.delete_staged(&pending)?;
-        self.staging.delete(&key::cursor(consumer))?;
+        Priority::all().try_for_each(|lane| self.staging.delete(&key::cursor(consumer, lane)))?;
         self.staging.delete(&key::consumer(consumer))
     }
 }

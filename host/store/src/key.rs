@@ -3,6 +3,7 @@
 
 use wasmill_delivery::{
     name::{ConsumerId, HandlerName, QuarantineId, QueueId, Sequence},
+    priority::Priority,
     record::{DelayedKey, PendingKey},
     schedule::ScheduleName,
     time::Timestamp,
@@ -90,12 +91,27 @@ pub(crate) fn consumer(id: ConsumerId) -> Key {
     with_u32(CONSUMER, id.0)
 }
 
-pub(crate) fn cursor(id: ConsumerId) -> Key {
+/// The keys of a consumer's places in the logs of its queue.
+pub(crate) fn cursors_of(id: ConsumerId) -> Key {
     with_u32(CURSOR, id.0)
+}
+
+pub(crate) fn cursor(id: ConsumerId, lane: Priority) -> Key {
+    let mut key = cursors_of(id);
+    // The plain log was the only one for a while.
+    if lane > Priority::LOWEST {
+        key.push(lane.number());
+    }
+    key
 }
 
 pub(crate) fn log_of(queue: QueueId) -> Key {
     with_u32(LOG, queue.0)
+}
+
+/// What the keys of one log of a queue begin with: places of one lane share their first bytes.
+pub(crate) fn lane_of(queue: QueueId, lane: Priority) -> Key {
+    [log_of(queue).as_slice(), &lane.lane_start().0.to_be_bytes()[..2]].concat()
 }
 
 pub(crate) fn log(queue: QueueId, first: Sequence) -> Key {
@@ -230,7 +246,11 @@ fn describe_known(key: &[u8]) -> Option<String> {
         HANDLER => format!("handler {}", text(rest)?),
         QUEUE => format!("queue {}", take_u32(rest)?.0),
         CONSUMER => format!("consumer {}", take_u32(rest)?.0),
-        CURSOR => format!("cursor of consumer {}", take_u32(rest)?.0),
+        CURSOR => match take_u32(rest)? {
+            (consumer, []) => format!("cursor of consumer {consumer}"),
+            (consumer, [priority]) => format!("cursor of consumer {consumer} for priority {priority}"),
+            _ => return None,
+        },
         LOG => {
             let (queue, first) = take_u32(rest)?;
             format!("log of queue {queue}, chunk at {}", last_u64(first)?)
@@ -281,6 +301,17 @@ mod tests {
         let all = KeyRange::of_prefix(log_of(QueueId(u32::MAX)));
         assert!(all.contains(&log(QueueId(u32::MAX), Sequence(u64::MAX))));
         assert!(!all.contains(&KeyRange::of_kind(LOG).end));
+    }
+
+    #[test]
+    fn the_keys_of_each_lane_are_apart() {
+        for priority in Priority::all() {
+            let lane = KeyRange::of_prefix(lane_of(QueueId(7), priority));
+            for other in Priority::all() {
+                assert_eq!(lane.contains(&log(QueueId(7), other.first())), other == priority);
+                assert_eq!(lane.contains(&log(QueueId(7), other.first().plus(1 << 47))), other == priority);
+            }
+        }
     }
 
     #[test]

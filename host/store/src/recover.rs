@@ -4,7 +4,9 @@
 use bytes::Bytes;
 use sled::IVec;
 use wasmill_delivery::{
+    cursor::Cursor,
     name::{QueueId, Sequence},
+    priority::{PRIORITIES, Priority},
     record::{ConsumerRecord, QueueRecord},
     write::{LogBounds, Recovered},
 };
@@ -68,22 +70,40 @@ fn missing(key: &[u8]) -> StoreError {
 
 fn queue(shared: &Shared, key: &[u8], found: IVec) -> Result<Recovered, StoreError> {
     let record: QueueRecord = record::decode(key, &whole(shared, key, found)?)?;
-    let log = log_bounds(shared, record.id)?;
-    Ok(Recovered::Queue { record, log })
+    let logs = log_bounds(shared, record.id)?;
+    Ok(Recovered::Queue { record, logs })
 }
 
 fn consumer(shared: &Shared, key: &[u8], found: IVec) -> Result<Recovered, StoreError> {
     let record: ConsumerRecord = record::decode(key, &whole(shared, key, found)?)?;
-    let cursor_key = key::cursor(record.id);
-    let payload = shared.read(&cursor_key)?.ok_or_else(|| missing(&cursor_key))?;
-    Ok(Recovered::Consumer { record, cursor: record::decode(&cursor_key, &payload)? })
+    let places = shared.scan(&KeyRange::of_prefix(key::cursors_of(record.id)));
+    let cursors = places.map(|entry| {
+        let (key, found) = entry?;
+        record::decode(&key, &whole(shared, &key, found)?)
+    });
+    let cursors: Vec<Cursor> = cursors.collect::<Result<_, _>>()?;
+    if cursors.first().is_none_or(|cursor| Priority::of(cursor.floor) > Priority::LOWEST) {
+        return Err(missing(&key::cursor(record.id, Priority::LOWEST)));
+    }
+    Ok(Recovered::Consumer { record, cursors })
 }
 
-fn log_bounds(shared: &Shared, queue: QueueId) -> Result<LogBounds, StoreError> {
-    let log = KeyRange::of_prefix(key::log_of(queue));
+/// One log, or all when there is something in another than the first.
+fn log_bounds(shared: &Shared, queue: QueueId) -> Result<Vec<LogBounds>, StoreError> {
+    let last = shared.database.range(&KeyRange::of_prefix(key::log_of(queue))).next_back().transpose()?;
+    let plain = match last {
+        Some((key, _)) => Priority::of(key::parse_log(&key)?.1) == Priority::LOWEST,
+        None => true,
+    };
+    let count = if plain { 1 } else { PRIORITIES };
+    Priority::all().take(count).map(|lane| lane_bounds(shared, queue, lane)).collect()
+}
+
+fn lane_bounds(shared: &Shared, queue: QueueId, lane: Priority) -> Result<LogBounds, StoreError> {
+    let log = KeyRange::of_prefix(key::lane_of(queue, lane));
     let last = shared.database.range(&log).next_back().transpose()?;
     let first = shared.scan(&log).next().transpose()?;
-    let (Some(first), Some(last)) = (first, last) else { return Ok(LogBounds::EMPTY) };
+    let (Some(first), Some(last)) = (first, last) else { return Ok(LogBounds::empty(lane)) };
     let (first, first_head) = chunk_head(first)?;
     let (last, last_head) = chunk_head(last)?;
     Ok(LogBounds {

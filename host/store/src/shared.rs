@@ -8,7 +8,10 @@ use std::{
 
 use bytes::Bytes;
 use sled::IVec;
-use wasmill_delivery::name::{QueueId, Sequence};
+use wasmill_delivery::{
+    name::{QueueId, Sequence},
+    priority::Priority,
+};
 
 use crate::{
     chunk::Chunk,
@@ -81,7 +84,8 @@ impl Shared {
         if let Some(chunk) = self.tail.find(queue, sequence) {
             return Ok(Some(chunk));
         }
-        let until = KeyRange { start: key::log_of(queue), end: key::successor(&key::log(queue, sequence)) };
+        let lane = key::lane_of(queue, Priority::of(sequence));
+        let until = KeyRange { start: lane, end: key::successor(&key::log(queue, sequence)) };
         let Some((key, found)) = self.database.range(&until).next_back().transpose()? else { return Ok(None) };
         if self.gone.end_at(&key).is_some() {
             return Ok(None);

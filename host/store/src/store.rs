@@ -142,7 +142,7 @@ fn memory_of(shared: &Shared) -> Result<Memory, StoreError> {
     let mut memory = Memory::default();
     let (queues, consumers) = recover::orphans(shared)?;
     for queue in queues {
-        memory.sweep.remove_log(QueueId(queue));
+        memory.sweep.remove_logs(QueueId(queue));
     }
     for consumer in consumers {
         memory.sweep.remove_pending(ConsumerId(consumer));

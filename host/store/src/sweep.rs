@@ -32,16 +32,15 @@ pub(crate) struct Sweep {
 }
 
 impl Sweep {
-    /// Delete the chunks of a queue before the one with the key `end`.
-    pub(crate) fn trim(&mut self, queue: QueueId, end: Key) {
-        let owner = key::log_of(queue);
-        let open = self.open.get(&owner).map(|range| &range.start);
-        let start = open.or_else(|| self.fronts.get(&owner)).unwrap_or(&owner).clone();
-        self.extend(owner, KeyRange { start, end });
+    /// Delete the chunks of one log, whose keys begin with `lane`, before the one with the key `end`.
+    pub(crate) fn trim(&mut self, lane: Key, end: Key) {
+        let open = self.open.get(&lane).map(|range| &range.start);
+        let start = open.or_else(|| self.fronts.get(&lane)).unwrap_or(&lane).clone();
+        self.extend(lane, KeyRange { start, end });
     }
 
-    /// Delete a queue's log.
-    pub(crate) fn remove_log(&mut self, queue: QueueId) -> KeyRange {
+    /// Delete a queue's logs.
+    pub(crate) fn remove_logs(&mut self, queue: QueueId) -> KeyRange {
         self.remove_all(&key::log_of(queue))
     }
 
@@ -83,8 +82,9 @@ impl Sweep {
 
     fn remove_all(&mut self, owner: &Key) -> KeyRange {
         let range = KeyRange::of_prefix(owner.clone());
+        self.open.retain(|key, _| !key.starts_with(owner));
+        self.fronts.retain(|key, _| !key.starts_with(owner));
         self.open.insert(owner.clone(), range.clone());
-        self.fronts.remove(owner);
         range
     }
 

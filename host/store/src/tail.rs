@@ -6,7 +6,10 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use wasmill_delivery::name::{QueueId, Sequence};
+use wasmill_delivery::{
+    name::{QueueId, Sequence},
+    priority::Priority,
+};
 
 use crate::chunk::Chunk;
 
@@ -34,7 +37,8 @@ impl Tail {
     /// The chunk that holds this message.
     pub(crate) fn find(&self, queue: QueueId, sequence: Sequence) -> Option<Arc<Chunk>> {
         let mut held = self.held();
-        let (place, (chunk, _)) = held.chunks.range((queue, Sequence(0))..=(queue, sequence)).next_back()?;
+        let (place, (chunk, _)) =
+            held.chunks.range((queue, Priority::of(sequence).lane_start())..=(queue, sequence)).next_back()?;
         let (place, chunk) = (*place, Arc::clone(chunk));
         chunk.get(sequence)?;
         held.touch(place);
@@ -55,10 +59,11 @@ impl Tail {
         }
     }
 
-    /// Drop the chunks of which nothing at or above `below` is left.
+    /// Drop the chunks of one log of which nothing at or above `below` is left.
     pub(crate) fn forget(&self, queue: QueueId, below: Sequence) {
         let mut held = self.held();
-        while let Some((place, (chunk, _))) = held.chunks.range((queue, Sequence(0))..(queue, below)).next() {
+        let start = Priority::of(below).lane_start();
+        while let Some((place, (chunk, _))) = held.chunks.range((queue, start)..(queue, below)).next() {
             if chunk.end() > below {
                 return;
             }

@@ -24,7 +24,7 @@ fn at(reader: &Reader, sequence: u64) -> Option<Arc<Message>> {
 
 fn bounds(store: &Store) -> LogBounds {
     let found = recovered(store).into_iter().find_map(|recovered| match recovered {
-        Recovered::Queue { log, .. } => Some(log),
+        Recovered::Queue { logs, .. } => Some(logs[0]),
         Recovered::Counters(_)
         | Recovered::Handler(_)
         | Recovered::Consumer { .. }
@@ -262,7 +262,7 @@ fn a_large_cursor_comes_back() {
     store.commit(&[Write::PutConsumer { record: common::consumer(1, 1) }, put]).unwrap();
     drop(store);
     let found = recovered(&open(folder.path()));
-    assert_eq!(found, [Recovered::Consumer { record: common::consumer(1, 1), cursor }]);
+    assert_eq!(found, [Recovered::Consumer { record: common::consumer(1, 1), cursors: vec![cursor] }]);
 }
 
 #[test]

@@ -17,6 +17,7 @@ use wasmill_delivery::{
     input::PublishEntry,
     message::Message,
     name::{ConsumerId, HandlerName, QuarantineId, QueueId, Sequence},
+    priority::{PRIORITIES, Priority},
     record::{DelayedKey, PendingKey, PendingRecord, QuarantineRecord, RunningMark},
     time::Timestamp,
     write::{Counters, DedupId, LogBounds, Recovered, Write},
@@ -41,20 +42,28 @@ impl Random {
     }
 }
 
-#[derive(Default)]
 struct ModelLog {
+    first: u64,
     messages: Vec<Arc<Message>>,
     /// Nothing below is needed any more.
     below: u64,
 }
 
 impl ModelLog {
+    fn new(lane: Priority) -> Self {
+        Self { first: lane.first().0, messages: Vec::new(), below: lane.first().0 }
+    }
+
     fn bytes_before(&self, sequence: u64) -> u64 {
-        common::sizes(&self.messages[..usize::try_from(sequence - 1).unwrap()])
+        common::sizes(&self.messages[..usize::try_from(sequence - self.first).unwrap()])
     }
 
     fn next(&self) -> u64 {
-        self.messages.len() as u64 + 1
+        self.first + self.messages.len() as u64
+    }
+
+    fn get(&self, sequence: u64) -> Option<&Arc<Message>> {
+        self.messages.get(usize::try_from(sequence.checked_sub(self.first)?).unwrap())
     }
 }
 
@@ -62,8 +71,9 @@ impl ModelLog {
 struct Model {
     counters: Option<Counters>,
     handlers: BTreeSet<u32>,
-    logs: BTreeMap<u32, ModelLog>,
-    cursors: BTreeMap<u32, Cursor>,
+    /// A queue has a log for what is not urgent, and others once something was put in them.
+    logs: BTreeMap<(u32, Priority), ModelLog>,
+    cursors: BTreeMap<u32, BTreeMap<Priority, Cursor>>,
     pending: BTreeMap<PendingKey, PendingRecord>,
     running: BTreeMap<(u32, u64), bool>,
     delayed: BTreeMap<DelayedKey, PublishEntry>,
@@ -100,8 +110,9 @@ impl Model {
     }
 
     fn append(&mut self, random: &mut Random) -> Vec<Write> {
-        let Some(queue) = random.pick(self.logs.keys().copied()) else { return Vec::new() };
-        let log = self.logs.get_mut(&queue).unwrap();
+        let Some((queue, _)) = random.pick(self.logs.keys().copied()) else { return Vec::new() };
+        let lane = a_lane(random);
+        let log = self.logs.entry((queue, lane)).or_insert_with(|| ModelLog::new(lane));
         let (first, bytes_before) = (log.next(), log.bytes_before(log.next()));
         let (count, bytes) = match random.below(10) {
             0 => (300, 5),
@@ -115,19 +126,21 @@ impl Model {
     }
 
     fn trim(&mut self, random: &mut Random) -> Vec<Write> {
-        let Some(queue) = random.pick(self.logs.keys().copied()) else { return Vec::new() };
-        let log = self.logs.get_mut(&queue).unwrap();
-        let below = 1 + random.below(log.next());
+        let Some(place) = random.pick(self.logs.keys().copied()) else { return Vec::new() };
+        let log = self.logs.get_mut(&place).unwrap();
+        let below = log.first + random.below(log.next() - log.first + 1);
         log.below = log.below.max(below);
-        vec![Write::Trim { queue: QueueId(queue), below: Sequence(below) }]
+        vec![Write::Trim { queue: QueueId(place.0), below: Sequence(below) }]
     }
 
     fn cursor(&mut self, random: &mut Random) -> Vec<Write> {
         let Some(consumer) = random.pick(self.cursors.keys().copied()) else { return Vec::new() };
-        let mut cursor = Cursor::starting_at(Sequence(random.below(1_000)));
+        let lane = a_lane(random);
+        let mut cursor = Cursor::starting_at(lane.lane_start().plus(random.below(1_000)));
         let ranges = if random.below(8) == 0 { 20_000 } else { random.below(5) };
-        cursor.settled = (0..ranges).map(|at| (Sequence(1_000_000 + 2 * at), Sequence(1_000_001 + 2 * at))).collect();
-        self.cursors.insert(consumer, cursor.clone());
+        let far = lane.lane_start().plus(1_000_000);
+        cursor.settled = (0..ranges).map(|at| (far.plus(2 * at), far.plus(2 * at + 1))).collect();
+        self.cursors.get_mut(&consumer).unwrap().insert(lane, cursor.clone());
         vec![Write::PutCursor { consumer: ConsumerId(consumer), cursor }]
     }
 
@@ -229,7 +242,7 @@ impl Model {
 
     fn declare_queue(&mut self) -> Vec<Write> {
         self.used += 1;
-        self.logs.insert(self.used, ModelLog::default());
+        self.logs.insert((self.used, Priority::LOWEST), ModelLog::new(Priority::LOWEST));
         let counters = Counters { queue: self.used, ..Counters::default() };
         self.counters = Some(counters);
         vec![Write::PutQueue { record: queue(self.used) }, Write::PutCounters { counters }]
@@ -238,15 +251,15 @@ impl Model {
     fn declare_consumer(&mut self, random: &mut Random) -> Vec<Write> {
         self.used += 1;
         let cursor = Cursor::starting_at(Sequence(1 + random.below(5)));
-        self.cursors.insert(self.used, cursor.clone());
+        self.cursors.insert(self.used, [(Priority::LOWEST, cursor.clone())].into());
         let record = consumer(self.used, 1);
         vec![Write::PutConsumer { record }, Write::PutCursor { consumer: ConsumerId(self.used), cursor }]
     }
 
     fn remove(&mut self, random: &mut Random) -> Vec<Write> {
         if random.below(2) == 0 {
-            let Some(queue) = random.pick(self.logs.keys().copied()) else { return Vec::new() };
-            self.logs.remove(&queue);
+            let Some((queue, _)) = random.pick(self.logs.keys().copied()) else { return Vec::new() };
+            self.logs.retain(|(of, _), _| *of != queue);
             return vec![Write::DeleteQueue { queue: QueueId(queue) }];
         }
         let Some(consumer) = random.pick(self.cursors.keys().copied()) else { return Vec::new() };
@@ -283,14 +296,14 @@ impl Model {
         let found = recovered(store);
         let mut expected: Vec<Recovered> = self.counters.map(Recovered::Counters).into_iter().collect();
         expected.extend(self.handlers.iter().map(|number| Recovered::Handler(handler(*number))));
-        for id in self.logs.keys() {
-            let log = bounds(&found, *id);
-            self.check_bounds(*id, &log);
-            expected.push(Recovered::Queue { record: queue(*id), log });
+        for id in self.queues() {
+            let logs = bounds(&found, id);
+            self.check_bounds(id, &logs);
+            expected.push(Recovered::Queue { record: queue(id), logs });
         }
-        expected.extend(self.cursors.iter().map(|(id, cursor)| {
+        expected.extend(self.cursors.iter().map(|(id, cursors)| {
             let record = consumer(*id, 1);
-            Recovered::Consumer { record, cursor: cursor.clone() }
+            Recovered::Consumer { record, cursors: cursors.values().cloned().collect() }
         }));
         expected.extend(self.pending.iter().map(|(key, record)| {
             let attempts_made = record.attempts_made;
@@ -322,32 +335,46 @@ impl Model {
         assert_eq!(found.into_iter().filter(wanted).collect::<Vec<_>>(), expected);
     }
 
+    fn queues(&self) -> BTreeSet<u32> {
+        self.logs.keys().map(|(queue, _)| *queue).collect()
+    }
+
     /// The store may keep more than is needed, but must know what it keeps.
-    fn check_bounds(&self, queue: u32, found: &LogBounds) {
-        let log = &self.logs[&queue];
-        assert_eq!(found.next, Sequence(log.next()));
-        assert_eq!(found.bytes_before_next, log.bytes_before(log.next()));
-        assert!(found.first.0 <= log.below.max(1), "{found:?} lacks messages from {}", log.below);
-        assert_eq!(found.bytes_before_first, log.bytes_before(found.first.0));
+    fn check_bounds(&self, queue: u32, found: &[LogBounds]) {
+        let lanes = self.logs.keys().filter(|(of, _)| *of == queue).count();
+        assert_eq!(found.len(), if lanes > 1 { PRIORITIES } else { 1 });
+        for (lane, found) in Priority::all().zip(found) {
+            let none = ModelLog::new(lane);
+            let log = self.logs.get(&(queue, lane)).unwrap_or(&none);
+            assert_eq!(found.next, Sequence(log.next()));
+            assert_eq!(found.bytes_before_next, log.bytes_before(log.next()));
+            assert!(found.first.0 <= log.below, "{found:?} lacks messages from {}", log.below);
+            assert_eq!(found.bytes_before_first, log.bytes_before(found.first.0));
+        }
     }
 
     fn check_log(&self, reader: &Reader, queue: u32, random: &mut Random) {
-        let none = ModelLog::default();
-        let log = self.logs.get(&queue).unwrap_or(&none);
-        let sequences: Vec<_> = (0..log.next() + 2).map(Sequence).filter(|_| random.below(3) > 0).collect();
+        Priority::all().for_each(|lane| self.check_lane(reader, queue, lane, random));
+    }
+
+    fn check_lane(&self, reader: &Reader, queue: u32, lane: Priority, random: &mut Random) {
+        let none = ModelLog::new(lane);
+        let log = self.logs.get(&(queue, lane)).unwrap_or(&none);
+        let places = (log.first - 1..log.next() + 2).map(Sequence);
+        let sequences: Vec<_> = places.filter(|_| random.below(3) > 0).collect();
         let found = reader.messages(QueueId(queue), &sequences).unwrap();
         for (sequence, found) in sequences.iter().zip(found) {
-            let at = usize::try_from(sequence.0.wrapping_sub(1)).unwrap();
-            let expected = log.messages.get(at);
+            let expected = log.get(sequence.0);
             let may_be_gone = sequence.0 < log.below;
             assert!(found.as_ref() == expected || may_be_gone && found.is_none(), "{queue} {sequence:?} {found:?}");
         }
-        let from = 1 + random.below(log.next());
-        let page = reader.log_page(QueueId(queue), Sequence(from), usize::MAX).unwrap();
+        let from = log.first + random.below(log.next() - log.first + 1);
+        let mut page = reader.log_page(QueueId(queue), Sequence(from), usize::MAX).unwrap();
+        page.retain(|(sequence, _)| Priority::of(*sequence) == lane);
         let begins = log.next() - page.len() as u64;
         assert!(begins == from || begins > from && begins <= log.below, "page from {from} begins at {begins}");
         for (expected, (sequence, found)) in (begins..).zip(page) {
-            assert_eq!((sequence, &found), (Sequence(expected), &log.messages[usize::try_from(expected - 1).unwrap()]));
+            assert_eq!((sequence, Some(&found)), (Sequence(expected), log.get(expected)));
         }
     }
 
@@ -395,9 +422,9 @@ impl Model {
     }
 }
 
-fn bounds(found: &[Recovered], id: u32) -> LogBounds {
+fn bounds(found: &[Recovered], id: u32) -> Vec<LogBounds> {
     let mut logs = found.iter().filter_map(|recovered| match recovered {
-        Recovered::Queue { record, log } if record.id.0 == id => Some(*log),
+        Recovered::Queue { record, logs } if record.id.0 == id => Some(logs.clone()),
         Recovered::Counters(_)
         | Recovered::Handler(_)
         | Recovered::Queue { .. }
@@ -410,6 +437,11 @@ fn bounds(found: &[Recovered], id: u32) -> LogBounds {
         | Recovered::Dedup { .. } => None,
     });
     logs.next_back().unwrap_or_else(|| panic!("queue {id} was not recovered"))
+}
+
+/// Mostly that of what is not urgent.
+fn a_lane(random: &mut Random) -> Priority {
+    Priority::all().nth(usize::try_from(random.below(20)).unwrap()).unwrap_or_default()
 }
 
 /// Small chunks and a small cache, so that few messages make many of them.

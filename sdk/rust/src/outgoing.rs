@@ -93,6 +93,18 @@ impl Outgoing {
         self
     }
 
+    /// How urgent it is, from 0, which is meant without it, to 9: queues with priorities deliver urgent messages first.
+    /// It is the header `priority`; the host refuses numbers above 9.
+    ///
+    /// ```
+    /// let alarm = wasmill::Outgoing::text("alarms", "fire").priority(9);
+    /// assert_eq!(alarm.headers, [("priority".to_owned(), "9".to_owned())]);
+    /// ```
+    #[must_use]
+    pub fn priority(self, priority: u8) -> Self {
+        self.header("priority", priority.to_string())
+    }
+
     fn new(topic: String, content_type: &str, data: Vec<u8>) -> Self {
         Self {
             topic,

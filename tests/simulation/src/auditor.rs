@@ -11,6 +11,7 @@ mod asked;
 mod compare;
 mod leases;
 mod orders;
+mod priorities;
 mod schedules;
 mod settling;
 mod storms;
@@ -26,6 +27,7 @@ use wasmill_delivery::{
     input::{Destination, Lease, PublishEntry, Ticket},
     message::Message,
     name::{ConsumerId, HandlerName, MessageKey, QuarantineId, QueueId, Sequence},
+    priority::Priority,
     record::{
         Binding, ConsumerRecord, DelayedKey, DeliveryOrder, HandlerRecord, MatchMode, Overflow, Poison, QueueRecord,
         Retention,
@@ -36,6 +38,7 @@ use wasmill_delivery::{
     write::DedupId,
 };
 
+use self::priorities::Given;
 use crate::{disk::Disk, state::State};
 
 /// How often something happened; what a simulation never reaches it cannot check.
@@ -81,7 +84,14 @@ pub struct Auditor {
 #[derive(Clone, Debug)]
 struct ModelQueue {
     record: QueueRecord,
+    /// Of all priorities.
     log: BTreeMap<Sequence, Arc<Message>>,
+    ends: BTreeMap<Priority, Ends>,
+}
+
+/// The ends of one log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Ends {
     /// The oldest message that is kept.
     first: Sequence,
     /// The oldest message that somebody needs.
@@ -104,7 +114,9 @@ struct ModelConsumer {
     attempts_max_ever: u32,
     /// The most that `in-flight-max` ever was.
     in_flight_max_ever: u32,
-    dispatched_to: Sequence,
+    dispatched_to: BTreeMap<Priority, Sequence>,
+    /// What it was given of late, for priorities.
+    given: Given,
     /// They may have been running when the host stopped.
     suspects: BTreeSet<Sequence>,
     /// How its last deliveries ended, for storms.
@@ -180,20 +192,24 @@ impl Auditor {
             consumer.leased_at.clear();
             consumer.closed_until = Timestamp(0);
             consumer.keys_closed_until.clear();
-            let bound = disk.cursors[id].dispatch_bound;
-            consumer.suspects.extend(consumer.log.range(..bound));
+            consumer.given = Given::default();
+            let leased_maybe = |at: &Sequence| *at < disk.cursor(*id, Priority::of(*at)).dispatch_bound;
+            consumer.suspects.extend(consumer.log.iter().copied().filter(leased_maybe));
             let marked = disk.running.keys().filter(|(of, _)| of == id).map(|(_, sequence)| *sequence);
             consumer.suspects.extend(marked);
             // Deliveries that crashed the host before run alone for as long as the host remembers them.
             consumer.suspects.retain(|at| {
-                let in_log = consumer.log.contains(at) && *at < bound;
+                let in_log = consumer.log.contains(at) && leased_maybe(at);
                 let marked = disk.running.contains_key(&(*id, *at));
                 (in_log || marked) && crashed != Some((*id, *at))
             });
         }
         for (id, queue) in &mut self.queues {
-            queue.first = disk.queues.get(id).map_or(queue.next, |queue| queue.bounds().first);
-            queue.needed = queue.first;
+            for (priority, ends) in &mut queue.ends {
+                let kept = disk.queues.get(id).map(|queue| queue.log(*priority).bounds());
+                ends.first = kept.map_or(ends.next, |kept| kept.first);
+                ends.needed = ends.first;
+            }
         }
         self.trim();
     }
@@ -277,9 +293,11 @@ impl Auditor {
     fn append(&mut self, id: QueueId, message: &Arc<Message>) -> Option<Sequence> {
         self.make_room(id);
         let queue = self.queues.get_mut(&id)?;
-        let at = queue.next;
+        let priority = if queue.record.config.priorities { priority_of(message) } else { Priority::LOWEST };
+        let ends = queue.ends.entry(priority).or_insert_with(|| Ends::new(priority));
+        let at = ends.next;
+        ends.next = at.next();
         queue.log.insert(at, Arc::clone(message));
-        queue.next = at.next();
         for consumer in self.consumers.values_mut().filter(|consumer| consumer.record.queue == id) {
             consumer.log.insert(at);
         }
@@ -291,11 +309,13 @@ impl Auditor {
         loop {
             let Some(queue) = self.queues.get_mut(&id) else { return };
             let config = &queue.record.config;
-            let full = queue.next.0 - queue.needed.0 >= config.messages_max;
+            let full = queue.messages() >= config.messages_max;
             if config.overflow != Overflow::DropOldest || !full {
                 return;
             }
-            let oldest = queue.needed;
+            let not_empty = queue.ends.values_mut().find(|ends| ends.needed < ends.next);
+            let Some(ends) = not_empty else { return };
+            let oldest = ends.needed;
             let mut floor = None;
             for consumer in self.consumers.values_mut().filter(|consumer| consumer.record.queue == id) {
                 if consumer.log.remove(&oldest) {
@@ -307,10 +327,10 @@ impl Auditor {
                         self.alone = None;
                     }
                 }
-                let lowest = consumer.log.first().copied().unwrap_or(queue.next);
+                let lowest = consumer.floor(*ends);
                 floor = Some(floor.map_or(lowest, |floor: Sequence| floor.min(lowest)));
             }
-            queue.needed = floor.unwrap_or(oldest.next()).max(oldest.next());
+            ends.needed = floor.unwrap_or(oldest.next()).max(oldest.next());
             *self.counts.entry("dropped the oldest").or_default() += 1;
         }
     }
@@ -318,27 +338,57 @@ impl Auditor {
     /// What every consumer of a queue settled is gone from the log, as far as limits, newcomers and retention go.
     fn trim(&mut self) {
         for (id, queue) in &mut self.queues {
-            let consumers = self.consumers.values().filter(|consumer| consumer.record.queue == *id);
-            let floors = consumers.map(|consumer| consumer.log.first().copied().unwrap_or(queue.next));
             let retention = queue.record.config.retention;
-            let nobody = if retention.is_some() { queue.next } else { queue.needed };
-            queue.needed = floors.min().unwrap_or(nobody);
-            let kept = match retention {
-                None => queue.needed,
-                Some(Retention { messages: None, .. }) => queue.first,
-                Some(Retention { messages: Some(most), .. }) => {
-                    queue.needed.min(Sequence(queue.next.0.saturating_sub(most)))
-                }
-            };
-            queue.first = queue.first.max(kept);
+            for ends in queue.ends.values_mut() {
+                let consumers = self.consumers.values().filter(|consumer| consumer.record.queue == *id);
+                let floors = consumers.map(|consumer| consumer.floor(*ends));
+                let nobody = if retention.is_some() { ends.next } else { ends.needed };
+                ends.needed = floors.min().unwrap_or(nobody);
+                let kept = match retention {
+                    None => ends.needed,
+                    Some(Retention { messages: None, .. }) => ends.first,
+                    Some(Retention { messages: Some(most), .. }) => {
+                        ends.needed.min(Sequence(ends.next.0.saturating_sub(most)))
+                    }
+                };
+                ends.first = ends.first.max(kept);
+            }
         }
     }
 }
 
+impl Ends {
+    const fn new(priority: Priority) -> Self {
+        let first = priority.first();
+        Self { first, needed: first, next: first }
+    }
+}
+
+impl ModelQueue {
+    fn messages(&self) -> u64 {
+        self.ends.values().map(|ends| ends.next.0 - ends.needed.0).sum()
+    }
+
+    fn ends_of(&self, priority: Priority) -> Ends {
+        self.ends.get(&priority).copied().unwrap_or(Ends::new(priority))
+    }
+}
+
 impl ModelConsumer {
+    /// The first message of one log that it needs.
+    fn floor(&self, log: Ends) -> Sequence {
+        self.log.range(log.first..log.next).next().copied().unwrap_or(log.next)
+    }
+
     fn holds(&self, lease: &Lease) -> bool {
         self.leased.get(&lease.sequence) == Some(lease)
     }
+}
+
+/// What a message says of itself.
+fn priority_of(message: &Message) -> Priority {
+    let said = message.headers.iter().find(|(name, _)| name == "priority");
+    said.and_then(|(_, value)| value.parse::<u8>().ok()).and_then(|n| Priority::try_from(n).ok()).unwrap_or_default()
 }
 
 /// Whether a pattern takes a topic; the plainest way to say it.

@@ -13,6 +13,7 @@ use wasmill_delivery::{
     input::{Lease, PublishEntry},
     message::Message,
     name::{ConsumerId, HandlerName, QuarantineId, QueueId, Sequence},
+    priority::{PRIORITIES, Priority},
     record::{
         ConsumerRecord, DelayedKey, HandlerRecord, PendingKey, PendingRecord, QuarantineRecord, QueueRecord,
         RunningMark,
@@ -36,7 +37,7 @@ pub struct Disk {
     /// Consumers.
     pub consumers: BTreeMap<ConsumerId, ConsumerRecord>,
     /// Their places.
-    pub cursors: BTreeMap<ConsumerId, Cursor>,
+    pub cursors: BTreeMap<(ConsumerId, Priority), Cursor>,
     /// Deliveries off the log.
     pub pending: BTreeMap<PendingKey, PendingRecord>,
     /// Messages that wait for their time.
@@ -60,6 +61,13 @@ pub struct Disk {
 pub struct DiskQueue {
     /// Its declaration.
     pub record: QueueRecord,
+    /// That of what is not urgent, and others once there was something for them.
+    pub logs: BTreeMap<Priority, DiskLog>,
+}
+
+/// One log, in the chunks in which it was written.
+#[derive(Clone, Debug)]
+pub struct DiskLog {
     chunks: BTreeMap<Sequence, Chunk>,
     /// The place of the next message.
     pub next: Sequence,
@@ -76,13 +84,38 @@ struct Chunk {
 
 impl DiskQueue {
     fn new(record: QueueRecord) -> Self {
-        Self {
-            record,
-            chunks: BTreeMap::new(),
-            next: Sequence::FIRST,
-            bytes_before_next: 0,
-            trimmed_below: Sequence::FIRST,
-        }
+        Self { record, logs: BTreeMap::from([(Priority::LOWEST, DiskLog::new(Priority::LOWEST))]) }
+    }
+
+    fn log_mut(&mut self, at: Sequence) -> &mut DiskLog {
+        let priority = Priority::of(at);
+        self.logs.entry(priority).or_insert_with(|| DiskLog::new(priority))
+    }
+
+    /// The log of that priority, which may never have had a message.
+    #[must_use]
+    pub fn log(&self, priority: Priority) -> DiskLog {
+        self.logs.get(&priority).cloned().unwrap_or_else(|| DiskLog::new(priority))
+    }
+
+    /// The message at that place, if it is still there.
+    #[must_use]
+    pub fn message(&self, at: Sequence) -> Option<&Arc<Message>> {
+        self.logs.get(&Priority::of(at))?.message(at)
+    }
+
+    /// The ends of its logs: of one, or of all when there was something for others.
+    #[must_use]
+    pub fn bounds(&self) -> Vec<LogBounds> {
+        let count = if self.logs.len() > 1 { PRIORITIES } else { 1 };
+        Priority::all().take(count).map(|priority| self.log(priority).bounds()).collect()
+    }
+}
+
+impl DiskLog {
+    fn new(priority: Priority) -> Self {
+        let first = priority.first();
+        Self { chunks: BTreeMap::new(), next: first, bytes_before_next: 0, trimmed_below: first }
     }
 
     /// The message at that place, if it is still there.
@@ -149,12 +182,12 @@ impl Disk {
         match write {
             Write::Append { queue, first, bytes_before, messages } => {
                 if let Some(queue) = self.queues.get_mut(queue) {
-                    queue.append(*first, *bytes_before, messages);
+                    queue.log_mut(*first).append(*first, *bytes_before, messages);
                 }
             }
             Write::Trim { queue, below } => self.trim(*queue, *below, trimming),
             Write::PutCursor { consumer, cursor } => {
-                self.cursors.insert(*consumer, cursor.clone());
+                self.cursors.insert((*consumer, Priority::of(cursor.floor)), cursor.clone());
             }
             Write::PutPending { key, record } => {
                 self.pending.insert(*key, record.clone());
@@ -201,7 +234,7 @@ impl Disk {
             }
             Write::DeleteConsumer { consumer } => {
                 self.consumers.remove(consumer);
-                self.cursors.remove(consumer);
+                self.cursors.retain(|(of, _), _| of != consumer);
                 self.pending.retain(|key, _| key.consumer != *consumer);
             }
             Write::PutHandler { record } => {
@@ -222,25 +255,26 @@ impl Disk {
 
     fn trim(&mut self, queue: QueueId, below: Sequence, trimming: Trimming) {
         let Some(queue) = self.queues.get_mut(&queue) else { return };
-        queue.trimmed_below = below;
+        let log = queue.log_mut(below);
+        log.trimmed_below = below;
         if trimming == Trimming::Eager {
-            queue.drop_below(below);
+            log.drop_below(below);
         }
     }
 
     /// What the real store gives back when it is opened, in its order.
     pub fn recover(&mut self) -> Vec<Recovered> {
-        for queue in self.queues.values_mut() {
-            queue.trimmed_below = queue.bounds().first;
+        for log in self.queues.values_mut().flat_map(|queue| queue.logs.values_mut()) {
+            log.trimmed_below = log.bounds().first;
         }
         let counters = std::iter::once(Recovered::Counters(self.counters));
         let handlers = self.handlers.values().cloned().map(Recovered::Handler);
         let queues =
-            self.queues.values().map(|queue| Recovered::Queue { record: queue.record.clone(), log: queue.bounds() });
+            self.queues.values().map(|queue| Recovered::Queue { record: queue.record.clone(), logs: queue.bounds() });
         let consumers = self
             .consumers
             .iter()
-            .map(|(id, record)| Recovered::Consumer { record: record.clone(), cursor: self.cursors[id].clone() });
+            .map(|(id, record)| Recovered::Consumer { record: record.clone(), cursors: self.cursors_of(*id) });
         let pending = self.pending.iter().map(|(key, record)| Recovered::Pending {
             key: *key,
             attempts_made: record.attempts_made,
@@ -289,8 +323,20 @@ impl Disk {
     #[must_use]
     pub fn log_page(&self, queue: QueueId, from: Sequence, limit: usize) -> Vec<(Sequence, Arc<Message>)> {
         let Some(queue) = self.queues.get(&queue) else { return Vec::new() };
-        let all = (from.0.max(queue.bounds().first.0)..queue.next.0).map(Sequence);
+        let bounds = queue.log(Priority::of(from)).bounds();
+        let all = (from.0.max(bounds.first.0)..bounds.next.0).map(Sequence);
         all.filter_map(|at| Some((at, Arc::clone(queue.message(at)?)))).take(limit).collect()
+    }
+
+    fn cursors_of(&self, id: ConsumerId) -> Vec<Cursor> {
+        Priority::all().filter_map(|priority| self.cursors.get(&(id, priority)).cloned()).collect()
+    }
+
+    /// Where a consumer is in the log of that priority.
+    #[must_use]
+    pub fn cursor(&self, id: ConsumerId, priority: Priority) -> Cursor {
+        let stored = self.cursors.get(&(id, priority)).cloned();
+        stored.unwrap_or_else(|| Cursor::starting_at(priority.first()))
     }
 
     /// A handler's value.

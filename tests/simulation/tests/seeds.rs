@@ -5,7 +5,7 @@ use wasmill_simulation::{Plan, STEPS_DEFAULT, auditor::Counts, simulate};
 const SEEDS: u64 = 10_000;
 
 /// What the auditor must have seen, or the simulation checks less than ARCHITECTURE.md says.
-const MUST_HAPPEN: [(&str, u64); 65] = [
+const MUST_HAPPEN: [(&str, u64); 67] = [
     ("attempts-exhausted", 1_000),
     ("committed before the drain", 20_000),
     ("committed with messages", 1_000),
@@ -38,7 +38,9 @@ const MUST_HAPPEN: [(&str, u64); 65] = [
     ("leased", 100_000),
     ("leased again", 10_000),
     ("leased as a run", 10_000),
+    ("leased by priority", 10_000),
     ("leases for nobody", 30),
+    ("less urgent in turn", 100),
     ("loop", 500),
     ("order refused", 10_000),
     ("parked behind its key", 1_000),

@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::{rate::Bucket, sequencing::Sequencing, storm::Storm};
+use super::{lane::Lane, log::Log, rate::Bucket, sequencing::Sequencing, storm::Storm, turns::Turns};
 use crate::{
     consumer_config::{DeliveryOrder, Poison},
     cursor::Cursor,
     input::{Lease, Revision, Ticket},
     limits::DISPATCH_RESERVE_MAX,
     name::{Fence, KeyHash, Sequence},
+    priority::Priority,
     record::{ConsumerRecord, PauseReason},
     time::Timestamp,
 };
@@ -16,17 +17,11 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(super) struct Consumer {
     pub(super) record: ConsumerRecord,
-    pub(super) cursor: Cursor,
-    pub(super) cursor_changed: bool,
-    /// The first message of the log that was not looked at since the host started.
-    pub(super) next: Sequence,
-    /// Messages of the log that were leased and given back; without an order.
-    returned: BTreeSet<Sequence>,
-    /// Deliveries off the log, leased ones among them.
+    /// As many as its queue has logs. More than one exclude an order.
+    pub(super) lanes: Vec<Lane>,
+    /// Deliveries off the logs, leased ones among them.
     pub(super) pending: BTreeMap<Sequence, Pending>,
-    /// Those of them that may be leased once they are due.
-    due: BTreeSet<(Timestamp, Sequence)>,
-    /// Those that may not, because messages of the log before them were not looked at.
+    /// Those of them that may not be leased, because messages of the log before them were not looked at.
     unseen: BTreeSet<Sequence>,
     pub(super) in_flight: BTreeMap<Sequence, InFlight>,
     /// Which deliveries wait for which; none when there is no order.
@@ -42,6 +37,7 @@ pub(super) struct Consumer {
     pub(super) bucket: Bucket,
     /// Who gets the odd one when room is halved between the log and what waits off it.
     log_is_next: bool,
+    turns: Turns,
 }
 
 /// A delivery off the log.
@@ -73,17 +69,13 @@ pub(super) enum Ready {
 }
 
 impl Consumer {
-    pub(super) fn new(record: ConsumerRecord, cursor: Cursor) -> Self {
+    pub(super) fn new(record: ConsumerRecord, lanes: Vec<Lane>) -> Self {
         let sequencing = (record.config.order != DeliveryOrder::None).then(Sequencing::default);
         Self {
             bucket: Bucket::default(),
             record,
-            next: cursor.floor,
-            cursor,
-            cursor_changed: false,
-            returned: BTreeSet::new(),
+            lanes,
             pending: BTreeMap::new(),
-            due: BTreeSet::new(),
             unseen: BTreeSet::new(),
             in_flight: BTreeMap::new(),
             sequencing,
@@ -93,16 +85,32 @@ impl Consumer {
             closed_until: Timestamp(0),
             storm: Storm::default(),
             log_is_next: false,
+            turns: Turns::default(),
         }
     }
 
-    pub(super) const fn cursor(&self) -> &Cursor {
-        &self.cursor
+    /// The place in the log of what is not urgent, which is the only one of most queues.
+    pub(super) fn plain_lane(&self) -> &Lane {
+        &self.lanes[0]
     }
 
-    /// The cursor, if it must be written in this commit. As it is written anyway, it says how far leasing may go.
-    pub(super) fn take_changed_cursor(&mut self) -> Option<Cursor> {
-        std::mem::take(&mut self.cursor_changed).then(|| self.cursor.clone())
+    pub(super) fn lane_of(&self, sequence: Sequence) -> &Lane {
+        &self.lanes[Priority::of(sequence).index()]
+    }
+
+    pub(super) fn lane_of_mut(&mut self, sequence: Sequence) -> &mut Lane {
+        &mut self.lanes[Priority::of(sequence).index()]
+    }
+
+    /// Its queue has more logs now.
+    pub(super) fn open_lanes(&mut self, count: usize) {
+        let missing = Priority::all().take(count).skip(self.lanes.len());
+        self.lanes.extend(missing.map(Lane::empty));
+    }
+
+    /// The cursors that must be written in this commit. As they are written anyway, they say how far leasing may go.
+    pub(super) fn take_changed_cursors(&mut self) -> impl Iterator<Item = Cursor> {
+        self.lanes.iter_mut().filter_map(Lane::take_changed_cursor)
     }
 
     /// Whether a program outside runs its deliveries.
@@ -143,7 +151,7 @@ impl Consumer {
 
     /// Whether nothing off the log can run, now or later, before something in the log did.
     pub(super) fn waits_for_log(&self) -> bool {
-        self.sequencing.is_some() && self.due.is_empty() && self.in_flight.is_empty()
+        self.sequencing.is_some() && self.plain_lane().due.is_empty() && self.in_flight.is_empty()
     }
 
     /// How much of `room` is for what waits off the log. The odd one is given in turn, or a consumer that leases one
@@ -156,11 +164,9 @@ impl Consumer {
         share
     }
 
-    /// Take what waits off the log and is due.
-    pub(super) fn next_due_pending(&mut self, now: Timestamp) -> Option<Ready> {
-        let due_now = self.due.iter().take_while(|(due, _)| *due <= now);
-        let (due, sequence) = due_now.copied().find(|(_, sequence)| !self.suspects.contains(sequence))?;
-        self.due.remove(&(due, sequence));
+    /// Take what waits off the log of a lane and is due.
+    pub(super) fn next_due_pending(&mut self, lane: Priority, now: Timestamp) -> Option<Ready> {
+        let sequence = self.lanes[lane.index()].take_due(now, &self.suspects)?;
         self.ready_pending(sequence)
     }
 
@@ -169,50 +175,56 @@ impl Consumer {
         Some(Ready::Pending { due, sequence, attempts_made, hash: self.placed_by(sequence, hash) })
     }
 
-    /// Take the next message of the log that ends before `end`.
-    pub(super) fn next_from_log(&mut self, end: Sequence) -> Option<Ready> {
+    /// Take the next message of the log of a lane that ends before `end`.
+    pub(super) fn next_from_log(&mut self, lane: Priority, end: Sequence) -> Option<Ready> {
         if let Some(sequencing) = &mut self.sequencing {
             return sequencing.take_ready(&self.suspects);
         }
-        if let Some(sequence) = self.returned.pop_first() {
-            return Some(Ready::Log { sequence, hash: None });
-        }
-        loop {
-            let sequence = self.cursor.next_unsettled(self.next);
-            if sequence >= end {
-                return None;
-            }
-            self.next = sequence.next();
-            if !self.suspects.contains(&sequence) {
-                return Some(Ready::Log { sequence, hash: None });
-            }
-        }
+        let sequence = self.lanes[lane.index()].take_next(end, &self.suspects)?;
+        Some(Ready::Log { sequence, hash: None })
+    }
+
+    /// Take the most urgent delivery that is ready, but for the turns of those that are less urgent.
+    pub(super) fn next_by_priority(&mut self, now: Timestamp, logs: &[Log], log_is_open: bool) -> Option<Ready> {
+        let mut lanes = self.turns.order();
+        let (lane, ready) = lanes.find_map(|lane| Some((lane, self.next_of_lane(lane, now, logs, log_is_open)?)))?;
+        self.turns.given(lane);
+        Some(ready)
+    }
+
+    fn next_of_lane(&mut self, lane: Priority, now: Timestamp, logs: &[Log], log_is_open: bool) -> Option<Ready> {
+        let off_log_first = self.share_off_log(1) == 1;
+        let first = if off_log_first { self.next_due_pending(lane, now) } else { None };
+        first
+            .or_else(|| if log_is_open { self.next_from_log(lane, logs[lane.index()].next) } else { None })
+            .or_else(|| self.next_due_pending(lane, now))
     }
 
     /// Messages of the log below `bound` may have been leased when the host stopped.
     pub(super) fn suspect_leased(&mut self, bound: Sequence) {
-        let mut sequence = self.cursor.next_unsettled(self.cursor.floor);
+        let cursor = &self.lanes[Priority::of(bound).index()].cursor;
+        let mut sequence = cursor.next_unsettled(cursor.floor);
         while sequence < bound {
             self.suspects.insert(sequence);
-            sequence = self.cursor.next_unsettled(sequence.next());
+            sequence = cursor.next_unsettled(sequence.next());
         }
     }
 
     /// A delivery that ran alone when the host stopped, as if it had just been leased; none when it is not there.
     pub(super) fn crashed(&mut self, sequence: Sequence, end: Sequence) -> Option<Ready> {
         if let Some(pending) = self.pending.get(&sequence).copied() {
-            self.due.remove(&(pending.due, sequence));
+            self.lane_of_mut(sequence).due.remove(&(pending.due, sequence));
             let hash = self.placed_by(sequence, pending.hash);
             return Some(Ready::Pending { due: pending.due, sequence, attempts_made: pending.attempts_made, hash });
         }
-        let in_log = sequence < end && !self.cursor.is_settled(sequence);
+        let in_log = sequence < end && !self.lane_of(sequence).cursor.is_settled(sequence);
         in_log.then_some(Ready::Log { sequence, hash: None })
     }
 
     /// The first suspect that could run now.
     pub(super) fn runnable_suspect(&self, now: Timestamp) -> Option<Sequence> {
         let may_run = |sequence: &Sequence| match (self.pending.get(sequence), &self.sequencing) {
-            (Some(pending), _) => pending.due <= now && self.due.contains(&(pending.due, *sequence)),
+            (Some(pending), _) => pending.due <= now && self.lane_of(*sequence).due.contains(&(pending.due, *sequence)),
             (None, Some(sequencing)) => sequencing.is_ready(*sequence),
             (None, None) => true,
         };
@@ -222,7 +234,7 @@ impl Consumer {
     /// Take this suspect, which can run now.
     pub(super) fn take_suspect(&mut self, sequence: Sequence) -> Ready {
         if let Some(pending) = self.pending.get(&sequence).copied() {
-            self.due.remove(&(pending.due, sequence));
+            self.lane_of_mut(sequence).due.remove(&(pending.due, sequence));
             let hash = self.placed_by(sequence, pending.hash);
             return Ready::Pending { due: pending.due, sequence, attempts_made: pending.attempts_made, hash };
         }
@@ -237,11 +249,12 @@ impl Consumer {
                 (Lease { sequence, attempt: attempts_made + 1, fence, pending_due: Some(due) }, hash)
             }
         };
-        if lease.pending_due.is_none() && lease.sequence >= self.cursor.dispatch_bound {
-            // A consumer that leases few at a time reserves few, or a crash would put many under suspicion that never ran.
-            let reserve = (4 * self.in_flight.len() as u64).clamp(1, DISPATCH_RESERVE_MAX);
-            self.cursor.dispatch_bound = lease.sequence.plus(1 + reserve);
-            self.cursor_changed = true;
+        // A consumer that leases few at a time reserves few, or a crash would put many under suspicion that never ran.
+        let reserve = (4 * self.in_flight.len() as u64).clamp(1, DISPATCH_RESERVE_MAX);
+        let lane = self.lane_of_mut(lease.sequence);
+        if lease.pending_due.is_none() && lease.sequence >= lane.cursor.dispatch_bound {
+            lane.cursor.dispatch_bound = lease.sequence.plus(1 + reserve);
+            lane.cursor_changed = true;
         }
         if let (Some(sequencing), Some(hash)) = (&mut self.sequencing, hash) {
             sequencing.leased(hash);
@@ -284,12 +297,11 @@ impl Consumer {
     pub(super) fn give_back(&mut self, lease: &Lease, now: Timestamp) {
         let Some(in_flight) = self.in_flight.remove(&lease.sequence) else { return };
         match (lease.pending_due, &mut self.sequencing) {
-            (Some(due), None) => drop(self.due.insert((due, lease.sequence))),
-            (Some(due), Some(_)) if in_flight.hash.is_none() => drop(self.due.insert((due, lease.sequence))),
-            (Some(_), Some(_)) => {}
+            (Some(_), Some(_)) if in_flight.hash.is_some() => {}
+            (Some(due), _) => drop(self.lane_of_mut(lease.sequence).due.insert((due, lease.sequence))),
             (None, Some(sequencing)) => sequencing.give_back(lease.sequence, in_flight.hash),
             (None, None) if self.suspects.contains(&lease.sequence) => {}
-            (None, None) => drop(self.returned.insert(lease.sequence)),
+            (None, None) => drop(self.lane_of_mut(lease.sequence).returned.insert(lease.sequence)),
         }
         self.lease_over(in_flight.hash, now);
     }
@@ -300,8 +312,7 @@ impl Consumer {
         let in_flight = self.in_flight.remove(&lease.sequence)?;
         self.suspects.remove(&lease.sequence);
         if lease.pending_due.is_none() {
-            self.cursor.settle(lease.sequence);
-            self.cursor_changed = true;
+            self.lane_of_mut(lease.sequence).settle(lease.sequence);
         } else {
             self.pending.remove(&lease.sequence);
         }
@@ -324,11 +335,11 @@ impl Consumer {
         let pending = &self.pending;
         let promotion = sequencing.promote(hash, now, |sequence| pending.get(&sequence).map(|p| p.due));
         if let Some(withdrawn) = promotion.withdrawn {
-            self.due.remove(&withdrawn);
+            self.lane_of_mut(withdrawn.1).due.remove(&withdrawn);
         }
         if let Some((due, sequence)) = promotion.due {
             if self.has_seen_below(sequence) {
-                self.due.insert((due, sequence));
+                self.lane_of_mut(sequence).due.insert((due, sequence));
             } else {
                 self.unseen.insert(sequence);
             }
@@ -337,7 +348,8 @@ impl Consumer {
 
     /// Whether every message of the log below it that is not settled is in the window.
     fn has_seen_below(&self, sequence: Sequence) -> bool {
-        self.cursor.next_unsettled(self.next) > sequence
+        let lane = self.plain_lane();
+        lane.cursor.next_unsettled(lane.next) > sequence
     }
 
     /// The window has moved: deliveries off the log whose predecessors are known now may be leased.
@@ -360,7 +372,7 @@ impl Consumer {
                 sequencing.enter(hash, sequence);
                 self.promote(hash, now);
             }
-            (None, _) | (_, None) => drop(self.due.insert((pending.due, sequence))),
+            (None, _) | (_, None) => drop(self.lane_of_mut(sequence).due.insert((pending.due, sequence))),
         }
     }
 
@@ -384,14 +396,14 @@ impl Consumer {
 
     /// The message was dropped from the log, whoever has it.
     pub(super) fn drop_from_log(&mut self, sequence: Sequence, now: Timestamp) -> Option<InFlight> {
-        if self.cursor.is_settled(sequence) {
+        let lane = self.lane_of_mut(sequence);
+        if lane.cursor.is_settled(sequence) {
             return None;
         }
+        lane.returned.remove(&sequence);
+        lane.settle(sequence);
         let in_flight = self.in_flight.remove(&sequence);
-        self.returned.remove(&sequence);
         self.suspects.remove(&sequence);
-        self.cursor.settle(sequence);
-        self.cursor_changed = true;
         let in_window = self.sequencing.as_mut().and_then(|sequencing| sequencing.take_this(sequence));
         let hash = in_window.or(in_flight.and_then(|in_flight| in_flight.hash));
         if let (Some(sequencing), Some(hash)) = (&mut self.sequencing, hash) {
@@ -429,14 +441,14 @@ impl Consumer {
             return Some(self.closed_until);
         }
         let after_now = (Timestamp(now.0 + 1), Sequence(0));
-        let due = self.due.range(after_now..).next().map(|(due, _)| *due);
+        let due = self.lanes.iter().filter_map(|lane| lane.due.range(after_now..).next().map(|(due, _)| *due)).min();
         let gate = self.sequencing.as_ref().and_then(Sequencing::next_gate);
         let rate = self.bucket.next_token(self.record.config.rate_per_second, now);
         [due, gate, rate].into_iter().flatten().filter(|at| *at > now).min()
     }
 
-    /// Messages in the log that this consumer has not settled, leased ones among them.
-    pub(super) fn lag(&self, end: Sequence) -> u64 {
-        end.0.saturating_sub(self.cursor.floor.0).saturating_sub(self.cursor.settled_above_floor())
+    /// Messages in the logs that this consumer has not settled, leased ones among them.
+    pub(super) fn lag(&self, logs: &[Log]) -> u64 {
+        self.lanes.iter().zip(logs).map(|(lane, log)| lane.lag(log.next)).sum()
     }
 }

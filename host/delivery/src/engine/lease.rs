@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{
     Engine,
     consumer::{Consumer, InFlight, Ready},
+    log::Log,
     tick::Tick,
 };
 use crate::{
@@ -13,6 +14,7 @@ use crate::{
     limits::READ_MESSAGES_MAX,
     message::Message,
     name::{ConsumerId, Fence, QueueId, Sequence},
+    priority::Priority,
     record::{PauseReason, PendingKey, PendingRecord, RunningMark},
     time::Timestamp,
     write::Write,
@@ -156,14 +158,14 @@ impl Engine {
         let rate = consumer.record.config.rate_per_second;
         let mut room = consumer.room().min(deliveries_max as usize).min(open).min(consumer.bucket.room(rate, tick.now));
         let queue = consumer.record.queue;
-        let end = self.queues.get(&queue)?.next;
+        let logs = &self.queues.get(&queue)?.logs;
         let mut log_is_open = (consumer.pending.len() as u64) < self.limits.pending_max;
         if !log_is_open && consumer.waits_for_log() {
             // All that is off the log waits for messages in it, which must go first; one at a time adds one at most.
             log_is_open = true;
             room = room.min(1);
         }
-        let ready = gather_ready(consumer, room, tick.now, end, log_is_open);
+        let ready = gather_ready(consumer, room, tick.now, logs, log_is_open);
         if ready.is_empty() {
             return None;
         }
@@ -245,7 +247,8 @@ impl Engine {
         for (id, sequence) in std::mem::take(&mut self.crashed) {
             let Some(consumer) = self.consumers.get_mut(&id) else { continue };
             let queue = consumer.record.queue;
-            let end = self.queues.get(&queue).map_or(Sequence::FIRST, |queue| queue.next);
+            let log = self.queues.get(&queue).and_then(|queue| queue.log_of(sequence));
+            let end = log.map_or(Sequence::FIRST, |log| log.next);
             let Some(ready) = consumer.crashed(sequence, end) else {
                 tick.writes.push(Write::DeleteRunning { consumer: id, sequence });
                 continue;
@@ -277,8 +280,9 @@ impl Engine {
             return;
         }
         let queue = consumer.record.queue;
-        let Some(end) = self.queues.get(&queue).map(|queue| queue.next) else { return };
-        let from = consumer.cursor.next_unsettled(consumer.next);
+        let Some(end) = self.queues.get(&queue).map(|queue| queue.plain_log().next) else { return };
+        let lane = consumer.plain_lane();
+        let from = lane.cursor.next_unsettled(lane.next);
         let has_room = sequencing.window_len() * 2 <= self.limits.order_window_max;
         let from = if from < end && has_room {
             Some(from)
@@ -341,8 +345,7 @@ impl Engine {
                 continue;
             }
             sequencing.take_this(*sequence);
-            consumer.cursor.settle(*sequence);
-            consumer.cursor_changed = true;
+            consumer.lane_of_mut(*sequence).settle(*sequence);
             let pending = super::consumer::Pending { due: tick.now, attempts_made: 0, hash: message.key_hash() };
             consumer.put_off(*sequence, pending, tick.now);
             let key = PendingKey { consumer: id, due: tick.now, sequence: *sequence };
@@ -356,7 +359,8 @@ impl Engine {
 /// What was read comes into the window, as far as it follows what is there.
 fn look_ahead_at(consumer: &mut Consumer, messages: &[(Sequence, Arc<Message>)], window_max: usize) {
     for (sequence, message) in messages {
-        if *sequence != consumer.cursor.next_unsettled(consumer.next) {
+        let lane = consumer.plain_lane();
+        if *sequence != lane.cursor.next_unsettled(lane.next) {
             continue;
         }
         let hash = consumer.ordered_by(message.key_hash());
@@ -367,25 +371,30 @@ fn look_ahead_at(consumer: &mut Consumer, messages: &[(Sequence, Arc<Message>)],
         if !consumer.in_flight.contains_key(sequence) {
             sequencing.see(*sequence, hash);
         }
-        consumer.next = sequence.next();
+        consumer.lane_of_mut(*sequence).next = sequence.next();
     }
 }
 
 /// Up to `room` deliveries: what waited off the log gets half of it while there is something in the log, so that
 /// retries never starve new work, nor the other way round.
-fn gather_ready(consumer: &mut Consumer, room: usize, now: Timestamp, end: Sequence, log_is_open: bool) -> Vec<Ready> {
+fn gather_ready(consumer: &mut Consumer, room: usize, now: Timestamp, logs: &[Log], log_is_open: bool) -> Vec<Ready> {
     let mut ready = Vec::new();
     if room == 0 {
         return ready;
     }
+    if logs.len() > 1 {
+        ready.extend(std::iter::from_fn(|| consumer.next_by_priority(now, logs, log_is_open)).take(room));
+        return ready;
+    }
     let half = consumer.share_off_log(room);
-    ready.extend(std::iter::from_fn(|| consumer.next_due_pending(now)).take(half));
+    let plain = Priority::LOWEST;
+    ready.extend(std::iter::from_fn(|| consumer.next_due_pending(plain, now)).take(half));
     if log_is_open {
         let rest = room - ready.len();
-        ready.extend(std::iter::from_fn(|| consumer.next_from_log(end)).take(rest));
+        ready.extend(std::iter::from_fn(|| consumer.next_from_log(plain, logs[0].next)).take(rest));
     }
     let rest = room - ready.len();
-    ready.extend(std::iter::from_fn(|| consumer.next_due_pending(now)).take(rest));
+    ready.extend(std::iter::from_fn(|| consumer.next_due_pending(plain, now)).take(rest));
     if let Some(sequencing) = &mut consumer.sequencing {
         sequencing.end_run();
     }

@@ -6,7 +6,9 @@
 mod consumer;
 mod delayed;
 mod import;
+mod lane;
 mod lease;
+mod log;
 mod news;
 mod order;
 mod publish;
@@ -19,6 +21,7 @@ mod settle;
 mod storm;
 mod tick;
 mod trace;
+mod turns;
 mod view;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -7,6 +7,8 @@ use serde_json::json;
 use super::{
     Engine, Quarantined,
     consumer::{Consumer, Pending},
+    lane::Lane,
+    log::Log,
     queue::Queue,
     tick::Tick,
 };
@@ -19,6 +21,7 @@ use crate::{
     message::Message,
     name::{ConsumerId, ConsumerName, HandlerName, QuarantineId, QueueId, QueueName, Sequence},
     policy::Backoff,
+    priority::Priority,
     queue_config::Overflow,
     record::{
         ConsumerConfig, ConsumerRecord, HandlerRecord, PauseReason, PendingKey, PendingRecord, QuarantineRecord,
@@ -60,6 +63,9 @@ impl Engine {
     fn put_queue(&mut self, tick: &mut Tick, name: QueueName, config: QueueConfig) -> Answer {
         check_queue(&config)?;
         let known = self.queue_ids.get(&name).copied();
+        if let Some(queue) = known.and_then(|id| self.queues.get(&id)) {
+            queue.check_change(&config)?;
+        }
         let id = match known {
             Some(id) => id,
             None => self.new_queue_id(tick, &name)?,
@@ -72,10 +78,14 @@ impl Engine {
                     self.routes.unbind(pattern, id);
                 }
                 queue.record = record.clone();
+                queue.open_lanes();
+                for consumer in &queue.consumers {
+                    self.consumers.get_mut(consumer).into_iter().for_each(|c| c.open_lanes(queue.logs.len()));
+                }
                 tick.trimmable.insert(id);
             }
             None => {
-                self.queues.insert(id, Queue::new(record.clone(), LogBounds::EMPTY));
+                self.queues.insert(id, Queue::new(record.clone(), &[LogBounds::empty(Priority::LOWEST)]));
             }
         }
         for pattern in &record.config.bindings {
@@ -122,6 +132,9 @@ impl Engine {
         if let Some(handler) = config.handler.as_ref().filter(|handler| !self.handlers.contains_key(*handler)) {
             return Err(OrderRefusal::UnknownHandler { handler: handler.clone() });
         }
+        if let Some(queue) = self.queue_ids.get(queue_name).and_then(|id| self.queues.get(id)) {
+            queue.check_order(config.order)?;
+        }
         match self.consumer_id(queue_name, &name) {
             Ok(id) => Ok(self.change_consumer(tick, id, config)),
             Err(OrderRefusal::UnknownConsumer { .. }) => self.add_consumer(tick, queue_name, name, config, from),
@@ -161,8 +174,10 @@ impl Engine {
     /// Put a consumer together again from what is durable, because what waits for what has changed.
     pub(super) fn order_anew(&mut self, id: ConsumerId, now: Timestamp) {
         let Some(old) = self.consumers.remove(&id) else { return };
-        let mut new = Consumer::new(old.record, old.cursor);
-        new.cursor_changed = old.cursor_changed;
+        let changed: Vec<bool> = old.lanes.iter().map(|lane| lane.cursor_changed).collect();
+        let lanes = old.lanes.into_iter().map(|lane| Lane::new(lane.cursor)).collect();
+        let mut new = Consumer::new(old.record, lanes);
+        new.lanes.iter_mut().zip(changed).for_each(|(lane, changed)| lane.cursor_changed = changed);
         new.suspects = old.suspects;
         new.waiting = old.waiting;
         new.alarm = old.alarm;
@@ -201,26 +216,28 @@ impl Engine {
         from: Option<Sequence>,
     ) -> Answer {
         check_count("consumers", self.consumers.len(), limits::CONSUMERS_MAX)?;
+        let queue_id = self.queue_ids[queue_name];
+        let queue = self.queues.get_mut(&queue_id).expect("every name has its queue");
+        queue.check_start(config.start)?;
         tick.counters_before.get_or_insert(self.counters);
         let id = ConsumerId(self.counters.consumer);
         self.counters.consumer += 1;
-        let queue_id = self.queue_ids[queue_name];
-        let queue = self.queues.get_mut(&queue_id).expect("every name has its queue");
         queue.consumers.insert(id);
-        let start = match config.start {
-            Start::Beginning => queue.first,
-            Start::End => queue.next,
+        let start = |log: &Log| match config.start {
+            Start::Beginning => log.first,
+            Start::End => log.next,
             Start::Sequence(sequence) => sequence,
-            Start::Time(_) => from.unwrap_or(queue.first),
+            Start::Time(_) => from.unwrap_or(log.first),
         };
-        let cursor = Cursor::starting_at(start.clamp(queue.first, queue.next));
+        let starts = queue.logs.iter().map(|log| start(log).clamp(log.first, log.next));
+        let cursors: Vec<Cursor> = starts.map(Cursor::starting_at).collect();
         if config.order != DeliveryOrder::None {
             queue.ordered.insert(id);
         }
         let record = ConsumerRecord { id, queue: queue_id, name, config, paused: None };
         tick.writes.push(Write::PutConsumer { record: record.clone() });
-        tick.writes.push(Write::PutCursor { consumer: id, cursor: cursor.clone() });
-        self.consumers.insert(id, Consumer::new(record, cursor));
+        tick.writes.extend(cursors.iter().map(|cursor| Write::PutCursor { consumer: id, cursor: cursor.clone() }));
+        self.consumers.insert(id, Consumer::new(record, cursors.into_iter().map(Lane::new).collect()));
         tick.touched.insert(id);
         tick.trimmable.insert(queue_id);
         Ok(OrderReceipt::Consumer { id, created: true })
@@ -401,10 +418,12 @@ impl Engine {
     /// The host stops in an orderly way: what is not leased now is under no suspicion at the next start.
     fn rest(&mut self, tick: &mut Tick) -> OrderReceipt {
         for (id, consumer) in &mut self.consumers {
-            if consumer.in_flight.is_empty() && consumer.cursor.dispatch_bound != consumer.cursor.floor {
-                consumer.cursor.dispatch_bound = consumer.cursor.floor;
-                consumer.cursor_changed = true;
-                tick.touched.insert(*id);
+            for lane in consumer.lanes.iter_mut().filter(|_| consumer.in_flight.is_empty()) {
+                if lane.cursor.dispatch_bound != lane.cursor.floor {
+                    lane.cursor.dispatch_bound = lane.cursor.floor;
+                    lane.cursor_changed = true;
+                    tick.touched.insert(*id);
+                }
             }
         }
         OrderReceipt::Done
@@ -422,6 +441,10 @@ fn check_queue(config: &QueueConfig) -> Result<(), OrderRefusal> {
             1,
             limits::BINDING_HEADERS_MAX as u64,
         )?;
+    }
+    if config.priorities && config.retention.is_some() {
+        let problem = "a queue has either priorities or retention; use another queue for one of the two".to_owned();
+        return Err(OrderRefusal::Contradiction { problem });
     }
     if let Overflow::Wait { wait_ms } = config.overflow {
         OrderRefusal::check_range("overflow wait in ms", wait_ms, 1, limits::PUBLISH_WAIT_MS_MAX)?;

@@ -13,6 +13,7 @@ use crate::{
     input::{Destination, PublishEntry, Ticket},
     message::Message,
     name::{QueueId, QueueName, Sequence},
+    priority::Priority,
     time::Timestamp,
     write::Write,
 };
@@ -151,25 +152,28 @@ impl Engine {
             self.drop_oldest(tick, id);
         }
         let queue = self.queues.get_mut(&id).expect("routes name only queues that exist");
-        let appended = tick.appended.entry(id).or_insert_with(|| {
+        let lane = queue.lane(message);
+        let log = &mut queue.logs[lane.index()];
+        let appended = tick.appended.entry((id, lane)).or_insert_with(|| {
             tick.touched.extend(&queue.consumers);
             if queue.record.config.retention.is_some() || queue.consumers.is_empty() {
                 tick.trimmable.insert(id);
             }
-            Appended { first: queue.next, bytes_before: queue.bytes_before_next(), messages: Vec::new() }
+            Appended { first: log.next, bytes_before: log.bytes_before_next(), messages: Vec::new() }
         });
         appended.messages.push(Arc::clone(message));
-        let sequence = queue.append(bytes, tick.now);
+        let sequence = log.append(bytes, tick.now);
         for consumer in &queue.ordered {
             let Some(consumer) = self.consumers.get_mut(consumer) else { continue };
             let hash = consumer.ordered_by(message.key_hash());
+            let is_next = consumer.plain_lane().next == sequence;
             if let Some(sequencing) = &mut consumer.sequencing
-                && consumer.next == sequence
+                && is_next
                 && sequencing.reading.is_none()
                 && sequencing.window_len() < self.limits.order_window_max
             {
                 sequencing.see(sequence, hash);
-                consumer.next = sequence.next();
+                consumer.lane_of_mut(sequence).next = sequence.next();
             }
         }
         sequence
@@ -187,7 +191,7 @@ impl Engine {
     /// The oldest message that somebody needs is not delivered any more.
     fn drop_oldest(&mut self, tick: &mut Tick, id: QueueId) {
         let Some(queue) = self.queues.get_mut(&id) else { return };
-        let oldest = queue.needed;
+        let Some(oldest) = queue.oldest() else { return };
         let mut over = Vec::new();
         for consumer_id in &queue.consumers {
             let Some(consumer) = self.consumers.get_mut(consumer_id) else { continue };
@@ -195,10 +199,11 @@ impl Engine {
             let dropped = consumer.drop_from_log(oldest, tick.now);
             over.extend(dropped.map(|in_flight| (*consumer_id, in_flight)));
         }
-        let floors = queue.consumers.iter().filter_map(|id| self.consumers.get(id)).map(|c| c.cursor().floor);
+        let consumers = queue.consumers.iter().filter_map(|id| self.consumers.get(id));
+        let floors = consumers.map(|consumer| consumer.lane_of(oldest).cursor.floor);
         let needed = floors.min().unwrap_or(oldest.next()).max(oldest.next());
         tick.trimmable.insert(id);
-        queue.needed = needed;
+        queue.logs[Priority::of(oldest).index()].needed = needed;
         if !queue.told_full {
             queue.told_full = true;
             let (name, config) = (&queue.record.name, &queue.record.config);

@@ -1,22 +1,19 @@
-//! A queue's log as the engine knows it: its ends and how large it is.
+//! A queue as the engine knows it: its logs, its limits and who reads it.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
+use super::{consumer::Consumer, log::Log};
 use crate::{
-    effect::PublishRefusal,
+    consumer_config::{DeliveryOrder, Start},
+    effect::{OrderRefusal, PublishRefusal},
+    message::Message,
     name::{ConsumerId, Sequence},
-    queue_config::{Overflow, Retention},
+    priority::Priority,
+    queue_config::{Overflow, QueueConfig},
     record::QueueRecord,
     time::Timestamp,
     write::LogBounds,
 };
-
-/// Marks closer together than this are not kept.
-const MARK_EVERY_MESSAGES: u64 = 1_024;
-/// A mark that is older gets a successor with the next message.
-const MARK_EVERY_MS: u64 = 10_000;
-/// Beyond so many marks every other one is dropped.
-const MARKS_MAX: usize = 8_192;
 
 #[derive(Clone, Debug)]
 pub(super) struct Queue {
@@ -24,70 +21,92 @@ pub(super) struct Queue {
     pub(super) consumers: BTreeSet<ConsumerId>,
     /// Its consumers that have an order, which look at messages as they come.
     pub(super) ordered: BTreeSet<ConsumerId>,
-    /// The oldest message that is kept.
-    pub(super) first: Sequence,
-    /// The oldest message that a consumer still needs.
-    pub(super) needed: Sequence,
-    /// The place of the next message.
-    pub(super) next: Sequence,
+    /// One, or one for each priority, the lowest first.
+    pub(super) logs: Vec<Log>,
     /// Whether it was told that it is full, since it last had room.
     pub(super) told_full: bool,
-    bytes_before_next: u64,
-    /// Ascending, from which the size and the age of what is left is known.
-    marks: VecDeque<Mark>,
-}
-
-/// What was true when a message was appended.
-#[derive(Clone, Copy, Debug)]
-struct Mark {
-    sequence: Sequence,
-    bytes_before: u64,
-    at: Timestamp,
 }
 
 impl Queue {
-    pub(super) fn new(record: QueueRecord, log: LogBounds) -> Self {
-        Self {
+    pub(super) fn new(record: QueueRecord, logs: &[LogBounds]) -> Self {
+        let mut queue = Self {
             record,
             consumers: BTreeSet::new(),
             ordered: BTreeSet::new(),
-            first: log.first,
-            needed: log.first,
-            next: log.next,
+            logs: logs.iter().copied().map(Log::new).collect(),
             told_full: false,
-            bytes_before_next: log.bytes_before_next,
-            marks: VecDeque::from([Mark {
-                sequence: log.first,
-                bytes_before: log.bytes_before_first,
-                at: Timestamp(0),
-            }]),
+        };
+        queue.open_lanes();
+        queue
+    }
+
+    /// A queue that has priorities, or has had them, has a log for each.
+    pub(super) fn open_lanes(&mut self) {
+        let wanted = if self.record.config.priorities || self.logs.len() > 1 { Priority::all().count() } else { 1 };
+        let missing = Priority::all().take(wanted).skip(self.logs.len());
+        self.logs.extend(missing.map(|priority| Log::new(LogBounds::empty(priority))));
+    }
+
+    /// The log of what is not urgent, which is the only one of most queues.
+    pub(super) fn plain_log(&self) -> &Log {
+        &self.logs[0]
+    }
+
+    /// The log that has, or will have, this place.
+    pub(super) fn log_of(&self, sequence: Sequence) -> Option<&Log> {
+        self.logs.get(Priority::of(sequence).index())
+    }
+
+    /// The lane that takes a message.
+    pub(super) fn lane(&self, message: &Message) -> Priority {
+        if self.record.config.priorities { message.priority() } else { Priority::LOWEST }
+    }
+
+    /// Whether it may become so.
+    pub(super) fn check_change(&self, wanted: &QueueConfig) -> Result<(), OrderRefusal> {
+        match (self.record.config.priorities, wanted.priorities) {
+            (false, true) if !self.ordered.is_empty() => Err(self.contradiction("a consumer with an order")),
+            (true, false) => {
+                let problem = format!(
+                    "priorities cannot be taken from queue {}, because messages of theirs may be in it; declare \
+                     another queue and remove this one",
+                    self.record.name
+                );
+                Err(OrderRefusal::Contradiction { problem })
+            }
+            (false, false) | (_, true) => Ok(()),
         }
     }
 
-    /// How many messages somebody still needs.
-    pub(super) const fn messages(&self) -> u64 {
-        self.next.0 - self.needed.0
+    /// Whether a consumer may have this order.
+    pub(super) fn check_order(&self, order: DeliveryOrder) -> Result<(), OrderRefusal> {
+        let fits = !self.record.config.priorities || order == DeliveryOrder::None;
+        if fits { Ok(()) } else { Err(self.contradiction("a consumer with an order")) }
     }
 
-    pub(super) const fn bytes_before_next(&self) -> u64 {
-        self.bytes_before_next
+    /// Whether a consumer may start there.
+    pub(super) fn check_start(&self, start: Start) -> Result<(), OrderRefusal> {
+        let fits = !self.record.config.priorities || matches!(start, Start::Beginning | Start::End);
+        if fits { Ok(()) } else { Err(self.contradiction("a consumer that starts at a sequence or a time")) }
+    }
+
+    fn contradiction(&self, what: &str) -> OrderRefusal {
+        let problem = format!(
+            "queue {} cannot have both priorities and {what}, because urgent messages overtake others; use a queue \
+             without priorities for one of the two",
+            self.record.name
+        );
+        OrderRefusal::Contradiction { problem }
+    }
+
+    /// How many messages somebody still needs.
+    pub(super) fn messages(&self) -> u64 {
+        self.logs.iter().map(Log::messages).sum()
     }
 
     /// How large those are together; between two marks it is estimated.
     pub(super) fn bytes(&self) -> u64 {
-        self.bytes_before_next - self.bytes_before(self.needed)
-    }
-
-    fn bytes_before(&self, sequence: Sequence) -> u64 {
-        let after = self.marks.partition_point(|mark| mark.sequence <= sequence);
-        let ends = |mark: &Mark| (mark.sequence, mark.bytes_before);
-        let (low, low_bytes) = after.checked_sub(1).map_or((self.first, 0), |index| ends(&self.marks[index]));
-        let (high, high_bytes) = self.marks.get(after).map_or((self.next, self.bytes_before_next), ends);
-        if high <= low {
-            return low_bytes;
-        }
-        let share = u128::from(high_bytes - low_bytes) * u128::from(sequence.0 - low.0) / u128::from(high.0 - low.0);
-        low_bytes + u64::try_from(share).unwrap_or(u64::MAX)
+        self.logs.iter().map(Log::bytes).sum()
     }
 
     /// Whether so much more fits.
@@ -129,125 +148,27 @@ impl Queue {
         full && self.messages() > 0 && config.overflow == Overflow::DropOldest
     }
 
-    /// Add one message of that size and say its place.
-    pub(super) fn append(&mut self, bytes: u64, now: Timestamp) -> Sequence {
-        let sequence = self.next;
-        let far =
-            |mark: &Mark| sequence.0 - mark.sequence.0 >= MARK_EVERY_MESSAGES || now.ms_since(mark.at) >= MARK_EVERY_MS;
-        if self.marks.back().is_none_or(far) {
-            self.marks.push_back(Mark { sequence, bytes_before: self.bytes_before_next, at: now });
-            self.thin_marks();
-        }
-        self.next = sequence.next();
-        self.bytes_before_next += bytes;
-        sequence
+    /// The oldest message of those that are the least urgent.
+    pub(super) fn oldest(&self) -> Option<Sequence> {
+        self.logs.iter().find(|log| log.messages() > 0).map(|log| log.needed)
     }
 
-    fn thin_marks(&mut self) {
-        if self.marks.len() > MARKS_MAX {
-            let mut keep = false;
-            self.marks.retain(|_| {
-                keep = !keep;
-                keep
-            });
-        }
-    }
-
-    /// Nobody needs what is below `needed`. Answers with the first message that is kept, if that is news.
-    pub(super) fn trim(&mut self, needed: Sequence, now: Timestamp) -> Option<Sequence> {
+    /// Let go of what every consumer has settled and policy does not retain. Answers with the first message that is
+    /// kept, for each log where that is news.
+    pub(super) fn trim_to_floors(
+        &mut self,
+        consumers: &BTreeMap<ConsumerId, Consumer>,
+        now: Timestamp,
+    ) -> impl Iterator<Item = Sequence> {
         // Told again only after a tenth of it was free: a queue that is always about full is no news.
         self.told_full &= self.messages() > self.record.config.messages_max / 10 * 9;
-        self.needed = needed;
-        let below = match self.record.config.retention {
-            None => needed,
-            Some(retention) => needed.min(self.retained_from(retention, now)),
-        };
-        if below <= self.first {
-            return None;
-        }
-        let bytes_before = self.bytes_before(below);
-        let at = self.marks.iter().take_while(|mark| mark.sequence <= below).last().map_or(now, |mark| mark.at);
-        self.first = below;
-        while self.marks.front().is_some_and(|mark| mark.sequence <= below) {
-            self.marks.pop_front();
-        }
-        self.marks.push_front(Mark { sequence: below, bytes_before, at });
-        Some(below)
-    }
-
-    /// The first message that is within all bounds. Bytes and age are known at marks only, so a few more are kept.
-    fn retained_from(&self, retention: Retention, now: Timestamp) -> Sequence {
-        let by_count = retention.messages.map(|most| Sequence(self.next.0.saturating_sub(most)));
-        let by_bytes = retention.bytes.and_then(|most| {
-            let beyond = |mark: &&Mark| self.bytes_before_next - mark.bytes_before >= most;
-            self.marks.iter().take_while(beyond).last().map(|mark| mark.sequence)
-        });
-        let by_age = retention.age_ms.and_then(|most| {
-            let old = |mark: &&Mark| now.ms_since(mark.at) > most;
-            self.marks.iter().take_while(old).last().map(|mark| mark.sequence)
-        });
-        [by_count, by_bytes, by_age].into_iter().flatten().max().unwrap_or(self.first)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{
-        name::{QueueId, QueueName},
-        record::QueueConfig,
-    };
-
-    fn queue() -> Queue {
-        let name = QueueName::new("q").expect("a name");
-        Queue::new(QueueRecord { id: QueueId(1), name, config: QueueConfig::default() }, LogBounds::EMPTY)
-    }
-
-    #[test]
-    fn bytes_follow_appends_and_trims() {
-        let mut queue = queue();
-        for _ in 0..10_000 {
-            queue.append(100, Timestamp(0));
-        }
-        assert_eq!((queue.messages(), queue.bytes()), (10_000, 1_000_000));
-        assert_eq!(queue.trim(Sequence(5_001), Timestamp(0)), Some(Sequence(5_001)));
-        assert_eq!((queue.messages(), queue.bytes()), (5_000, 500_000));
-        assert_eq!(queue.trim(Sequence(5_001), Timestamp(0)), None, "no news");
-        assert_eq!(queue.trim(Sequence(10_001), Timestamp(0)), Some(Sequence(10_001)));
-        assert_eq!((queue.messages(), queue.bytes()), (0, 0));
-    }
-
-    #[test]
-    fn marks_are_bounded_and_stay_good_enough() {
-        let mut queue = queue();
-        for _ in 0..MARKS_MAX as u64 * MARK_EVERY_MESSAGES * 2 {
-            queue.append(1, Timestamp(0));
-        }
-        assert!(queue.marks.len() <= MARKS_MAX + 1);
-        let half = queue.messages() / 2;
-        queue.trim(Sequence(half + 1), Timestamp(0));
-        assert_eq!(queue.bytes(), half);
-    }
-
-    #[test]
-    fn what_is_retained_is_within_its_bounds_and_a_mark_more() {
-        let retained = |retention: Retention| {
-            let mut queue = queue();
-            queue.record.config.retention = Some(retention);
-            for second in 0..100 {
-                for _ in 0..100 {
-                    queue.append(10, Timestamp(second * 1_000));
-                }
-            }
-            queue.trim(queue.next, Timestamp(100_000));
-            assert_eq!((queue.messages(), queue.bytes()), (0, 0), "what is retained does not count");
-            queue.next.0 - queue.first.0
-        };
-        assert_eq!(retained(Retention { messages: Some(500), ..Retention::default() }), 500);
-        assert_eq!(retained(Retention::default()), 10_000, "no bound keeps all");
-        let by_bytes = retained(Retention { bytes: Some(5_000), ..Retention::default() });
-        assert!((500..=1_600).contains(&by_bytes), "{by_bytes}");
-        let by_age = retained(Retention { age_ms: Some(30_000), ..Retention::default() });
-        assert!((3_000..=4_200).contains(&by_age), "{by_age}");
+        let Self { logs, consumers: mine, record, .. } = self;
+        let retention = record.config.retention;
+        logs.iter_mut().enumerate().filter_map(move |(lane, log)| {
+            let floors = mine.iter().filter_map(|id| consumers.get(id)).map(|c| c.lanes[lane].cursor.floor);
+            // Without a consumer nobody is done with a message, unless the queue is there to be replayed.
+            let nobody = if retention.is_some() { log.next } else { log.needed };
+            log.trim(floors.min().unwrap_or(nobody), retention, now)
+        })
     }
 }

@@ -5,13 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{
     Engine, EngineLimits, Quarantined,
     consumer::{Consumer, Pending},
+    lane::Lane,
     queue::Queue,
 };
 use crate::{
     consumer_config::DeliveryOrder,
     dedup::Dedup,
     input::Revision,
-    name::{QueueId, Sequence},
+    name::QueueId,
+    priority::Priority,
     routing::Routes,
     state_window::StateWindow,
     time::Timestamp,
@@ -70,20 +72,26 @@ impl Recovery {
             Recovered::Handler(record) => {
                 engine.handlers.insert(record.name.clone(), record);
             }
-            Recovered::Queue { record, log } => {
+            Recovered::Queue { record, logs } => {
                 for pattern in &record.config.bindings {
                     engine.routes.bind(pattern, record.id);
                 }
                 engine.queue_ids.insert(record.name.clone(), record.id);
-                engine.queues.insert(record.id, Queue::new(record, log));
+                engine.queues.insert(record.id, Queue::new(record, &logs));
             }
-            Recovered::Consumer { record, cursor } => {
+            Recovered::Consumer { record, cursors } => {
                 if let Some(queue) = engine.queues.get_mut(&record.queue) {
                     queue.consumers.insert(record.id);
                     if record.config.order != DeliveryOrder::None {
                         queue.ordered.insert(record.id);
                     }
-                    engine.consumers.insert(record.id, Consumer::new(record, cursor));
+                    let mut lanes: Vec<Lane> = Priority::all().take(queue.logs.len()).map(Lane::empty).collect();
+                    for cursor in cursors {
+                        if let Some(lane) = lanes.get_mut(Priority::of(cursor.floor).index()) {
+                            *lane = Lane::new(cursor);
+                        }
+                    }
+                    engine.consumers.insert(record.id, Consumer::new(record, lanes));
                 }
             }
             Recovered::Pending { key, attempts_made, hash } => {
@@ -128,18 +136,18 @@ impl Recovery {
     fn forget_settled(&mut self, id: QueueId) {
         let Engine { queues, consumers, .. } = &mut self.engine;
         let Some(queue) = queues.get_mut(&id) else { return };
-        let floors = queue.consumers.iter().map(|consumer| consumers[consumer].cursor().floor);
-        let floor: Option<Sequence> = floors.min();
-        let nobody = if queue.record.config.retention.is_some() { queue.next } else { queue.needed };
-        queue.trim(floor.unwrap_or(nobody), Timestamp(0));
+        // What is trimmed was trimmed before, and is not told again.
+        queue.trim_to_floors(consumers, Timestamp(0)).for_each(drop);
     }
 
     /// Messages of the log that may have been leased when the host stopped.
     fn suspect_leased(&mut self) {
         let Engine { queues, consumers, suspicious, crashed, .. } = &mut self.engine;
         for (id, consumer) in consumers.iter_mut().filter(|(_, consumer)| !consumer.is_pulled()) {
-            let end = queues.get(&consumer.record.queue).map_or(Sequence::FIRST, |queue| queue.next);
-            consumer.suspect_leased(end.min(consumer.cursor().dispatch_bound));
+            let logs = queues.get(&consumer.record.queue).map_or(&[][..], |queue| &queue.logs);
+            for (lane, log) in logs.iter().enumerate() {
+                consumer.suspect_leased(log.next.min(consumer.lanes[lane].cursor.dispatch_bound));
+            }
             for (_, sequence) in crashed.iter().filter(|(of, _)| of == id) {
                 consumer.suspects.remove(sequence);
             }

@@ -11,6 +11,7 @@ use crate::{
     input::Revision,
     message::Message,
     name::{ConsumerId, QueueId, Sequence},
+    priority::Priority,
     routing::Route,
     time::Timestamp,
     topic::Topic,
@@ -24,7 +25,7 @@ pub(super) struct Tick {
     /// Writes in the order they were decided; appends and cursors come when the tick is closed.
     pub(super) writes: Vec<Write>,
     pub(super) effects: Vec<Effect>,
-    pub(super) appended: BTreeMap<QueueId, Appended>,
+    pub(super) appended: BTreeMap<(QueueId, Priority), Appended>,
     pub(super) dedup_ids: Vec<DedupId>,
     /// Consumers that may have something to lease, or whose alarm may have changed.
     pub(super) touched: BTreeSet<ConsumerId>,
@@ -41,7 +42,7 @@ pub(super) struct Tick {
     pub(super) news: Vec<News>,
 }
 
-/// Messages that one tick adds to one queue.
+/// Messages that one tick adds to one log.
 pub(super) struct Appended {
     pub(super) first: Sequence,
     pub(super) bytes_before: u64,
@@ -87,7 +88,7 @@ impl Engine {
     }
 
     fn write_appended(&self, tick: &mut Tick) {
-        for (queue, appended) in std::mem::take(&mut tick.appended) {
+        for ((queue, _), appended) in std::mem::take(&mut tick.appended) {
             if self.queues.contains_key(&queue) {
                 let Appended { first, bytes_before, messages } = appended;
                 tick.writes.push(Write::Append { queue, first, bytes_before, messages });
@@ -97,21 +98,16 @@ impl Engine {
 
     fn write_cursors(&mut self, tick: &mut Tick) {
         for id in &tick.touched {
-            if let Some(consumer) = self.consumers.get_mut(id)
-                && let Some(cursor) = consumer.take_changed_cursor()
-            {
-                tick.writes.push(Write::PutCursor { consumer: *id, cursor });
-            }
+            let Some(consumer) = self.consumers.get_mut(id) else { continue };
+            let cursors = consumer.take_changed_cursors();
+            tick.writes.extend(cursors.map(|cursor| Write::PutCursor { consumer: *id, cursor }));
         }
     }
 
     fn write_trims(&mut self, tick: &mut Tick) {
         for id in std::mem::take(&mut tick.trimmable) {
             let Some(queue) = self.queues.get_mut(&id) else { continue };
-            let floors = queue.consumers.iter().filter_map(|id| self.consumers.get(id)).map(|c| c.cursor().floor);
-            // Without a consumer nobody is done with a message, unless the queue is there to be replayed.
-            let nobody = if queue.record.config.retention.is_some() { queue.next } else { queue.needed };
-            if let Some(below) = queue.trim(floors.min().unwrap_or(nobody), tick.now) {
+            for below in queue.trim_to_floors(&self.consumers, tick.now) {
                 tick.writes.push(Write::Trim { queue: id, below });
             }
         }

@@ -66,10 +66,10 @@ impl Engine {
         if let Some(id) = held {
             return Some(DeliveryState::Quarantined { id });
         }
-        if sequence.is_imported() || consumer.cursor().is_settled(sequence) {
+        if sequence.is_imported() || consumer.lane_of(sequence).cursor.is_settled(sequence) {
             return Some(DeliveryState::Settled);
         }
-        let end = self.queues.get(&consumer.record.queue)?.next;
+        let end = self.queues.get(&consumer.record.queue)?.log_of(sequence)?.next;
         let parked = consumer.waits_behind(sequence);
         let waits = parked.map_or(DeliveryState::Waiting, |behind| DeliveryState::Parked { behind });
         (sequence < end).then_some(waits)

@@ -1,6 +1,6 @@
 //! What an operator may see of the engine.
 
-use super::Engine;
+use super::{Engine, log::Log};
 use crate::{
     name::{ConsumerId, HandlerName, QuarantineId, QueueId, QueueName, Sequence},
     record::{ConsumerRecord, HandlerRecord, QueueRecord},
@@ -11,13 +11,17 @@ use crate::{
 pub struct QueueView {
     /// What was declared.
     pub record: QueueRecord,
-    /// The oldest message that is kept; equal to `next` when there is none.
+    /// The oldest message of priority 0 that is kept; equal to `next` when there is none.
     pub first: Sequence,
-    /// The oldest message that a consumer still needs; equal to `next` when there is none.
+    /// The oldest message of priority 0 that a consumer still needs; equal to `next` when there is none.
     pub needed: Sequence,
-    /// The place of the next message.
+    /// The place of the next message of priority 0.
     pub next: Sequence,
-    /// Messages from `needed` to `next`.
+    /// The oldest message of each priority that a consumer still needs, where there is one.
+    pub oldest: Vec<Sequence>,
+    /// Messages of each priority that a consumer still needs, from 0 on; empty when the queue has no priorities.
+    pub by_priority: Vec<u64>,
+    /// Messages that a consumer still needs, of all priorities.
     pub messages: u64,
     /// Their size in bytes, exact to about a thousand messages.
     pub bytes: u64,
@@ -32,7 +36,7 @@ pub struct ConsumerView {
     pub record: ConsumerRecord,
     /// Its queue's name.
     pub queue: QueueName,
-    /// Everything in the log below it is settled.
+    /// Everything of priority 0 in the log below it is settled.
     pub floor: Sequence,
     /// Messages of the log that are not settled, leased ones among them.
     pub lag: u64,
@@ -58,9 +62,14 @@ impl Engine {
         let queue = self.queues.get(&id)?;
         Some(QueueView {
             record: queue.record.clone(),
-            first: queue.first,
-            needed: queue.needed,
-            next: queue.next,
+            first: queue.plain_log().first,
+            needed: queue.plain_log().needed,
+            next: queue.plain_log().next,
+            oldest: queue.logs.iter().filter(|log| log.messages() > 0).map(|log| log.needed).collect(),
+            by_priority: match queue.logs.as_slice() {
+                [_] => Vec::new(),
+                logs => logs.iter().map(Log::messages).collect(),
+            },
             messages: queue.messages(),
             bytes: queue.bytes(),
             consumers: queue.consumers.iter().copied().collect(),
@@ -90,8 +99,8 @@ impl Engine {
             Some(ConsumerView {
                 record: consumer.record.clone(),
                 queue: queue.record.name.clone(),
-                floor: consumer.cursor().floor,
-                lag: consumer.lag(queue.next),
+                floor: consumer.plain_lane().cursor.floor,
+                lag: consumer.lag(&queue.logs),
                 in_flight: consumer.in_flight.len() as u64,
                 pending: consumer.pending.len() as u64,
                 suspects: consumer.suspects.len() as u64,

@@ -59,6 +59,9 @@ pub(super) struct PublishArguments {
     /// A header, as NAME=VALUE; may be repeated
     #[arg(long = "header", value_name = "NAME=VALUE", value_parser = parse_header)]
     headers: Vec<(String, String)>,
+    /// How urgent it is, 0 to 9, for queues with priorities; the header `priority`
+    #[arg(long, value_name = "0-9", value_parser = clap::value_parser!(u8).range(0..=9), conflicts_with = "id_pointer")]
+    priority: Option<u8>,
     /// Publish to this queue and no other, whatever it binds
     #[arg(long)]
     queue: Option<String>,
@@ -117,6 +120,8 @@ pub(super) fn parse_header(text: &str) -> Result<(String, String)> {
 
 pub(super) async fn run(arguments: PublishArguments) -> Result<ExitCode> {
     let client = arguments.remote.client()?;
+    let mut arguments = arguments;
+    arguments.headers.extend(arguments.priority.map(|priority| ("priority".to_owned(), priority.to_string())));
     if arguments.ndjson {
         return lines::publish(&client, &arguments).await;
     }

@@ -75,6 +75,10 @@ struct PutArguments {
     /// Keep messages that are settled until they are so old, for example 7d
     #[arg(long, value_name = "DURATION", value_parser = parse_duration_ms)]
     retain_age: Option<u64>,
+    /// Urgent messages go first: those with a header priority of 9 before those of 8, and so on to 0. Such a queue cannot
+    /// have consumers with an order, nor retention
+    #[arg(long)]
+    priorities: bool,
 }
 
 fn parse_overflow(text: &str) -> Result<Value, String> {
@@ -137,6 +141,7 @@ async fn show(client: &Client, queue: &str, json: bool) -> Result<()> {
         ("size", format!("{} (at most {})", size(queue.bytes), size(queue.bytes_max))),
         ("when full", overflow(&queue.overflow)),
         ("retention", or_dash(queue.retention.as_ref().map(retention))),
+        ("priorities", or_dash(by_priority(&queue.messages_by_priority))),
         (
             "sequences",
             format!("first {}, needed {}, next {}", queue.first_sequence, queue.needed_sequence, queue.next_sequence),
@@ -158,6 +163,16 @@ fn overflow(overflow: &model::Overflow) -> String {
     }
 }
 
+/// The most urgent first.
+fn by_priority(messages: &[u64]) -> Option<String> {
+    if messages.is_empty() {
+        return None;
+    }
+    let some = messages.iter().enumerate().rev().filter(|(_, count)| **count > 0);
+    let words: Vec<String> = some.map(|(priority, count)| format!("{count} of priority {priority}")).collect();
+    Some(if words.is_empty() { "yes, no messages".to_owned() } else { words.join(", ") })
+}
+
 fn retention(retention: &model::Retention) -> String {
     let bounds = [
         retention.messages.map(|messages| format!("{messages} messages")),
@@ -168,7 +183,7 @@ fn retention(retention: &model::Retention) -> String {
 }
 
 async fn declare(client: &Client, put: &PutArguments, json: bool) -> Result<()> {
-    let mut body = json!({ "bindings": put.bindings });
+    let mut body = json!({ "bindings": put.bindings, "priorities": put.priorities });
     if let Some(messages_max) = put.messages_max {
         body["messages_max"] = messages_max.into();
     }

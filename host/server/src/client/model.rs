@@ -65,6 +65,8 @@ pub(crate) struct Queue {
     pub(crate) bytes_max: u64,
     pub(crate) overflow: Overflow,
     pub(crate) retention: Option<Retention>,
+    #[serde(default)]
+    pub(crate) messages_by_priority: Vec<u64>,
     pub(crate) first_sequence: u64,
     pub(crate) needed_sequence: u64,
     pub(crate) next_sequence: u64,

@@ -25,6 +25,7 @@ pub(super) struct RawQueue {
     bytes_max: Size<1, ENDLESS>,
     overflow: RawOverflow,
     retention: Option<RawRetention>,
+    priorities: bool,
     consumer: BTreeMap<ConsumerName, RawConsumer>,
 }
 
@@ -37,6 +38,7 @@ impl Default for RawQueue {
             bytes_max: Size(queue.bytes_max),
             overflow: RawOverflow::Refuse,
             retention: None,
+            priorities: false,
             consumer: BTreeMap::new(),
         }
     }
@@ -99,6 +101,7 @@ pub(super) fn check_queue(raw: RawQueue) -> QueueDeclaration {
                 RawOverflow::Wait(wait) => Overflow::Wait { wait_ms: wait.0 },
             },
             retention: raw.retention.map(|RawRetention(retention)| retention),
+            priorities: raw.priorities,
         },
         consumers: raw
             .consumer

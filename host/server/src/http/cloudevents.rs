@@ -13,7 +13,7 @@ use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
-use wasmill_delivery::trace_context::CORRELATION_ID;
+use wasmill_delivery::{message::PRIORITY_HEADER, trace_context::CORRELATION_ID};
 use wasmill_runtime::Draft;
 
 use super::{
@@ -161,11 +161,17 @@ impl Event {
             expires_at: self.get(EXPIRY_ATTRIBUTE).map(|text| time(EXPIRY_ATTRIBUTE, text)).transpose()?,
             ..target.draft_of_event(self.required("type")?)?
         };
-        let traces = self.attributes.iter().filter(|(name, _)| TRACE_ATTRIBUTES.contains(&name.as_str())).cloned();
-        let traces: Vec<_> = traces.collect();
+        let meant = |name: &str| TRACE_ATTRIBUTES.contains(&name) || name == PRIORITY_HEADER;
+        let as_headers = self.attributes.iter().filter(|(name, _)| meant(name)).cloned();
+        let as_headers: Vec<_> = as_headers.collect();
         let kept = self.attributes.into_iter().filter(|(name, _)| name != CORRELATION_ID);
         let kept = kept.map(|(name, value)| (format!("{HEADER_PREFIX}{name}"), value));
-        Ok(Draft { content_type: self.content_type, headers: kept.chain(traces).collect(), data: self.data, ..draft })
+        Ok(Draft {
+            content_type: self.content_type,
+            headers: kept.chain(as_headers).collect(),
+            data: self.data,
+            ..draft
+        })
     }
 }
 

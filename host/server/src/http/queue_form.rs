@@ -21,6 +21,8 @@ pub(super) struct QueueDeclaration {
     bytes_max: Option<u64>,
     overflow: Option<OverflowForm>,
     retention: Option<Retention>,
+    #[serde(default)]
+    priorities: bool,
 }
 
 /// `"refuse"`, `"drop-oldest"`, `{"wait_ms": 2000}`.
@@ -44,6 +46,7 @@ impl QueueDeclaration {
             bytes_max: self.bytes_max.unwrap_or(QUEUE_BYTES_MAX_DEFAULT),
             overflow: self.overflow.map(Overflow::from).unwrap_or_default(),
             retention: self.retention,
+            priorities: self.priorities,
         })
     }
 }
@@ -77,6 +80,10 @@ pub(super) struct QueueInfo {
     bytes_max: u64,
     overflow: OverflowForm,
     retention: Option<Retention>,
+    priorities: bool,
+    /// Messages that a consumer still needs of each priority, from 0 on; left out when there are no priorities.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    messages_by_priority: Vec<u64>,
     /// The oldest message that is kept.
     first_sequence: u64,
     /// The oldest message that a consumer still needs.
@@ -100,6 +107,8 @@ impl QueueInfo {
             bytes_max: config.bytes_max,
             overflow: config.overflow.into(),
             retention: config.retention,
+            priorities: config.priorities,
+            messages_by_priority: view.by_priority,
             first_sequence: view.first.0,
             needed_sequence: view.needed.0,
             next_sequence: view.next.0,

@@ -161,14 +161,12 @@ async fn infos(host: &Host, views: Vec<QueueView>) -> Result<Vec<QueueInfo>, Pro
 
 /// How long the oldest message that a consumer still needs has been there; none when there is none. Reads the disk.
 pub(crate) fn oldest_message_age_ms(host: &Host, view: &QueueView) -> Option<u64> {
-    if view.messages == 0 {
-        return None;
-    }
-    match host.messages(view.record.id, view.needed, 1) {
-        Ok(messages) => Some(now_ms().saturating_sub(messages.first()?.1.published_at.0)),
+    let published_at = |at: &Sequence| match host.messages(view.record.id, *at, 1) {
+        Ok(messages) => Some(messages.first()?.1.published_at),
         Err(error) => {
             tracing::warn!(queue = %view.record.name, %error, "the oldest message of a queue cannot be read");
             None
         }
-    }
+    };
+    view.oldest.iter().filter_map(published_at).min().map(|at| now_ms().saturating_sub(at.0))
 }

@@ -11,7 +11,8 @@ async fn a_queue_is_declared_shown_changed_and_removed() {
     let created = server.put_json("/v1/queues/orders", r#"{"bindings":["orders.#"],"messages_max":7}"#).await;
     let expected = json!({
         "name": "orders", "bindings": ["orders.#"], "messages_max": 7, "bytes_max": 10_737_418_240_u64,
-        "overflow": "refuse", "retention": null, "first_sequence": 1, "needed_sequence": 1, "next_sequence": 1,
+        "overflow": "refuse", "retention": null, "priorities": false, "first_sequence": 1, "needed_sequence": 1,
+        "next_sequence": 1,
         "messages": 0, "bytes": 0, "oldest_message_age_ms": null, "consumers": [],
     });
     assert_eq!(created.expect_status(201).json(), expected);

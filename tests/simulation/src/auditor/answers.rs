@@ -230,7 +230,7 @@ impl Auditor {
     pub(super) fn is_full(&self, id: QueueId, more: u64) -> bool {
         let queue = &self.queues[&id];
         let config = &queue.record.config;
-        config.overflow != Overflow::DropOldest && queue.next.0 - queue.needed.0 + more > config.messages_max
+        config.overflow != Overflow::DropOldest && queue.messages() + more > config.messages_max
     }
 
     pub(super) fn append_to(&mut self, queues: &[QueueId], message: &Arc<Message>) -> Vec<(QueueId, Sequence)> {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use wasmill_delivery::{
     engine::Engine,
     name::{ConsumerId, QueueId, Sequence},
+    priority::Priority,
     record::{PendingKey, QueueRecord},
 };
 
@@ -60,14 +61,18 @@ impl Auditor {
 
     fn compare_queue(&self, id: QueueId, queue: &ModelQueue, disk: &Disk, engine: &Engine) -> Checked {
         let kept = &disk.queues[&id];
-        ensure!(kept.next == queue.next, "{id:?} ends at {:?}, on disk at {:?}", queue.next, kept.next);
-        for (at, message) in queue.log.range(queue.first..) {
-            let found = kept.message(*at);
-            ensure!(found == Some(message), "{id:?} has {} at {at:?}, on disk {found:?}", message.id);
+        for (priority, ends) in &queue.ends {
+            let on_disk = kept.log(*priority).next;
+            ensure!(on_disk == ends.next, "{id:?} ends at {:?}, on disk at {on_disk:?}", ends.next);
+            for (at, message) in queue.log.range(ends.first..ends.next) {
+                let found = kept.message(*at);
+                ensure!(found == Some(message), "{id:?} has {} at {at:?}, on disk {found:?}", message.id);
+            }
         }
         let Some(view) = engine.queue(id) else { violated!("the engine does not show {id:?}") };
         let shown = (view.first, view.needed, view.next, view.messages);
-        let wanted = (queue.first, queue.needed, queue.next, queue.next.0 - queue.needed.0);
+        let plain = queue.ends_of(Priority::LOWEST);
+        let wanted = (plain.first, plain.needed, plain.next, queue.messages());
         ensure!(shown == wanted, "{id:?} is {wanted:?}, the engine shows {shown:?}");
         ensure!(view.record == queue.record, "{id:?} is {:?}, the engine shows {:?}", queue.record, view.record);
         ensure!(view.messages > 0 || view.bytes == 0, "{id:?} is empty and has {} bytes", view.bytes);
@@ -75,20 +80,19 @@ impl Auditor {
     }
 
     fn compare_consumer(&self, id: ConsumerId, consumer: &ModelConsumer, disk: &Disk) -> Checked {
-        let cursor = &disk.cursors[&id];
-        let queue = &self.queues[&consumer.record.queue];
-        for at in (cursor.floor.0..queue.next.0).map(Sequence) {
-            let (wanted, settled) = (!consumer.log.contains(&at), cursor.is_settled(at));
-            ensure!(wanted == settled, "{id:?} at {at:?}: settled is {wanted}, on disk {settled}");
+        for (priority, ends) in &self.queues[&consumer.record.queue].ends {
+            let cursor = disk.cursor(id, *priority);
+            for at in (cursor.floor.0..ends.next.0).map(Sequence) {
+                let (wanted, settled) = (!consumer.log.contains(&at), cursor.is_settled(at));
+                ensure!(wanted == settled, "{id:?} at {at:?}: settled is {wanted}, on disk {settled}");
+            }
+            let lowest = consumer.log.range(priority.first()..ends.next).next();
+            let floor = cursor.floor;
+            ensure!(lowest.is_none_or(|at| *at >= floor), "{id:?} needs {lowest:?}, its floor is {floor:?}");
+            let to = consumer.dispatched_to.get(priority).copied().unwrap_or(Sequence(0));
+            let bound = cursor.dispatch_bound;
+            ensure!(to <= bound, "{id:?} leased to {to:?}, bound {bound:?}");
         }
-        let lowest = consumer.log.first();
-        ensure!(
-            lowest.is_none_or(|at| *at >= cursor.floor),
-            "{id:?} needs {lowest:?}, its floor is {:?}",
-            cursor.floor
-        );
-        let bound = cursor.dispatch_bound;
-        ensure!(consumer.dispatched_to <= bound, "{id:?} leased to {:?}, bound {bound:?}", consumer.dispatched_to);
         let low = PendingKey { consumer: id, due: wasmill_delivery::time::Timestamp(0), sequence: Sequence(0) };
         let high = PendingKey { consumer: ConsumerId(id.0 + 1), ..low };
         let mut count = 0;

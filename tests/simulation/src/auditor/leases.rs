@@ -6,6 +6,7 @@ use wasmill_delivery::{
     effect::Effect,
     input::{Lease, Ticket},
     name::{ConsumerId, QueueId, Sequence},
+    priority::Priority,
     record::{DeliveryOrder, PauseReason},
     time::Timestamp,
 };
@@ -23,6 +24,7 @@ impl Auditor {
         let mut run = BTreeSet::new();
         for lease in leases {
             self.runs_in_turn(*consumer, lease, &run)?;
+            self.runs_by_priority(*consumer, lease.sequence)?;
             self.lease_one(*consumer, lease)?;
             run.insert(lease.sequence);
         }
@@ -112,7 +114,8 @@ impl Auditor {
         ensure!(attempt <= most, "{id:?} is given attempt {attempt} of {most}: {lease:?}");
         consumer.leased.insert(lease.sequence, *lease);
         if lease.pending_due.is_none() {
-            consumer.dispatched_to = consumer.dispatched_to.max(lease.sequence.next());
+            let to = consumer.dispatched_to.entry(Priority::of(lease.sequence)).or_insert(Sequence(0));
+            *to = lease.sequence.next().max(*to);
         }
         self.count(if attempt > 1 { "leased again" } else { "leased" });
         Ok(())

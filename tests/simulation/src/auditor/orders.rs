@@ -9,13 +9,15 @@ use wasmill_delivery::{
     message::Message,
     name::{ConsumerId, ConsumerName, HandlerName, QuarantineId, QueueId, QueueName, Sequence},
     policy::Backoff,
+    priority::Priority,
     record::{
-        ConsumerConfig, ConsumerRecord, HandlerRecord, PauseReason, QuarantineRecord, QueueConfig, QueueRecord, Start,
+        ConsumerConfig, ConsumerRecord, DeliveryOrder, HandlerRecord, PauseReason, QuarantineRecord, QueueConfig,
+        QueueRecord, Start,
     },
     time::Timestamp,
 };
 
-use super::{Auditor, ModelConsumer, ModelQueue, Waiting, answers::Answers};
+use super::{Auditor, Ends, ModelConsumer, ModelQueue, Waiting, answers::Answers, priorities::Given};
 use crate::violation::{Checked, Violation, ensure, violated};
 
 type Answer = Result<OrderReceipt, OrderRefusal>;
@@ -137,7 +139,16 @@ impl Auditor {
         if config.messages_max == 0 {
             return Ok(Err(OrderRefusal::OutOfRange { what: "messages-max", given: 0, min: 1, max: u64::MAX }));
         }
+        if config.priorities && config.retention.is_some() {
+            return Ok(Err(contradiction(given)?));
+        }
         if let Some(id) = self.queue_id(name) {
+            let ordered = |c: &&ModelConsumer| c.record.queue == id && c.record.config.order != DeliveryOrder::None;
+            let somebody_ordered = self.consumers.values().any(|consumer| ordered(&consumer));
+            let had = self.queues[&id].record.config.priorities;
+            if had && !config.priorities || !had && config.priorities && somebody_ordered {
+                return Ok(Err(contradiction(given)?));
+            }
             self.queues.entry(id).and_modify(|queue| queue.record.config = config.clone());
             return Ok(Ok(OrderReceipt::Queue { id, created: false }));
         }
@@ -145,9 +156,8 @@ impl Auditor {
         ensure!(*id > self.last_queue, "{id:?} was used before");
         self.last_queue = *id;
         let record = QueueRecord { id: *id, name: name.clone(), config: config.clone() };
-        let log = BTreeMap::new();
-        let first = Sequence::FIRST;
-        self.queues.insert(*id, ModelQueue { record, log, first, needed: first, next: first });
+        let ends = BTreeMap::from([(Priority::LOWEST, Ends::new(Priority::LOWEST))]);
+        self.queues.insert(*id, ModelQueue { record, log: BTreeMap::new(), ends });
         Ok(Ok(OrderReceipt::Queue { id: *id, created: true }))
     }
 
@@ -179,9 +189,16 @@ impl Auditor {
         let Some(queue_id) = self.queue_id(queue) else {
             return Ok(Err(OrderRefusal::UnknownQueue { queue: queue.clone() }));
         };
+        let priorities = self.queues[&queue_id].record.config.priorities;
+        if priorities && config.order != DeliveryOrder::None {
+            return Ok(Err(contradiction(given)?));
+        }
         if let Some(id) = self.consumer_id(queue, name) {
             self.change_consumer(id, config);
             return Ok(Ok(OrderReceipt::Consumer { id, created: false }));
+        }
+        if priorities && matches!(config.start, Start::Sequence(_) | Start::Time(_)) {
+            return Ok(Err(contradiction(given)?));
         }
         let Ok(OrderReceipt::Consumer { id, created: true }) = given else { violated!("{name} is new: {given:?}") };
         ensure!(*id > self.last_consumer, "{id:?} was used before");
@@ -223,23 +240,25 @@ impl Auditor {
         from: Option<Sequence>,
     ) {
         let queue = &self.queues[&queue_id];
-        let start = match config.start {
-            Start::Beginning => queue.first,
-            Start::End => queue.next,
-            Start::Sequence(at) => at.max(queue.first).min(queue.next),
-            Start::Time(_) => from.map_or(queue.first, |at| at.max(queue.first).min(queue.next)),
+        let start = |log: &Ends| match config.start {
+            Start::Beginning => log.first,
+            Start::End => log.next,
+            Start::Sequence(at) => at.max(log.first).min(log.next),
+            Start::Time(_) => from.map_or(log.first, |at| at.max(log.first).min(log.next)),
         };
+        let starts = || queue.ends.iter().map(|(priority, log)| (*priority, start(log), log.next));
         let record = ConsumerRecord { id, queue: queue_id, name: name.clone(), config: config.clone(), paused: None };
         let consumer = ModelConsumer {
             record,
-            log: (start.0..queue.next.0).map(Sequence).collect(),
+            log: starts().flat_map(|(_, start, next)| (start.0..next.0).map(Sequence)).collect(),
             pending: BTreeMap::new(),
             leased: BTreeMap::new(),
             waiting: VecDeque::new(),
             committed: BTreeMap::new(),
             attempts_max_ever: config.attempts_max,
             in_flight_max_ever: config.in_flight_max,
-            dispatched_to: start,
+            dispatched_to: starts().map(|(priority, start, _)| (priority, start)).collect(),
+            given: Given::default(),
             suspects: BTreeSet::new(),
             recent: Vec::new(),
             leased_at: Vec::new(),
@@ -298,7 +317,7 @@ impl Auditor {
     /// An orderly stop: what is not leased is under no suspicion if the host stops now.
     fn rest(&mut self) -> Answer {
         for consumer in self.consumers.values_mut().filter(|consumer| consumer.leased.is_empty()) {
-            consumer.dispatched_to = Sequence(0);
+            consumer.dispatched_to.clear();
         }
         Ok(OrderReceipt::Done)
     }
@@ -332,6 +351,14 @@ impl Auditor {
         let ids: BTreeSet<QuarantineId> = ids.iter().copied().collect();
         let count = ids.iter().filter(|id| self.quarantine.remove(id).is_some()).count();
         Ok(OrderReceipt::Purged { count: count as u64 })
+    }
+}
+
+/// What is refused because it contradicts itself or what is there; the words are not the model's matter.
+fn contradiction(given: &Answer) -> Result<OrderRefusal, Violation> {
+    match given {
+        Err(refusal @ OrderRefusal::Contradiction { .. }) => Ok(refusal.clone()),
+        other => violated!("a contradiction is answered by {other:?}"),
     }
 }
 

@@ -7,6 +7,7 @@ use wasmill_delivery::{
     limits::EVIDENCE_ATTEMPTS_MAX,
     message::Message,
     name::{ConsumerId, QueueId, Sequence},
+    priority::Priority,
     record::{ConsumerRecord, PendingKey, PendingRecord, QuarantineRecord},
     write::Write,
 };
@@ -111,7 +112,8 @@ impl Disk {
         let queue = self.queues.get(&id);
         ensure!(queue.is_some(), "Append to {id:?}, which is not there");
         ensure!(!messages.is_empty(), "Append of nothing to {id:?}");
-        let end = queue.map(|queue| (queue.next, queue.bytes_before_next));
+        let log = queue.map(|queue| queue.log(Priority::of(first)));
+        let end = log.map(|log| (log.next, log.bytes_before_next));
         ensure!(
             end == Some((first, bytes_before)),
             "Append to {id:?} at {first:?} after {bytes_before} bytes, but the log ends at {end:?}"
@@ -122,13 +124,14 @@ impl Disk {
     fn check_trim(&self, id: QueueId, below: Sequence) -> Checked {
         let queue = self.queues.get(&id);
         ensure!(queue.is_some(), "Trim of {id:?}, which is not there");
-        let bounds = queue.map(|queue| (queue.trimmed_below, queue.next));
+        let lane = Priority::of(below);
+        let bounds = queue.map(|queue| queue.log(lane)).map(|log| (log.trimmed_below, log.next));
         ensure!(
             bounds.is_some_and(|(low, high)| low < below && below <= high),
             "Trim of {id:?} below {below:?}, outside {bounds:?}"
         );
         for consumer in self.consumers.values().filter(|consumer| consumer.queue == id) {
-            let floor = self.cursors[&consumer.id].floor;
+            let floor = self.cursor(consumer.id, lane).floor;
             ensure!(floor >= below, "Trim of {id:?} below {below:?}, but {} needs {floor:?}", consumer.name);
         }
         Ok(())
@@ -141,7 +144,13 @@ impl Disk {
         let above = cursor.settled.first().is_none_or(|(start, _)| *start > cursor.floor);
         let filled = cursor.settled.iter().all(|(start, end)| start < end);
         ensure!(apart && above && filled, "{id:?} has a cursor out of shape: {cursor:?}");
-        if let Some(old) = self.cursors.get(&id) {
+        let lane = Priority::of(cursor.floor);
+        let ours = cursor.settled.iter().all(|(start, _)| Priority::of(*start) == lane);
+        ensure!(
+            ours && Priority::of(cursor.dispatch_bound) == lane,
+            "{id:?} has a cursor over several logs: {cursor:?}"
+        );
+        if let Some(old) = self.cursors.get(&(id, lane)) {
             let kept = old
                 .settled
                 .iter()
@@ -184,10 +193,13 @@ impl Disk {
     /// What must hold once all writes of a commit are in.
     pub(super) fn check_whole(&self) -> Checked {
         for (id, consumer) in &self.consumers {
-            let top = self.cursors.get(id).map(|cursor| cursor.settled.last().map_or(cursor.floor, |(_, end)| *end));
-            let end = self.queues.get(&consumer.queue).map(|queue| queue.next);
-            ensure!(top.is_some(), "{id:?} has no cursor");
-            ensure!(top <= end, "{id:?} settled up to {top:?}, but its log ends at {end:?}");
+            ensure!(self.cursors.contains_key(&(*id, Priority::LOWEST)), "{id:?} has no cursor");
+            for (_, cursor) in self.cursors.range((*id, Priority::LOWEST)..).take_while(|((of, _), _)| of == id) {
+                let top = cursor.settled.last().map_or(cursor.floor, |(_, end)| *end);
+                let log = self.queues.get(&consumer.queue).map(|queue| queue.log(Priority::of(top)));
+                let end = log.map(|log| log.next);
+                ensure!(Some(top) <= end, "{id:?} settled up to {top:?}, but its log ends at {end:?}");
+            }
             ensure!(id.0 < self.counters.consumer, "{id:?} could be used again");
         }
         for id in self.queues.keys() {
@@ -197,16 +209,19 @@ impl Disk {
             ensure!(id.0 < self.counters.quarantine, "quarantine number {id} could be used again");
         }
         for key in self.pending.keys() {
-            let cursor = self.cursors.get(&key.consumer);
-            let settled = cursor.is_some_and(|cursor| cursor.is_settled(key.sequence));
+            let settled = self.is_settled(key.consumer, key.sequence);
             ensure!(settled || key.sequence.is_imported(), "{key:?} is pending and unsettled in the log at once");
         }
         for (consumer, sequence) in self.running.keys() {
             ensure!(self.consumers.contains_key(consumer), "{consumer:?} is gone and {sequence:?} of it runs");
-            let settled = self.cursors[consumer].is_settled(*sequence) || sequence.is_imported();
+            let settled = self.is_settled(*consumer, *sequence) || sequence.is_imported();
             let pending = self.pending.keys().any(|key| (key.consumer, key.sequence) == (*consumer, *sequence));
             ensure!(settled == pending, "{consumer:?} runs {sequence:?}, which is settled");
         }
         Ok(())
+    }
+
+    fn is_settled(&self, consumer: ConsumerId, at: Sequence) -> bool {
+        self.cursor(consumer, Priority::of(at)).is_settled(at)
     }
 }

@@ -34,7 +34,8 @@ impl Simulation {
     fn lift_limits(&mut self) -> Checked {
         let queues: Vec<_> = self.disk.queues.values().map(|queue| queue.record.clone()).collect();
         for record in queues {
-            let config = QueueConfig { bindings: record.config.bindings, ..QueueConfig::default() };
+            let QueueConfig { bindings, priorities, .. } = record.config;
+            let config = QueueConfig { bindings, priorities, ..QueueConfig::default() };
             self.send_order(Order::PutQueue { name: record.name, config });
         }
         let handlers: Vec<HandlerRecord> = self.disk.handlers.values().cloned().collect();

@@ -120,7 +120,13 @@ impl Simulation {
 
     fn put_consumer(&mut self, queue: QueueName, name: ConsumerName) -> Order {
         let from = self.random.chance(80).then(|| Sequence(self.random.below(40)));
-        Order::PutConsumer { queue, name, config: self.consumer_config(), from }
+        let mut config = self.consumer_config();
+        let on_priorities = self.disk.queues.values().any(|q| q.record.name == queue && q.record.config.priorities);
+        if on_priorities && self.random.chance(85) {
+            config.order = DeliveryOrder::None;
+            config.start = if self.random.chance(20) { Start::End } else { Start::Beginning };
+        }
+        Order::PutConsumer { queue, name, config, from }
     }
 
     fn pause_reason(&mut self) -> PauseReason {
@@ -184,7 +190,7 @@ impl Simulation {
         };
         let messages = self.random.chance(25).then(|| self.random.below(30));
         let retention = messages.map(|messages| Retention { messages: Some(messages), ..Retention::default() });
-        QueueConfig { bindings, messages_max, bytes_max, overflow, retention }
+        QueueConfig { bindings, messages_max, bytes_max, overflow, retention, priorities: self.random.chance(25) }
     }
 
     fn binding(&mut self) -> Option<Binding> {

@@ -74,7 +74,11 @@ impl Simulation {
     fn headers(&mut self) -> Vec<(String, String)> {
         let all = [("region", "eu"), ("tier", "1"), ("tier", "2")];
         let some = all.into_iter().filter(|_| self.random.chance(30));
-        some.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+        let mut headers: Vec<_> = some.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        if self.random.chance(50) {
+            headers.push(("priority".to_owned(), self.random.small(0, 9).to_string()));
+        }
+        headers
     }
 
     /// Rarely the last one, which nobody takes unless it takes everything.
