@@ -42,6 +42,10 @@ pub struct ConsumerConfig {
     /// Deliveries of one key leased in a second, at most. Only with [`DeliveryOrder::Key`].
     #[serde(default)]
     pub key_rate_per_second: Option<u32>,
+    /// How many of a hundred leased deliveries are retries, and whatever else waits off the log, while new work waits
+    /// too; 1 to 99, so that neither starves the other. The share is that of each priority.
+    #[serde(default = "retry_share_default")]
+    pub retry_share: u32,
     /// What happens to a delivery whose message expired before it was handled.
     #[serde(default)]
     pub expired: Expired,
@@ -52,6 +56,10 @@ pub struct ConsumerConfig {
 
 const fn yes() -> bool {
     true
+}
+
+const fn retry_share_default() -> u32 {
+    limits::RETRY_SHARE_DEFAULT
 }
 
 const fn lease_ms_default() -> u64 {
@@ -81,6 +89,7 @@ impl ConsumerConfig {
             storm: StormPolicy::default(),
             rate_per_second: None,
             key_rate_per_second: None,
+            retry_share: retry_share_default(),
             expired: Expired::default(),
             lease_ms: lease_ms_default(),
         }

@@ -62,6 +62,8 @@ pub const DEDUP_IDS_MAX_DEFAULT: usize = 1_000_000;
 /// How far at most beyond what it leases a consumer marks its cursor, so that leasing alone seldom costs a commit. After a
 /// crash, what is below the mark and not settled is under suspicion, so it is four times what is in flight, up to this.
 pub const DISPATCH_RESERVE_MAX: u64 = 1_024;
+/// How many of a hundred leased deliveries are retries while new work waits too, unless configured otherwise.
+pub const RETRY_SHARE_DEFAULT: u32 = 50;
 /// How long a program outside holds a lease unless configured otherwise.
 pub const LEASE_MS_DEFAULT: u64 = 30_000;
 /// The longest that a program outside may hold a lease without extending it, 12 hours in milliseconds.

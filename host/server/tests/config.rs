@@ -46,7 +46,7 @@ fn unknown_keys_suggest_the_near_one() {
         concat!(
             "3:1: queue.q.consumer.c.retries: unknown key `retries`; there are `handler`, `pull`, `concurrency`, ",
             "`in-flight-max`, `attempts`, `backoff`, `start`, `order`, `poison`, `deterministic`, `storm`, ",
-            "`rate-per-second`, `key-rate-per-second`, `expired`, `lease`\n",
+            "`rate-per-second`, `key-rate-per-second`, `retry-share`, `expired`, `lease`\n",
             " 3 | retries = 3\n",
             "   | ^^^^^^^",
         ),
@@ -230,6 +230,7 @@ fn every_delivery_semantic_can_be_declared() {
         storm = { deliveries = 10, percent = 50, probe = "5s" }
         rate-per-second = 100
         key-rate-per-second = 1
+        retry-share = 10
         expired = "quarantine"
         start = { time = "1970-01-01T00:00:01Z" }
         backoff = { delays = ["1s", "1m"], jitter = true }
@@ -261,6 +262,7 @@ fn every_delivery_semantic_can_be_declared() {
         storm: StormPolicy { deliveries: 10, percent: 50, probe_ms: 5_000 },
         rate_per_second: Some(100),
         key_rate_per_second: Some(1),
+        retry_share: 10,
         expired: Expired::Quarantine,
         start: Start::Time(Timestamp(1_000)),
         backoff: Backoff::List { delays_ms: vec![1_000, 60_000], jitter: true },

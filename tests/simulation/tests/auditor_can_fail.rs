@@ -48,7 +48,7 @@ fn a_disk_that_loses_writes_is_found() {
         ("DeleteHandler", &["handlers are"]),
         ("PutSchedule", &["schedules are"]),
         ("DeleteSchedule", &["schedules are"]),
-        ("PutCounters", &["used again", "used before", "go back"]),
+        ("PutCounters", &["is the same message", "used again", "used before", "go back"]),
     ] {
         check(Sabotage::DiskLoses(lost), words);
     }

@@ -217,3 +217,27 @@ fn a_queue_may_get_priorities_while_it_has_messages() {
     assert_eq!(host.by_priority(), [3, 0, 0, 0, 0, 0, 0, 0, 0, 2]);
     assert_eq!(priorities(&host.lease(0, 10)), [9, 9, 0, 0, 0], "what came before stays where it is");
 }
+
+/// Lanes that have nothing are asked first, and must not take the turns of the one that has both.
+#[test]
+fn retries_have_their_share_of_each_priority() {
+    for (priorities, retry_share) in [(true, 10), (true, 50), (true, 75), (false, 10), (false, 99)] {
+        let mut host = Host { engine: Some(Recovery::new(EngineLimits::default()).finish()), disk: Disk::default() };
+        host.put_queue(QueueConfig { priorities, ..QueueConfig::default() }).expect("a queue");
+        host.put_consumer("c", ConsumerConfig { retry_share, ..consumer() }).expect("a consumer");
+        host.publish(8, 200);
+        let first = host.lease(0, 100);
+        let last = first[99].sequence;
+        for lease in first {
+            host.settle(lease, Some(Outcome::Defer { after_ms: 1 }));
+        }
+        for (leased, each) in [(40, 1), (60, 20)] {
+            let leases: Vec<Lease> = (0..leased / each).flat_map(|_| host.lease(10, each)).collect();
+            let retries = leases.iter().filter(|lease| lease.sequence <= last).count();
+            let fair = leased as usize * retry_share as usize / 100;
+            let is_fair = (fair.saturating_sub(1)..=fair + 1).contains(&retries);
+            assert!(is_fair, "{retries} of {leased} are retries, by {each}, at {retry_share} %, {priorities}");
+        }
+        assert_eq!(host.lease(10, 200).len(), 100, "what is left goes when nothing else waits");
+    }
+}

@@ -35,8 +35,6 @@ pub(super) struct Consumer {
     pub(super) closed_until: Timestamp,
     pub(super) storm: Storm,
     pub(super) bucket: Bucket,
-    /// Who gets the odd one when room is halved between the log and what waits off it.
-    log_is_next: bool,
     turns: Turns,
 }
 
@@ -84,7 +82,6 @@ impl Consumer {
             alarm: None,
             closed_until: Timestamp(0),
             storm: Storm::default(),
-            log_is_next: false,
             turns: Turns::default(),
         }
     }
@@ -154,14 +151,9 @@ impl Consumer {
         self.sequencing.is_some() && self.plain_lane().due.is_empty() && self.in_flight.is_empty()
     }
 
-    /// How much of `room` is for what waits off the log. The odd one is given in turn, or a consumer that leases one
-    /// at a time would never come to the log while a delivery defers itself again and again.
-    pub(super) const fn share_off_log(&mut self, room: usize) -> usize {
-        let share = if self.log_is_next { room / 2 } else { room.div_ceil(2) };
-        if room > 0 {
-            self.log_is_next = !self.log_is_next;
-        }
-        share
+    /// How much of `room` is for what waits off the log of a lane.
+    pub(super) fn share_off_log(&mut self, lane: Priority, room: usize) -> usize {
+        self.lanes[lane.index()].share_off_log(room, self.record.config.retry_share)
     }
 
     /// Take what waits off the log of a lane and is due.
@@ -193,7 +185,7 @@ impl Consumer {
     }
 
     fn next_of_lane(&mut self, lane: Priority, now: Timestamp, logs: &[Log], log_is_open: bool) -> Option<Ready> {
-        let off_log_first = self.share_off_log(1) == 1;
+        let off_log_first = self.share_off_log(lane, 1) == 1;
         let first = if off_log_first { self.next_due_pending(lane, now) } else { None };
         first
             .or_else(|| if log_is_open { self.next_from_log(lane, logs[lane.index()].next) } else { None })

@@ -375,8 +375,8 @@ fn look_ahead_at(consumer: &mut Consumer, messages: &[(Sequence, Arc<Message>)],
     }
 }
 
-/// Up to `room` deliveries: what waited off the log gets half of it while there is something in the log, so that
-/// retries never starve new work, nor the other way round.
+/// Up to `room` deliveries: what waited off the log gets its share of it while there is something in the log, so
+/// that retries never starve new work, nor the other way round.
 fn gather_ready(consumer: &mut Consumer, room: usize, now: Timestamp, logs: &[Log], log_is_open: bool) -> Vec<Ready> {
     let mut ready = Vec::new();
     if room == 0 {
@@ -386,9 +386,9 @@ fn gather_ready(consumer: &mut Consumer, room: usize, now: Timestamp, logs: &[Lo
         ready.extend(std::iter::from_fn(|| consumer.next_by_priority(now, logs, log_is_open)).take(room));
         return ready;
     }
-    let half = consumer.share_off_log(room);
     let plain = Priority::LOWEST;
-    ready.extend(std::iter::from_fn(|| consumer.next_due_pending(plain, now)).take(half));
+    let share = consumer.share_off_log(plain, room);
+    ready.extend(std::iter::from_fn(|| consumer.next_due_pending(plain, now)).take(share));
     if log_is_open {
         let rest = room - ready.len();
         ready.extend(std::iter::from_fn(|| consumer.next_from_log(plain, logs[0].next)).take(rest));

@@ -464,6 +464,7 @@ fn check_consumer(config: &ConsumerConfig) -> Result<(), OrderRefusal> {
         limits::STORM_DELIVERIES_CEILING.into(),
     )?;
     OrderRefusal::check_range("storm percent", config.storm.percent.into(), 1, 100)?;
+    OrderRefusal::check_range("retry share in percent", config.retry_share.into(), 1, 99)?;
     OrderRefusal::check_range("storm probe in ms", config.storm.probe_ms, 1, limits::STORM_PROBE_MS_MAX)?;
     let rates = [("rate per second", config.rate_per_second), ("rate per second and key", config.key_rate_per_second)];
     for (what, rate) in rates {

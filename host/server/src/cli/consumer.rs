@@ -116,6 +116,9 @@ struct PutArguments {
     /// Deliveries of one key leased in a second, at most; with --order key
     #[arg(long, value_name = "COUNT")]
     key_rate_per_second: Option<u32>,
+    /// How many of a hundred deliveries are retries while new work waits too, 1 to 99
+    #[arg(long, value_name = "PERCENT")]
+    retry_share: Option<u32>,
     /// What happens to a delivery whose message has expired
     #[arg(long, value_parser = ["drop", "quarantine"])]
     expired: Option<String>,
@@ -231,6 +234,7 @@ fn show(consumer: model::Consumer) -> String {
         ),
         ("rate", rate(consumer.rate_per_second)),
         ("key rate", rate(consumer.key_rate_per_second)),
+        ("retry share", format!("{} %", consumer.retry_share)),
         ("expired", consumer.expired),
         ("lease", duration(consumer.lease_ms)),
     ])
@@ -310,6 +314,7 @@ fn declaration(put: &PutArguments) -> Map<String, Value> {
         ("storm", (!storm.is_empty()).then_some(Value::Object(storm))),
         ("rate_per_second", put.rate_per_second.map(Value::from)),
         ("key_rate_per_second", put.key_rate_per_second.map(Value::from)),
+        ("retry_share", put.retry_share.map(Value::from)),
         ("expired", put.expired.clone().map(Value::from)),
         ("lease_ms", put.lease.map(Value::from)),
     ])

@@ -147,6 +147,7 @@ pub(crate) struct Consumer {
     pub(crate) storm: Storm,
     pub(crate) rate_per_second: Option<u32>,
     pub(crate) key_rate_per_second: Option<u32>,
+    pub(crate) retry_share: u32,
     pub(crate) expired: String,
     pub(crate) lease_ms: u64,
     pub(crate) paused: Option<Paused>,

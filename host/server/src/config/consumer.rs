@@ -38,6 +38,7 @@ struct WrittenConsumer {
     storm: RawStorm,
     rate_per_second: Option<Rate>,
     key_rate_per_second: Option<Rate>,
+    retry_share: Count<1, 99>,
     expired: Expired,
     lease: DurationMs<1, { limits::LEASE_MS_MAX }>,
 }
@@ -59,6 +60,7 @@ impl Default for WrittenConsumer {
             storm: RawStorm::default(),
             rate_per_second: None,
             key_rate_per_second: None,
+            retry_share: Count::new(default.retry_share.into()),
             expired: default.expired,
             lease: DurationMs(default.lease_ms),
         }
@@ -105,6 +107,7 @@ impl RawConsumer {
             },
             rate_per_second: raw.rate_per_second.map(Count::get),
             key_rate_per_second: raw.key_rate_per_second.map(Count::get),
+            retry_share: raw.retry_share.get(),
             expired: raw.expired,
             lease_ms: raw.lease.0,
         }

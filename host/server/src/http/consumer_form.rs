@@ -27,6 +27,7 @@ pub(super) struct ConsumerDeclaration {
     storm: Option<StormPolicy>,
     rate_per_second: Option<u32>,
     key_rate_per_second: Option<u32>,
+    retry_share: Option<u32>,
     expired: Option<Expired>,
     lease_ms: Option<u64>,
 }
@@ -49,6 +50,7 @@ impl ConsumerDeclaration {
             storm: self.storm.unwrap_or(default.storm),
             rate_per_second: self.rate_per_second,
             key_rate_per_second: self.key_rate_per_second,
+            retry_share: self.retry_share.unwrap_or(default.retry_share),
             expired: self.expired.unwrap_or(default.expired),
             lease_ms: self.lease_ms.unwrap_or(default.lease_ms),
         })
@@ -73,6 +75,7 @@ pub(super) struct ConsumerInfo {
     storm: StormPolicy,
     rate_per_second: Option<u32>,
     key_rate_per_second: Option<u32>,
+    retry_share: u32,
     expired: Expired,
     lease_ms: u64,
     paused: Option<PauseReason>,
@@ -102,6 +105,7 @@ impl From<ConsumerView> for ConsumerInfo {
             storm: config.storm,
             rate_per_second: config.rate_per_second,
             key_rate_per_second: config.key_rate_per_second,
+            retry_share: config.retry_share,
             expired: config.expired,
             lease_ms: config.lease_ms,
             paused: view.record.paused,

@@ -20,7 +20,7 @@ async fn a_consumer_is_declared_paused_resumed_and_removed() {
         "queue": "orders", "name": "checker", "handler": "check", "concurrency": 2, "in_flight_max": 1000, "attempts": 3,
         "backoff": {"initial_ms": 10, "factor": 2, "cap_ms": 60_000, "jitter": false}, "start": "end", "order": "none",
         "poison": "park", "deterministic": true, "storm": {"deliveries": 20, "percent": 80, "probe_ms": 1000},
-        "rate_per_second": null, "key_rate_per_second": null, "expired": "drop", "lease_ms": 30_000, "paused": null,
+        "rate_per_second": null, "key_rate_per_second": null, "retry_share": 50, "expired": "drop", "lease_ms": 30_000, "paused": null,
         "floor": 1, "lag": 0, "in_flight": 0, "pending": 0, "suspects": 0, "quarantined": 0,
     });
     assert_eq!(server.put_json(path, given).await.expect_status(201).json(), expected);
@@ -41,7 +41,7 @@ async fn what_is_declared_of_a_consumer_is_shown() {
     let path = "/v1/queues/orders/consumers/checker";
     let given = json!({
         "handler": "check", "order": "key", "poison": "skip", "deterministic": false, "backoff": {"delays_ms": [5, 60], "jitter": true},
-        "storm": {"deliveries": 10, "percent": 50, "probe_ms": 5000}, "rate_per_second": 100, "key_rate_per_second": 1,
+        "retry_share": 10, "storm": {"deliveries": 10, "percent": 50, "probe_ms": 5000}, "rate_per_second": 100, "key_rate_per_second": 1,
         "expired": "quarantine", "lease_ms": 60_000, "start": {"time": "2026-07-01T12:00:00Z"},
     });
     let shown = server.put_json(path, &given.to_string()).await.expect_status(201).json();
@@ -83,6 +83,7 @@ async fn bad_consumers_are_refused() {
         (r#"{"handler":"check","attempts":0}"#, 422, "out-of-range", "attempts is 0"),
         (r#"{"order":"keys"}"#, 422, "invalid-value", "did you mean `key`?"),
         (r#"{"key_rate_per_second":1}"#, 422, "contradiction", "order"),
+        (r#"{"retry_share":100}"#, 422, "out-of-range", "retry share in percent"),
         (r#"{"backoff":{"fixed_ms":1,"cap_ms":2}}"#, 422, "contradiction", "leave out the others"),
         (r#"{"backoff":{"delays_ms":[]}}"#, 422, "contradiction", "is empty"),
         (r#"{"storm":{"percent":101}}"#, 422, "out-of-range", "storm percent is 101"),

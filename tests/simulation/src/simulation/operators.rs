@@ -232,6 +232,7 @@ impl Simulation {
                 probe_ms: self.random.between(1, 100),
             },
             rate_per_second: self.random.chance(15).then(|| self.random.small(1, 40)),
+            retry_share: *self.random.pick(&[1, 10, 50, 99]).unwrap_or(&50),
             expired: if self.random.chance(50) { Expired::Drop } else { Expired::Quarantine },
             ..ConsumerConfig::new(handler_name(self.random.below(4)))
         }
