@@ -12,7 +12,7 @@ use wasmill_delivery::{
     name::{ConsumerId, QuarantineId, QueueId},
     outcome::Outcome,
     policy::HOST_FAULT_DELAY_MS,
-    record::{AttemptRecord, DeliveryOrder, Expired, PauseReason, Poison, QuarantineReason},
+    record::{AttemptRecord, DeliveryOrder, Expired, Overflow, PauseReason, Poison, QuarantineReason, QueueRecord},
     time::Timestamp,
 };
 
@@ -24,7 +24,7 @@ use super::{
 use crate::{
     handler::{Notes, Observation},
     state::integer,
-    violation::{Checked, Violation, ensure, violated},
+    violation::{Checked, ensure, violated},
 };
 
 impl Auditor {
@@ -131,7 +131,8 @@ impl Auditor {
                 }
                 answer => {
                     // It published more to a queue than that can ever hold, which is a failure of its own.
-                    let limit = self.exceeded(lease, effects, &routes)?;
+                    let exceeded = self.exceeded(&effects.published, &routes);
+                    let Some(limit) = exceeded else { violated!("{lease:?} published what fits, and failed") };
                     let outcome = Outcome::NeverFits { limit };
                     self.host_failed(id, settlement, outcome, answer, paused)
                 }
@@ -149,28 +150,38 @@ impl Auditor {
                         PublishRefusal::Unroutable { topic } => topic,
                         other => violated!("the model refuses {other:?}"),
                     };
-                    self.host_failed(id, settlement, Outcome::Unroutable { topic }, answer, paused)
+                    // What is published before it may be too much already.
+                    let routes = effects.published.iter().map_while(|entry| self.destinations(entry).ok());
+                    let exceeded = self.exceeded(&effects.published, &routes.collect::<Vec<_>>());
+                    let unroutable = Outcome::Unroutable { topic };
+                    let outcome = exceeded.map_or(unroutable, |limit| Outcome::NeverFits { limit });
+                    self.host_failed(id, settlement, outcome, answer, paused)
                 }
             },
         }
     }
 
-    fn exceeded(&self, lease: &Lease, effects: &Effects, routes: &[Vec<QueueId>]) -> Result<String, Violation> {
-        let mut sizes: BTreeMap<QueueId, u64> = BTreeMap::new();
-        for (entry, queues) in effects.published.iter().zip(routes) {
+    /// The limit of a queue that so much together could never keep.
+    fn exceeded(&self, published: &[PublishEntry], routes: &[Vec<QueueId>]) -> Option<String> {
+        let mut sizes: BTreeMap<QueueId, (u64, u64)> = BTreeMap::new();
+        for (entry, queues) in published.iter().zip(routes) {
             for queue in queues {
                 if entry.deliver_at.is_some_and(|due| due > self.now) {
                     continue;
                 }
-                let size = sizes.entry(*queue).or_default();
-                *size += entry.message.size_bytes();
-                let record = &self.queues[queue].record;
-                if *size > record.config.bytes_max {
-                    return Ok(format!("queue {}, bytes-max = {}", record.name, record.config.bytes_max));
+                let (messages, bytes) = sizes.entry(*queue).or_default();
+                *messages += 1;
+                *bytes += entry.message.size_bytes();
+                let QueueRecord { name, config, .. } = &self.queues[queue].record;
+                if *messages > config.messages_max && config.overflow != Overflow::DropOldest {
+                    return Some(format!("queue {name}, messages-max = {}", config.messages_max));
+                }
+                if *bytes > config.bytes_max {
+                    return Some(format!("queue {name}, bytes-max = {}", config.bytes_max));
                 }
             }
         }
-        violated!("{lease:?} published what every queue can hold, and failed")
+        None
     }
 
     fn routes(&self, published: &[PublishEntry]) -> Result<Vec<Vec<QueueId>>, PublishRefusal> {
