@@ -99,6 +99,9 @@ fn handler_record(name: &str) -> HandlerRecord {
         loaded_at: Timestamp(0),
         config: BTreeMap::new(),
         limits: HandlerLimits::default(),
+        grants: Default::default(),
+        secrets: Default::default(),
+        imports: None,
     }
 }
 

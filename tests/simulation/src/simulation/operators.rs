@@ -253,6 +253,9 @@ impl Simulation {
             loaded_at: Timestamp(0),
             config: BTreeMap::new(),
             limits: HandlerLimits::default(),
+            grants: Default::default(),
+            secrets: Default::default(),
+            imports: None,
         }
     }
 }
