@@ -8,7 +8,7 @@ use wasmill_delivery::{
 use wasmtime::{Error, PoolConcurrencyLimitError, Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
-use crate::{bindings::wasmill::handler::types::Failure, limits, stop::Stop};
+use crate::{bindings::wasmill::handler::types::Failure, limits, secrets::Secrets, stop::Stop};
 
 /// How a call ended.
 #[derive(Debug)]
@@ -28,31 +28,33 @@ pub(crate) struct Circumstances<'a> {
     pub(crate) limits: &'a HandlerLimits,
     /// Whether the guest asked for more memory than its limit.
     pub(crate) memory_refused: bool,
+    /// What no reason may show.
+    pub(crate) secrets: &'a Secrets,
 }
 
 /// What the sandbox saw.
 pub(crate) fn outcome(ended: Ended, circumstances: &Circumstances<'_>) -> Outcome {
     match ended {
         Ended::Answered(Ok(())) => Outcome::Success,
-        Ended::Answered(Err(failure)) => answered(failure),
+        Ended::Answered(Err(failure)) => answered(failure, circumstances.secrets),
         Ended::TimedOut => timed_out(circumstances),
         Ended::Broke(error) => {
-            broke(&error, circumstances).unwrap_or_else(|| Outcome::Trapped { trap: cut_reason(plain(&error)) })
+            broke(&error, circumstances).unwrap_or_else(|| Outcome::Trapped { trap: cut_reason(circumstances.secrets.hide(plain(&error))) })
         }
         Ended::NotStarted(error) => broke(&error, circumstances)
             .unwrap_or_else(|| Outcome::HostFault { detail: format!("an instance cannot be made: {error:#}") }),
     }
 }
 
-fn answered(failure: Failure) -> Outcome {
+fn answered(failure: Failure, secrets: &Secrets) -> Outcome {
     match failure {
         Failure::Retry(request) => Outcome::Retry {
-            reason: cut_reason(request.reason),
+            reason: cut_reason(secrets.hide(request.reason)),
             after_ms: request.after.map(|ms| ms.min(HANDLER_DELAY_MS_MAX)),
         },
         Failure::Defer(after_ms) => Outcome::Defer { after_ms: after_ms.min(HANDLER_DELAY_MS_MAX) },
         Failure::Throttle(after_ms) => Outcome::Throttle { after_ms: after_ms.min(HANDLER_DELAY_MS_MAX) },
-        Failure::Reject(reason) => Outcome::Reject { reason: cut_reason(reason) },
+        Failure::Reject(reason) => Outcome::Reject { reason: cut_reason(secrets.hide(reason)) },
     }
 }
 

@@ -32,7 +32,10 @@ pub const FUEL_YIELD_INTERVAL: u64 = 100_000;
 pub const HOST_CALL_BYTES_MAX: usize = 2 * DATA_BYTES_MAX_CEILING;
 /// Random bytes that one call may ask for; making them costs no fuel.
 pub const RANDOM_BYTES_MAX: u64 = 64 * 1024;
-/// Streams, pollables and other handles that one instance holds at once.
+/// What of WASI one instance holds at once: streams, pollables, requests with their headers and bodies. The host keeps
+/// up to 128 KiB for one of these, outside of the guest's memory.
+pub const WASI_RESOURCES_MAX: usize = 1_024;
+/// Handles that one instance holds at once.
 pub const HANDLES_MAX: usize = 10_000;
 /// Frames of a guest's backtrace, the innermost.
 pub const BACKTRACE_FRAMES_MAX: usize = 32;
