@@ -76,7 +76,8 @@ mod tests {
 
     #[test]
     fn requests_and_grants_are_compared() {
-        let both = imports(&["wasi:http/outgoing-handler@0.2.12", "wasi:config/store@0.2.0-draft", "wasi:io/poll@0.2.0"]);
+        let both =
+            imports(&["wasi:http/outgoing-handler@0.2.12", "wasi:config/store@0.2.0-draft", "wasi:io/poll@0.2.0"]);
         assert_eq!(imports_not_granted(&record(&[], &[], false), &both), both[..2]);
         assert_eq!(imports_not_granted(&record(&["https://a.b"], &[], true), &both), imports(&[]));
         assert!(grants_unused(&record(&["https://a.b"], &["10.0.0.0/8"], true), &both).is_empty());

@@ -32,7 +32,11 @@ fn check(
     config: &BTreeMap<String, String>,
 ) -> Result<(), HostError> {
     if let Some(name) = secrets.keys().find(|name| config.contains_key(*name)) {
-        return Err(refusal(handler, name, "has the name of a configured value; a handler reads both by name".to_owned()));
+        return Err(refusal(
+            handler,
+            name,
+            "has the name of a configured value; a handler reads both by name".to_owned(),
+        ));
     }
     match secrets.keys().nth(SECRETS_MAX) {
         Some(name) => Err(refusal(handler, name, format!("is one too many; a handler has at most {SECRETS_MAX}"))),

@@ -38,8 +38,8 @@ impl GuestLog {
     pub(crate) fn take(&self, secrets: &Secrets) -> String {
         let mut captured = self.lock();
         let bytes = std::mem::take(&mut captured.bytes);
-        let bytes_dropped = std::mem::take(&mut captured.bytes_dropped)
-            + bytes.len().saturating_sub(captured.bytes_max) as u64;
+        let bytes_dropped =
+            std::mem::take(&mut captured.bytes_dropped) + bytes.len().saturating_sub(captured.bytes_max) as u64;
         let bytes = secrets.hide_before(bytes, captured.bytes_max);
         let mut text = match String::from_utf8(bytes) {
             Ok(text) => text,

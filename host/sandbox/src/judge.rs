@@ -38,9 +38,8 @@ pub(crate) fn outcome(ended: Ended, circumstances: &Circumstances<'_>) -> Outcom
         Ended::Answered(Ok(())) => Outcome::Success,
         Ended::Answered(Err(failure)) => answered(failure, circumstances.secrets),
         Ended::TimedOut => timed_out(circumstances),
-        Ended::Broke(error) => {
-            broke(&error, circumstances).unwrap_or_else(|| Outcome::Trapped { trap: cut_reason(circumstances.secrets.hide(plain(&error))) })
-        }
+        Ended::Broke(error) => broke(&error, circumstances)
+            .unwrap_or_else(|| Outcome::Trapped { trap: cut_reason(circumstances.secrets.hide(plain(&error))) }),
         Ended::NotStarted(error) => broke(&error, circumstances)
             .unwrap_or_else(|| Outcome::HostFault { detail: format!("an instance cannot be made: {error:#}") }),
     }

@@ -52,6 +52,6 @@ pub use fit::LoadError;
 pub use limits::{LimitsError, check_limits};
 pub use overlay::StagedState;
 pub use program::Program;
-pub use secrets::Secrets;
 pub use sandbox::{Sandbox, SandboxError, SandboxOptions};
+pub use secrets::Secrets;
 pub use session::Session;

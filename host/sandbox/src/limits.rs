@@ -7,7 +7,7 @@ pub const COMPONENT_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// The most that `memory-bytes-max` of a handler can be set to: what a 32-bit memory can address.
 pub const MEMORY_BYTES_CEILING: u64 = 4 * 1024 * 1024 * 1024;
 /// Instances at once, of all handlers, unless configured otherwise.
-pub const INSTANCES_MAX_DEFAULT: u32 = 1_000;
+pub const INSTANCES_MAX_DEFAULT: u32 = 2_000;
 /// The most that the number of instances can be set to. Each reserves address space (not memory) for
 /// [`MEMORIES_PER_INSTANCE`] memories of 4 GiB, and a process has 128 TiB of it.
 pub const INSTANCES_MAX_CEILING: u32 = 4_096;

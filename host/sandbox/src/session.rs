@@ -95,9 +95,7 @@ impl Session {
     fn keep(&mut self, instance: Box<Instance>, attempt: &Attempt) {
         let succeeded = matches!(attempt.result, AttemptResult::Succeeded(_));
         // A request that is still open belongs to this delivery and ends with it.
-        if succeeded
-            && instance.store.data().is_idle()
-            && instance.calls < self.context.limits.instance_calls_max {
+        if succeeded && instance.store.data().is_idle() && instance.calls < self.context.limits.instance_calls_max {
             self.warm = Some(instance);
         }
     }

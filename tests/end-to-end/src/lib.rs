@@ -1,5 +1,7 @@
 //! What the end-to-end tests share: a host in a folder of its own, with the handlers a test asks for.
 
+pub mod server;
+
 use std::{fmt::Write as _, fs, time::Duration};
 
 use anyhow::{Context, Result};
@@ -56,6 +58,17 @@ impl TestHost {
     #[must_use]
     pub fn client(&self) -> &Client {
         self.process.as_ref().expect("the host runs").client()
+    }
+
+    /// The resident memory of its process, in bytes.
+    ///
+    /// # Errors
+    /// When it does not run, or the system does not say.
+    pub fn resident_bytes(&self) -> Result<u64> {
+        let process = self.process.as_ref().context("the host does not run")?;
+        let status = fs::read_to_string(format!("/proc/{}/status", process.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+        Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? * 1_024)
     }
 
     /// A file of its folder.

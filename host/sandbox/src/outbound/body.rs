@@ -71,7 +71,9 @@ impl Body for ReceivedBody {
             if let Some((patience, sleep)) = &mut this.patience {
                 sleep.as_mut().reset(Instant::now() + *patience);
             }
-            return Poll::Ready(frame.map(|frame| counted(this.open.usage(), Way::Received, frame.map_err(Error::from))));
+            return Poll::Ready(
+                frame.map(|frame| counted(this.open.usage(), Way::Received, frame.map_err(Error::from))),
+            );
         }
         match &mut this.patience {
             Some((_, sleep)) => sleep.as_mut().poll(context).map(|()| Some(Err(Error::ConnectionReadTimeout))),

@@ -53,7 +53,8 @@ impl Hooks {
         }
         let target = target(request).ok_or(Error::HttpRequestUriInvalid)?;
         if !self.grants.allow(&target) {
-            self.log.note(&format!("{target} is not granted; an operator can name it under grants.http of this handler"));
+            self.log
+                .note(&format!("{target} is not granted; an operator can name it under grants.http of this handler"));
             return Err(Error::HttpRequestDenied);
         }
         Ok((target, open))

@@ -71,10 +71,7 @@ fn for_the_wire(request: Request<WasiBody>, open: &Open) -> Request<SentBody> {
     request
 }
 
-async fn within<T>(
-    patience: Option<Duration>,
-    answering: impl Future<Output = hyper::Result<T>>,
-) -> Result<T, Error> {
+async fn within<T>(patience: Option<Duration>, answering: impl Future<Output = hyper::Result<T>>) -> Result<T, Error> {
     match patience {
         None => answering.await.map_err(failed),
         Some(patience) => match tokio::time::timeout(patience, answering).await {

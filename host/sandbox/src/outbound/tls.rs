@@ -32,9 +32,11 @@ fn config() -> Result<Arc<ClientConfig>, String> {
     let mut roots = RootCertStore::empty();
     let (trusted, _) = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if trusted == 0 {
-        return Err("this machine trusts no certificate; install the package ca-certificates, or name a file of them in \
+        return Err(
+            "this machine trusts no certificate; install the package ca-certificates, or name a file of them in \
                     the host's environment as SSL_CERT_FILE"
-            .to_owned());
+                .to_owned(),
+        );
     }
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()

@@ -56,7 +56,10 @@ impl Usage {
         let max = self.limits.http_open_max;
         let open = Open(Arc::clone(self));
         if self.open.fetch_add(1, Ordering::AcqRel) >= max {
-            return Err((Error::ConnectionLimitReached, format!("at most {max} requests are open at once (http-open-max)")));
+            return Err((
+                Error::ConnectionLimitReached,
+                format!("at most {max} requests are open at once (http-open-max)"),
+            ));
         }
         Ok(open)
     }

@@ -133,7 +133,7 @@ impl Default for RawLimits {
             pending_max: Count::new(engine.pending_max),
             delayed_max: Count::new(engine.delayed_max),
             unrouted: RawUnrouted::Refuse,
-            instances_max: Count::new(1_000),
+            instances_max: Count::new(2_000),
             handler_threads: None,
         }
     }
