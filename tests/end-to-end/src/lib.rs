@@ -2,7 +2,7 @@
 
 pub mod server;
 
-use std::{fmt::Write as _, fs, time::Duration};
+use std::{fmt::Write as _, fs, path::Path, time::Duration};
 
 use anyhow::{Context, Result};
 use host_process::{Client, HostProcess, Setup, guest};
@@ -25,10 +25,18 @@ impl TestHost {
     /// # Errors
     /// When it does not start.
     pub fn start(config: &str) -> Result<Self> {
+        Self::start_with(config, &[])
+    }
+
+    /// Start a host with this configuration and these variables in its environment.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn start_with(config: &str, environment: &[(&str, &Path)]) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         fs::write(folder.path().join("wasmill.toml"), config)?;
         let mut host = Self { folder, process: None };
-        host.start_again()?;
+        host.process = Some(HostProcess::start_with(&host.setup(), environment)?);
         Ok(host)
     }
 
@@ -37,10 +45,12 @@ impl TestHost {
     /// # Errors
     /// When it does not start.
     pub fn start_again(&mut self) -> Result<()> {
-        let setup =
-            Setup { config: Some(self.folder.path().join("wasmill.toml")), folder: self.folder.path().to_owned() };
-        self.process = Some(HostProcess::start(&setup)?);
+        self.process = Some(HostProcess::start(&self.setup())?);
         Ok(())
+    }
+
+    fn setup(&self) -> Setup {
+        Setup { config: Some(self.folder.path().join("wasmill.toml")), folder: self.folder.path().to_owned() }
     }
 
     /// Take the process, to kill or terminate it.

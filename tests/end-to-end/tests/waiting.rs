@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     fmt::Write as _,
+    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -13,6 +14,8 @@ use end_to_end::{
 };
 use host_process::{Client, guest};
 
+/// One test at a time: each has all of the machine.
+static ALONE: Mutex<()> = Mutex::new(());
 const WAITING: usize = 1_000;
 const DELAY: Duration = Duration::from_secs(2);
 /// How long throughput is measured, beside those that wait and without them.
@@ -39,7 +42,7 @@ fn publish(client: &Client, origin: &str, keys: usize, rounds: std::ops::Range<u
     let mut lines = String::new();
     for round in rounds {
         for key in 0..keys {
-            writeln!(lines, r#"{{"key":"k{key}","data":"GET {origin}/k{key}/{round}"}}"#)?;
+            writeln!(lines, r#"{{"key":"k{key}","data_text":"GET {origin}/k{key}/{round}"}}"#)?;
         }
     }
     let answers = client.publish_lines("/v1/topics/wait/messages", &lines)?;
@@ -66,6 +69,7 @@ fn throughput(client: &Client) -> Result<f64> {
 
 #[test]
 fn a_thousand_wait_at_once_and_a_handler_bound_by_cpu_goes_on() -> Result<()> {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let server = SlowServer::start(DELAY)?;
     let origin = server.origin();
     let mut config = waiter(&origin, "order = \"key\"")?;
@@ -145,6 +149,7 @@ fn check_order(answered: &[Answered], keys: usize, rounds: usize) {
 
 #[test]
 fn a_stop_waits_for_those_that_wait() -> Result<()> {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let server = SlowServer::start(DELAY)?;
     let mut host = TestHost::start(&waiter(&server.origin(), "")?)?;
     publish(host.client(), &server.origin(), WAITING, 0..1)?;
@@ -159,6 +164,7 @@ fn a_stop_waits_for_those_that_wait() -> Result<()> {
 
 #[test]
 fn a_stop_cuts_them_at_its_deadline_and_they_run_again() -> Result<()> {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let server = SlowServer::start(Duration::from_secs(600))?;
     let config = format!("[server]\ndrain = \"1s\"\n{}", waiter(&server.origin(), "attempts = 1")?);
     let mut host = TestHost::start(&config)?;

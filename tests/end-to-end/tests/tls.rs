@@ -1,0 +1,89 @@
+//! HTTP requests of handlers over TLS: a server that can prove who it is, and one that cannot.
+
+use std::{path::PathBuf, sync::Arc};
+
+use anyhow::{Context, Result};
+use end_to_end::{PATIENCE, TestHost, handler_with_queue, quarantined};
+use host_process::project_root;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpListener,
+};
+use tokio_rustls::{
+    TlsAcceptor,
+    rustls::{
+        ServerConfig,
+        crypto::ring,
+        pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+    },
+};
+
+fn certificate(name: &str) -> PathBuf {
+    project_root().join("tests/end-to-end/certificates").join(name)
+}
+
+/// A server for `localhost`. Answers with its port.
+fn serve() -> Result<u16> {
+    let chain = vec![CertificateDer::from_pem_file(certificate("localhost.pem"))?];
+    let key = PrivateKeyDer::from_pem_file(certificate("localhost.key"))?;
+    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)?;
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    listener.set_nonblocking(true)?;
+    let port = listener.local_addr()?.port();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    std::thread::spawn(move || {
+        runtime.block_on(async move {
+            let listener = TcpListener::from_std(listener).expect("a listener");
+            while let Ok((stream, _)) = listener.accept().await {
+                let Ok(mut stream) = acceptor.accept(stream).await else { continue };
+                let _ = stream.read(&mut [0; 4_096]).await;
+                let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\nconnection: close\r\n\r\nsecure";
+                let _ = stream.write_all(answer).await;
+                let _ = stream.shutdown().await;
+            }
+        });
+    });
+    Ok(port)
+}
+
+#[test]
+fn a_server_proves_who_it_is_or_gets_nothing() -> Result<()> {
+    let port = serve()?;
+    let grants = format!(
+        "grants = {{ http = [\"https://localhost:{port}\", \"https://127.0.0.1:{port}\"], addresses = [\"127.0.0.1\", \"::1\"] }}"
+    );
+    let mut config = "[queue.fetched]\nbindings = [\"fetched\"]\n".to_owned();
+    for handler in ["right", "wrong", "stranger"] {
+        config += &handler_with_queue(handler, "guest-fetch", &grants)?;
+    }
+    let ask = |host: &TestHost, handler: &str, at: &str| -> Result<()> {
+        host.client().post(
+            &format!("/v1/topics/{handler}/messages"),
+            "text/plain",
+            format!("GET https://{at}:{port}/"),
+        )?;
+        host.client().wait_until_settled(PATIENCE)
+    };
+    let log = |host: &TestHost, handler: &str| -> Result<String> {
+        let records = quarantined(host.client(), handler)?;
+        Ok(records.first().context("it is not in quarantine")?["attempts"].to_string())
+    };
+    let host = TestHost::start_with(&config, &[("SSL_CERT_FILE", &certificate("authority.pem"))])?;
+    ask(&host, "right", "localhost")?;
+    assert_eq!(host.client().get("/v1/queues/fetched")?["messages"], 1);
+    // The same server under a name that its certificate does not have.
+    ask(&host, "wrong", "127.0.0.1")?;
+    let why = log(&host, "wrong")?;
+    assert!(why.contains("TlsCertificateError") && why.contains("not valid for"), "{why}");
+    assert_eq!(host.client().get("/v1/queues/fetched")?["messages"], 1);
+    // And to a host that does not trust who signed it.
+    let host = TestHost::start(&config)?;
+    ask(&host, "stranger", "localhost")?;
+    let why = log(&host, "stranger")?;
+    assert!(why.contains("TlsCertificateError") && why.contains("no TLS with https://localhost"), "{why}");
+    Ok(())
+}
