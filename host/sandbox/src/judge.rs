@@ -1,7 +1,7 @@
 //! From how a call ended to the outcome of the attempt.
 
 use wasmill_delivery::{
-    limits::HANDLER_DELAY_MS_MAX,
+    limits::{HANDLER_DELAY_MS_MAX, REASON_BYTES_MAX},
     outcome::{Outcome, cut_reason},
     record::HandlerLimits,
 };
@@ -38,8 +38,9 @@ pub(crate) fn outcome(ended: Ended, circumstances: &Circumstances<'_>) -> Outcom
         Ended::Answered(Ok(())) => Outcome::Success,
         Ended::Answered(Err(failure)) => answered(failure, circumstances.secrets),
         Ended::TimedOut => timed_out(circumstances),
-        Ended::Broke(error) => broke(&error, circumstances)
-            .unwrap_or_else(|| Outcome::Trapped { trap: cut_reason(circumstances.secrets.hide(plain(&error))) }),
+        Ended::Broke(error) => broke(&error, circumstances).unwrap_or_else(|| Outcome::Trapped {
+            trap: cut_reason(circumstances.secrets.hide(plain(&error), REASON_BYTES_MAX)),
+        }),
         Ended::NotStarted(error) => broke(&error, circumstances)
             .unwrap_or_else(|| Outcome::HostFault { detail: format!("an instance cannot be made: {error:#}") }),
     }
@@ -48,12 +49,12 @@ pub(crate) fn outcome(ended: Ended, circumstances: &Circumstances<'_>) -> Outcom
 fn answered(failure: Failure, secrets: &Secrets) -> Outcome {
     match failure {
         Failure::Retry(request) => Outcome::Retry {
-            reason: cut_reason(secrets.hide(request.reason)),
+            reason: cut_reason(secrets.hide(request.reason, REASON_BYTES_MAX)),
             after_ms: request.after.map(|ms| ms.min(HANDLER_DELAY_MS_MAX)),
         },
         Failure::Defer(after_ms) => Outcome::Defer { after_ms: after_ms.min(HANDLER_DELAY_MS_MAX) },
         Failure::Throttle(after_ms) => Outcome::Throttle { after_ms: after_ms.min(HANDLER_DELAY_MS_MAX) },
-        Failure::Reject(reason) => Outcome::Reject { reason: cut_reason(secrets.hide(reason)) },
+        Failure::Reject(reason) => Outcome::Reject { reason: cut_reason(secrets.hide(reason, REASON_BYTES_MAX)) },
     }
 }
 

@@ -33,7 +33,7 @@ pub const HOST_CALL_BYTES_MAX: usize = 2 * DATA_BYTES_MAX_CEILING;
 /// Random bytes that one call may ask for; making them costs no fuel.
 pub const RANDOM_BYTES_MAX: u64 = 64 * 1024;
 /// What of WASI one instance holds at once: streams, pollables, requests with their headers and bodies. The host keeps
-/// up to 128 KiB for one of these, outside of the guest's memory.
+/// up to 32 KiB for one of these, outside of the guest's memory.
 pub const WASI_RESOURCES_MAX: usize = 1_024;
 /// Handles that one instance holds at once.
 pub const HANDLES_MAX: usize = 10_000;

@@ -46,13 +46,14 @@ impl Secrets {
         self.sought.first().map_or(0, |sought| sought.finder.needle().len())
     }
 
-    /// A text without them.
-    pub(crate) fn hide(&self, text: String) -> String {
+    /// The first `bytes_max` bytes of a text, without them. However long the text is, no more of it is looked at.
+    pub(crate) fn hide(&self, text: String, bytes_max: usize) -> String {
         if self.sought.is_empty() {
             return text;
         }
-        let end = text.len();
-        match String::from_utf8(self.hide_before(text.into_bytes(), end)) {
+        let mut bytes = text.into_bytes();
+        bytes.truncate(bytes_max.saturating_add(self.bytes_longest()));
+        match String::from_utf8(self.hide_before(bytes, bytes_max)) {
             Ok(text) => text,
             Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
         }
@@ -60,14 +61,22 @@ impl Secrets {
 
     /// What begins before `end`, without them. One that begins before and ends behind it is replaced as a whole, so whoever
     /// cuts must have read as far beyond as the longest is long.
+    ///
+    /// Each of them is sought in each byte once, however often it is there.
     pub(crate) fn hide_before(&self, mut bytes: Vec<u8>, end: usize) -> Vec<u8> {
         let end = end.min(bytes.len());
         let mut shown = Vec::new();
         let mut from = 0;
-        while let Some((at, sought)) = self.first_in(&bytes, from).filter(|(at, _)| *at < end) {
+        let mut places: Vec<Option<usize>> = self.sought.iter().map(|sought| sought.finder.find(&bytes)).collect();
+        while let Some((at, sought)) = self.first(&places).filter(|(at, _)| *at < end) {
             shown.extend_from_slice(&bytes[from..at]);
             shown.extend_from_slice(sought.instead.as_bytes());
             from = at + sought.finder.needle().len();
+            for (place, sought) in places.iter_mut().zip(&self.sought) {
+                if place.is_some_and(|at| at < from) {
+                    *place = sought.finder.find(&bytes[from..]).map(|at| from + at);
+                }
+            }
         }
         if from == 0 {
             bytes.truncate(end);
@@ -77,8 +86,9 @@ impl Secrets {
         shown
     }
 
-    fn first_in(&self, bytes: &[u8], from: usize) -> Option<(usize, &Sought)> {
-        let found = self.sought.iter().filter_map(|sought| Some((from + sought.finder.find(&bytes[from..])?, sought)));
+    /// The next place where one of them is; of those at the same place the longest.
+    fn first(&self, places: &[Option<usize>]) -> Option<(usize, &Sought)> {
+        let found = places.iter().zip(&self.sought).filter_map(|(place, sought)| Some(((*place)?, sought)));
         found.min_by_key(|(at, _)| *at)
     }
 }
@@ -109,9 +119,9 @@ mod tests {
             ("hunter2sk-12345", "[secret OTHER][secret KEY]"),
             ("sk-1234", "sk-1234"),
         ] {
-            assert_eq!(secrets().hide(text.to_owned()), shown);
+            assert_eq!(secrets().hide(text.to_owned(), 100), shown);
         }
-        assert_eq!(Secrets::default().hide("sk-12345".to_owned()), "sk-12345");
+        assert_eq!(Secrets::default().hide("sk-12345".to_owned(), 100), "sk-12345");
     }
 
     #[test]
@@ -123,6 +133,16 @@ mod tests {
             assert_eq!(shown.contains("[secret KEY]"), end > 3, "{end}: {shown}");
         }
         assert_eq!(secrets().hide_before(b"abcdef".to_vec(), 3), b"abc");
+    }
+
+    #[test]
+    fn a_long_text_is_not_looked_at_beyond_its_limit() {
+        let shown = secrets().hide("sk-12345 ".repeat(1_000_000), 18);
+        assert_eq!(shown, "[secret KEY] [secret KEY] ");
+        let started = std::time::Instant::now();
+        let shown = secrets().hide("sk-12345 ".repeat(100_000), usize::MAX);
+        assert_eq!(shown.matches("[secret KEY]").count(), 100_000);
+        assert!(started.elapsed().as_secs() < 5, "it takes time by the square of its length");
     }
 
     #[test]

@@ -27,4 +27,4 @@ pub(crate) const ANSWER_BUFFER_BYTES_MAX: usize = 64 * 1024;
 /// All headers of one request, in bytes as they are kept in memory.
 pub(crate) const REQUEST_HEADERS_BYTES_MAX: usize = 32 * 1024;
 /// What a guest writes of a body at once, in bytes.
-pub(crate) const BODY_WRITE_BYTES_MAX: usize = 64 * 1024;
+pub(crate) const BODY_WRITE_BYTES_MAX: usize = 16 * 1024;
