@@ -5,7 +5,7 @@
 //! only a component that does not fit is an error. What a handler publishes and stores is not done here but handed
 //! back, for the engine to commit with the delivery.
 //!
-//! This crate must not know of queues' insides, sled or HTTP. It is the only one that knows wasmtime.
+//! This crate must not know of queues' insides, sled or the host's API. It is the only one that knows wasmtime.
 //!
 //! ```no_run
 //! # use std::sync::Arc;

@@ -15,7 +15,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-/// Answers `/size/N` with N bytes, `/hang` never, and everything else with `hello`. It lives as long as the test.
+/// Answers `/size/N` with N bytes, `/head/N` with a header of N bytes, `/hang` never, and everything else with `hello`. It lives as long as the test.
 #[derive(Clone, Debug)]
 pub struct SlowServer {
     address: SocketAddr,
@@ -155,7 +155,11 @@ impl Seen {
             Some(size) => vec![b'x'; size],
             None => b"hello".to_vec(),
         };
-        let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
+        let more = path.strip_prefix("/head/").and_then(|size| size.parse().ok()).unwrap_or(1);
+        let more = "x".repeat(more);
+        let length = body.len();
+        let head =
+            format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nconnection: close\r\nx-more: {more}\r\n\r\n");
         let _ = stream.write_all(head.as_bytes()).await;
         let _ = stream.write_all(&body).await;
         let _ = stream.shutdown().await;

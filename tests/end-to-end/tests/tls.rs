@@ -1,9 +1,13 @@
 //! HTTP requests of handlers over TLS: a server that can prove who it is, and one that cannot.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result};
-use end_to_end::{PATIENCE, TestHost, handler_with_queue, quarantined};
+use end_to_end::{PATIENCE, TestHost, handler_with_queue, quarantined, server::SlowServer};
 use host_process::project_root;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -85,5 +89,23 @@ fn a_server_proves_who_it_is_or_gets_nothing() -> Result<()> {
     ask(&host, "stranger", "localhost")?;
     let why = log(&host, "stranger")?;
     assert!(why.contains("TlsCertificateError") && why.contains("no TLS with https://localhost"), "{why}");
+    Ok(())
+}
+
+/// It takes connections and never says a word of TLS.
+#[test]
+fn a_connection_that_does_not_come_about_is_given_up() -> Result<()> {
+    let server = SlowServer::start(Duration::ZERO)?;
+    let at = format!("https://127.0.0.1:{}", server.port());
+    let host =
+        TestHost::start(&handler_with_queue("silent", "guest-fetch", &format!("grants = {{ http = [\"{at}\"] }}"))?)?;
+    let started = Instant::now();
+    host.client().post("/v1/topics/silent/messages", "text/plain", format!("GET {at}/"))?;
+    host.client().wait_until_settled(PATIENCE)?;
+    let records = quarantined(host.client(), "silent")?;
+    let attempts = records.first().context("it is not in quarantine")?["attempts"].to_string();
+    assert!(attempts.contains("took too long"), "{attempts}");
+    let took = started.elapsed();
+    assert!((Duration::from_secs(10)..Duration::from_secs(25)).contains(&took), "CONNECT_MS_MAX is 10 s: {took:?}");
     Ok(())
 }

@@ -3,14 +3,13 @@
 use std::{
     io,
     net::{IpAddr, SocketAddr},
-    time::Duration,
 };
 
 use tokio::{net::TcpStream, sync::Semaphore};
 use wasmill_delivery::grants::{Grants, HttpTarget, TargetHost};
 use wasmtime_wasi_http::Error;
 
-use super::{ADDRESSES_TRIED_MAX, CONNECT_MS_MAX, LOOKUPS_MAX};
+use super::{ADDRESSES_TRIED_MAX, LOOKUPS_MAX};
 
 static LOOKUPS: Semaphore = Semaphore::const_new(LOOKUPS_MAX);
 
@@ -26,21 +25,8 @@ impl From<Error> for Refused {
     }
 }
 
-/// Connect, within `patience` and the host's own limit.
-pub(super) async fn connect(
-    grants: &Grants,
-    target: &HttpTarget,
-    patience: Option<Duration>,
-) -> Result<TcpStream, Refused> {
-    let longest = Duration::from_millis(CONNECT_MS_MAX);
-    let patience = patience.unwrap_or(longest).min(longest);
-    match tokio::time::timeout(patience, connect_in_time(grants, target)).await {
-        Ok(connected) => connected,
-        Err(_) => Err(Error::ConnectionTimeout.into()),
-    }
-}
-
-async fn connect_in_time(grants: &Grants, target: &HttpTarget) -> Result<TcpStream, Refused> {
+/// Connect to one of the addresses that are open.
+pub(super) async fn connect(grants: &Grants, target: &HttpTarget) -> Result<TcpStream, Refused> {
     let found = addresses(target).await?;
     let open: Vec<IpAddr> = found.iter().copied().filter(|address| grants.open(target, *address)).collect();
     let Some(first) = found.first() else { return Err(Error::DestinationNotFound.into()) };

@@ -11,7 +11,7 @@ use wasmill_delivery::grants::{Grants, HttpScheme, HttpTarget};
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, io::TokioIo};
 
 use super::{
-    ANSWER_BUFFER_BYTES_MAX,
+    ANSWER_BUFFER_BYTES_MAX, CONNECT_MS_MAX,
     body::{ReceivedBody, SentBody},
     connect::{Refused, connect},
     tls,
@@ -33,17 +33,7 @@ pub(super) async fn send(
     open: Open,
 ) -> Result<Answer, Refused> {
     open.usage().add(Way::Sent, head_bytes(request.uri().path().len(), request.headers()))?;
-    let stream = connect(grants, target, options.connect_timeout).await?;
-    let stream: Box<dyn Stream> = match target.scheme {
-        HttpScheme::Http => Box::new(stream),
-        HttpScheme::Https => match tls::wrap(stream, &target.host).await {
-            Ok(stream) => Box::new(stream),
-            Err(error) => {
-                let why = Some(format!("no TLS with {target}: {error}"));
-                return Err(Refused { error: Error::TlsCertificateError, why });
-            }
-        },
-    };
+    let stream = reach(grants, target, options.connect_timeout).await?;
     let mut connection = http1::Builder::new();
     connection.max_buf_size(ANSWER_BUFFER_BYTES_MAX);
     let (mut sender, connection) = connection.handshake(TokioIo::new(stream)).await.map_err(failed)?;
@@ -58,6 +48,30 @@ pub(super) async fn send(
         }
     };
     Ok((answer, Box::new(going_on)))
+}
+
+/// Look up, connect and agree on TLS, all of it within the guest's patience and the host's own limit.
+async fn reach(grants: &Grants, target: &HttpTarget, patience: Option<Duration>) -> Result<Box<dyn Stream>, Refused> {
+    let longest = Duration::from_millis(CONNECT_MS_MAX);
+    let reaching = async {
+        let stream = connect(grants, target).await?;
+        match target.scheme {
+            HttpScheme::Http => Ok(Box::new(stream) as Box<dyn Stream>),
+            HttpScheme::Https => match tls::wrap(stream, &target.host).await {
+                Ok(stream) => Ok(Box::new(stream) as Box<dyn Stream>),
+                Err(error) => {
+                    let why = Some(format!("no TLS with {target}: {error}"));
+                    let error =
+                        if tls::is_certificate(&error) { Error::TlsCertificateError } else { Error::TlsProtocolError };
+                    Err(Refused { error, why })
+                }
+            },
+        }
+    };
+    match tokio::time::timeout(patience.unwrap_or(longest).min(longest), reaching).await {
+        Ok(reached) => reached,
+        Err(_) => Err(Error::ConnectionTimeout.into()),
+    }
 }
 
 /// A request to a server, not to a proxy, names no host in its first line. The header `host` does, and was made

@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::{
     TlsConnector,
     client::TlsStream,
-    rustls::{ClientConfig, RootCertStore, crypto::ring, pki_types::ServerName},
+    rustls::{self, ClientConfig, RootCertStore, crypto::ring, pki_types::ServerName},
 };
 use wasmill_delivery::grants::TargetHost;
 
@@ -18,6 +18,12 @@ pub(super) async fn wrap(stream: TcpStream, host: &TargetHost) -> io::Result<Tls
     static CONFIG: OnceLock<Result<Arc<ClientConfig>, String>> = OnceLock::new();
     let config = CONFIG.get_or_init(config).as_ref().map_err(|problem| io::Error::other(problem.clone()))?;
     TlsConnector::from(Arc::clone(config)).connect(server_name(host)?, stream).await
+}
+
+/// Whether it is the certificate that does not do.
+pub(super) fn is_certificate(error: &io::Error) -> bool {
+    let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
+    matches!(cause, Some(rustls::Error::InvalidCertificate(_)))
 }
 
 fn server_name(host: &TargetHost) -> io::Result<ServerName<'static>> {
