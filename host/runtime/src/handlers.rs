@@ -83,7 +83,7 @@ impl Host {
             let settings = before.map(settings_of).unwrap_or_default();
             let record = new_record(name, Some(&program), settings);
             let secrets = read_secrets(&record).await?;
-            self.order(Order::PutHandler { record: record.clone() }).await?;
+            self.order(Order::PutHandler { record: Box::new(record.clone()) }).await?;
             self.inner.registry.switch(&record, Arc::clone(&program), secrets);
             self.inner.options.observer.handler_replaced(&record.name, digest);
             tracing::info!(handler = %record.name, %digest, "handler loaded");
@@ -129,7 +129,7 @@ impl Host {
             return Ok(());
         }
         if !same {
-            self.order(Order::PutHandler { record: record.clone() }).await?;
+            self.order(Order::PutHandler { record: Box::new(record.clone()) }).await?;
         }
         match self.inner.registry.current(&record.name) {
             Slot::Ready(version) => self.inner.registry.switch(&record, Arc::clone(&version.program), secrets),
@@ -222,7 +222,7 @@ impl Host {
             record.imports = Some(program.imports().to_vec());
             self.inner.registry.switch(&record, program, secrets);
             // Declared again, it resumes consumers that had been paused because it could not run.
-            self.order(Order::PutHandler { record }).await?;
+            self.order(Order::PutHandler { record: Box::new(record) }).await?;
         }
         Ok(())
     }

@@ -81,6 +81,22 @@ impl TestHost {
         Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? * 1_024)
     }
 
+    /// The time that all cores together have worked for its process.
+    ///
+    /// # Errors
+    /// When it does not run, or the system does not say.
+    pub fn processor_time(&self) -> Result<Duration> {
+        /// Linux counts hundredths of a second for programs, whatever it counts itself.
+        const TICK_MS: u64 = 10;
+        let process = self.process.as_ref().context("the host does not run")?;
+        let stat = fs::read_to_string(format!("/proc/{}/stat", process.id()))?;
+        let (_, fields) = stat.rsplit_once(')').context("no name")?;
+        let fields: Vec<&str> = fields.split_whitespace().collect();
+        let ticks = fields.get(11).context("no user time")?.parse::<u64>()?
+            + fields.get(12).context("no system time")?.parse::<u64>()?;
+        Ok(Duration::from_millis(ticks * TICK_MS))
+    }
+
     /// A file of its folder.
     #[must_use]
     pub fn path(&self, name: &str) -> std::path::PathBuf {

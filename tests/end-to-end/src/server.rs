@@ -15,7 +15,8 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-/// Answers `/size/N` with N bytes, `/head/N` with a header of N bytes, `/hang` never, and everything else with `hello`. It lives as long as the test.
+/// Answers `/size/N` with N bytes, `/head/N` with a header of N bytes, `/hang` never, and everything else with `hello`.
+/// It lives as long as the test.
 #[derive(Clone, Debug)]
 pub struct SlowServer {
     address: SocketAddr,

@@ -71,7 +71,7 @@ fn every_limit_of_http_stops_what_passes_it() -> Result<()> {
         ("sum", "http-received-bytes = \"10KiB\"", format!("MANY {origin}/size/4000 3"), "request 3: "),
         ("body", "http-sent-bytes = \"10KiB\"", format!("POST {origin}/body 20000"), "or its answer is too large"),
         ("count", "http-requests = 3", format!("MANY {origin}/many 5"), "request 4: "),
-        ("head", "wall-clock = \"20s\"", format!("GET {origin}/head/100000"), "HttpResponseHeaderSectionSize"),
+        ("head", "wall-clock = \"20s\"", format!("GET {origin}/head/300000"), "HttpResponseHeaderSectionSize"),
         ("slow", "wall-clock = \"300ms\"", format!("GET {origin}/hang"), "timed-out"),
     ];
     for (name, limit, ..) in &cases {

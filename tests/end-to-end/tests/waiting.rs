@@ -21,9 +21,12 @@ const DELAY: Duration = Duration::from_secs(2);
 /// How long throughput is measured, beside those that wait and without them.
 const WINDOW: Duration = Duration::from_secs(5);
 const WINDOWS: usize = 3;
-/// What the handler bound by CPU must keep. It is 0.8 by the project's promise, and 0.9 and more on a quiet machine; the
-/// slow server runs on the same cores, so that a busy machine gets some room.
+/// What the handler bound by CPU must keep of its throughput for each second that cores work for the host. This is what the
+/// project promises, and other programs on the machine have no part in it.
 const KEPT_MIN: f64 = 0.8;
+/// What it must keep of its throughput by the clock. The tests of a busy machine run beside others, which come and go between
+/// two windows, so there is more room.
+const KEPT_BY_CLOCK_MIN: f64 = 0.5;
 /// What one delivery that waits may cost, in bytes: its instance with its stack, and its connection.
 const WAITING_BYTES_MAX: u64 = 512 * 1_024;
 
@@ -57,14 +60,45 @@ fn settled(client: &Client) -> Result<u64> {
     compute["lag"].as_u64().context("its lag")
 }
 
-/// Deliveries a second of the handler that is bound by CPU.
-fn throughput(client: &Client) -> Result<f64> {
-    let (before, started) = (settled(client)?, Instant::now());
-    std::thread::sleep(WINDOW);
-    let after = settled(client)?;
-    anyhow::ensure!(after > 0, "it has nothing left to do, so this measures nothing");
-    #[allow(clippy::cast_precision_loss, reason = "some thousands")]
-    Ok((before - after) as f64 / started.elapsed().as_secs_f64())
+/// What the handler that is bound by CPU did in a window.
+#[derive(Clone, Copy, Debug, Default)]
+struct Done {
+    deliveries: f64,
+    clock_s: f64,
+    processor_s: f64,
+}
+
+impl Done {
+    fn in_a_window(host: &TestHost) -> Result<Self> {
+        let client = host.client();
+        let (before, worked, started) = (settled(client)?, host.processor_time()?, Instant::now());
+        std::thread::sleep(WINDOW);
+        let after = settled(client)?;
+        anyhow::ensure!(after > 0, "it has nothing left to do, so this measures nothing");
+        #[allow(clippy::cast_precision_loss, reason = "some thousands")]
+        Ok(Self {
+            deliveries: (before - after) as f64,
+            clock_s: started.elapsed().as_secs_f64(),
+            processor_s: (host.processor_time()? - worked).as_secs_f64(),
+        })
+    }
+
+    fn of_all(windows: &[Self]) -> Self {
+        let sum = |of: fn(&Self) -> f64| windows.iter().map(of).sum();
+        Self {
+            deliveries: sum(|done| done.deliveries),
+            clock_s: sum(|done| done.clock_s),
+            processor_s: sum(|done| done.processor_s),
+        }
+    }
+
+    fn by_clock(&self) -> f64 {
+        self.deliveries / self.clock_s
+    }
+
+    fn by_processor(&self) -> f64 {
+        self.deliveries / self.processor_s
+    }
 }
 
 #[test]
@@ -84,28 +118,36 @@ fn a_thousand_wait_at_once_and_a_handler_bound_by_cpu_goes_on() -> Result<()> {
     let (mut alone, mut beside) = (Vec::new(), Vec::new());
     let mut round = 0;
     for _ in 0..WINDOWS {
-        alone.push(throughput(client)?);
+        alone.push(Done::in_a_window(&host)?);
         // Enough that a thousand wait for all of the window.
         let rounds = 2 + usize::try_from(WINDOW.as_secs() / DELAY.as_secs())?;
         publish(client, &origin, WAITING, round..round + rounds)?;
         round += rounds;
         server.wait_for(WAITING, PATIENCE)?;
         memory_waiting = memory_waiting.max(host.resident_bytes()?);
-        beside.push(throughput(client)?);
+        beside.push(Done::in_a_window(&host)?);
         wait_for_waiters(client)?;
     }
-    let sum = |rates: &[f64]| rates.iter().sum::<f64>();
-    let kept = sum(&beside) / sum(&alone);
+    let by_clock = |windows: &[Done]| windows.iter().map(Done::by_clock).collect::<Vec<_>>();
+    let (all_alone, all_beside) = (Done::of_all(&alone), Done::of_all(&beside));
+    let kept = all_beside.by_processor() / all_alone.by_processor();
+    let kept_by_clock = all_beside.by_clock() / all_alone.by_clock();
     let each = memory_waiting.saturating_sub(memory_before) / WAITING as u64;
-    println!(
-        "alone {alone:.0?}/s, beside {WAITING} that wait {beside:.0?}/s: {kept:.2} kept; resident {} MiB before, {} MiB \
-         while they wait: {} KiB each",
+    let figures = format!(
+        "alone {:.0?}/s, beside {WAITING} that wait {:.0?}/s: {kept_by_clock:.2} kept by the clock, {kept:.2} of each second of a core; \
+         resident {} MiB before, {} MiB while they wait: {} KiB each",
+        by_clock(&alone),
+        by_clock(&beside),
         memory_before >> 20,
         memory_waiting >> 20,
         each >> 10
     );
+    #[allow(clippy::print_stdout, reason = "these are the figures")]
+    {
+        println!("{figures}");
+    }
     assert_eq!(server.waiting_most(), WAITING, "a thousand wait at once, and no more than the consumer's concurrency");
-    assert!(kept >= KEPT_MIN, "the handler bound by CPU kept {kept:.2} of its throughput: {alone:?}, {beside:?}");
+    assert!(kept >= KEPT_MIN && kept_by_clock >= KEPT_BY_CLOCK_MIN, "{figures}");
     assert!(each <= WAITING_BYTES_MAX, "each that waits costs {each} bytes");
     check_order(&server.answered(), WAITING, round);
     assert!(quarantined(client, "wait")?.is_empty(), "all of them succeeded");

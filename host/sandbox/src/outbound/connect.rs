@@ -63,10 +63,9 @@ async fn addresses(target: &HttpTarget) -> Result<Vec<IpAddr>, Error> {
 }
 
 fn unreachable(error: io::Error) -> Error {
-    match error.kind() {
-        io::ErrorKind::ConnectionRefused => Error::ConnectionRefused,
-        io::ErrorKind::TimedOut => Error::ConnectionTimeout,
-        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => Error::DestinationUnavailable,
-        _ => Error::Connect(error),
+    const NO_WAY: [io::ErrorKind; 2] = [io::ErrorKind::HostUnreachable, io::ErrorKind::NetworkUnreachable];
+    if error.kind() == io::ErrorKind::ConnectionRefused {
+        return Error::ConnectionRefused;
     }
+    if NO_WAY.contains(&error.kind()) { Error::DestinationUnavailable } else { Error::Connect(error) }
 }

@@ -22,7 +22,7 @@ pub(crate) const CONNECT_MS_MAX: u64 = 10_000;
 pub(crate) const LOOKUPS_MAX: usize = 16;
 /// Addresses of one name that are tried.
 pub(crate) const ADDRESSES_TRIED_MAX: usize = 8;
-/// The head of an answer, and what is read of its body at once, in bytes.
+/// The head of an answer, and what is read of its body at once, in bytes. One read may bring twice as much.
 pub(crate) const ANSWER_BUFFER_BYTES_MAX: usize = 64 * 1024;
 /// All headers of one request, in bytes as they are kept in memory.
 pub(crate) const REQUEST_HEADERS_BYTES_MAX: usize = 32 * 1024;

@@ -29,6 +29,7 @@ fn fetch(text: Text, ctx: Context) -> wasmill::Result {
     Ok(())
 }
 
+#[allow(clippy::print_stdout, reason = "what it prints is the lesson")]
 fn leak(key: &str) -> wasmill::Result {
     println!("the key is {key}");
     Err(reject(format!("it has {} bytes: {key}", key.len())))
