@@ -15,6 +15,9 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
+/// How long a connection is read after its answer.
+const LINGER: Duration = Duration::from_secs(5);
+
 /// Answers `/size/N` with N bytes, `/head/N` with a header of N bytes, `/hang` never, and everything else with `hello`.
 /// It lives as long as the test.
 #[derive(Clone, Debug)]
@@ -164,6 +167,8 @@ impl Seen {
         let _ = stream.write_all(head.as_bytes()).await;
         let _ = stream.write_all(&body).await;
         let _ = stream.shutdown().await;
+        // Closing with a body unread would make the system take the answer back.
+        let _ = tokio::time::timeout(LINGER, until_gone(&mut stream)).await;
     }
 }
 

@@ -23,13 +23,13 @@ pub(super) fn send(request: &Request) -> Result<Response, Error> {
     let timeout = request.timeout.map(|timeout| u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX));
     options.set_first_byte_timeout(timeout).map_err(|()| Error::Invalid("a timeout that cannot be set"))?;
     let answering = handle(outgoing, Some(options)).map_err(refused)?;
-    // When the body cannot be sent, the answer says why.
+    // A server may answer before it has read all of the body, and then its answer is what counts.
     let sent = write(body, &request.body);
     answering.subscribe().block();
     match answering.get() {
-        Some(Ok(Ok(answer))) => sent.and_then(|()| read(&answer)),
+        Some(Ok(Ok(answer))) => read(&answer),
         Some(Ok(Err(error))) => Err(refused(error)),
-        Some(Err(())) | None => Err(Error::Failed("there is no answer".to_owned())),
+        Some(Err(())) | None => Err(sent.err().unwrap_or_else(|| Error::Failed("there is no answer".to_owned()))),
     }
 }
 
