@@ -38,13 +38,16 @@ fn declared() -> Engine {
     let bindings = vec![TopicPattern::new("orders.*").expect("a pattern").into()];
     let orders = [
         Order::PutHandler {
-            record: HandlerRecord {
+            record: Box::new(HandlerRecord {
                 name: name.clone(),
                 digest: None,
                 loaded_at: Timestamp(0),
                 config: BTreeMap::new(),
                 limits: HandlerLimits::default(),
-            },
+                grants: Default::default(),
+                secrets: Default::default(),
+                imports: None,
+            }),
         },
         Order::PutQueue { name: queue.clone(), config: QueueConfig { bindings, ..QueueConfig::default() } },
         Order::PutConsumer {

@@ -151,7 +151,7 @@ pub enum Order {
     /// Declare a handler, or change it.
     PutHandler {
         /// All of it.
-        record: HandlerRecord,
+        record: Box<HandlerRecord>,
     },
     /// Remove a handler that no consumer runs.
     DeleteHandler {

@@ -11,6 +11,7 @@ pub mod dedup;
 pub mod effect;
 pub mod engine;
 mod fnv;
+pub mod grants;
 pub mod input;
 pub mod limits;
 pub mod message;

@@ -99,3 +99,13 @@ pub const CRON_BYTES_MAX: usize = 255;
 pub const SCHEDULE_MISSED_DEFAULT: u32 = 100;
 /// The most missed runs that a schedule can be told to make up for.
 pub const SCHEDULE_MISSED_CEILING: u32 = 1_000;
+/// Places that one handler is granted to send HTTP requests to.
+pub const GRANTED_ORIGINS_MAX: usize = 256;
+/// Ranges of private addresses that one handler is granted.
+pub const GRANTED_ADDRESSES_MAX: usize = 256;
+/// Secrets of one handler.
+pub const SECRETS_MAX: usize = 64;
+/// The shortest secret, in bytes: a shorter one would be found in logs where it does not stand.
+pub const SECRET_BYTES_MIN: usize = 6;
+/// The longest secret, in bytes.
+pub const SECRET_BYTES_MAX: usize = 64 * 1024;

@@ -13,6 +13,7 @@ use crate::{
 };
 
 pub use crate::consumer_config::{ConsumerConfig, DeliveryOrder, Expired, Poison, Start, StormPolicy};
+pub use crate::grants::{Grants, SecretSource};
 pub use crate::queue_config::{Binding, HeaderMatch, MatchMode, Overflow, QueueConfig, Retention};
 
 /// A queue as it is kept.
@@ -71,7 +72,7 @@ pub struct ConsumerRecord {
     pub paused: Option<PauseReason>,
 }
 
-/// A handler as it is kept. What it may use is the sandbox's matter; here it is text by key.
+/// A handler as it is kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HandlerRecord {
     /// Its name.
@@ -84,10 +85,21 @@ pub struct HandlerRecord {
     pub config: BTreeMap<String, String>,
     /// Its limits.
     pub limits: HandlerLimits,
+    /// What it may reach.
+    #[serde(default)]
+    pub grants: Grants,
+    /// Where its secrets come from, by the name that it reads them under.
+    #[serde(default)]
+    pub secrets: BTreeMap<String, SecretSource>,
+    /// What the component imports; none when that was not noted yet. Another component that imports more needs an
+    /// operator's approval.
+    #[serde(default)]
+    pub imports: Option<Vec<String>>,
 }
 
 /// What stops a handler. Each is an operator's maximum for one attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct HandlerLimits {
     /// Units of fuel, roughly one for each Wasm instruction.
     pub fuel_max: u64,
@@ -105,6 +117,14 @@ pub struct HandlerLimits {
     pub log_bytes_max: u32,
     /// Calls of one instance before it is replaced by a fresh one; 1 means a fresh one each time.
     pub instance_calls_max: u32,
+    /// HTTP requests sent by one attempt.
+    pub http_requests_max: u32,
+    /// HTTP requests of one attempt that are not finished, each with a connection of its own.
+    pub http_open_max: u32,
+    /// Heads and bodies of all HTTP requests of one attempt, in bytes.
+    pub http_sent_bytes_max: u64,
+    /// Heads and bodies of all answers to them, in bytes.
+    pub http_received_bytes_max: u64,
 }
 
 impl Default for HandlerLimits {
@@ -118,6 +138,10 @@ impl Default for HandlerLimits {
             state_bytes_max: 4 * 1024 * 1024,
             log_bytes_max: 16 * 1024,
             instance_calls_max: 10_000,
+            http_requests_max: 100,
+            http_open_max: 8,
+            http_sent_bytes_max: 16 * 1024 * 1024,
+            http_received_bytes_max: 16 * 1024 * 1024,
         }
     }
 }

@@ -38,6 +38,31 @@ pub enum HostError {
         /// What does not fit.
         problem: LoadError,
     },
+    /// A component asks for more than the one before it did, and no operator approved that. The one that was there stays.
+    #[error(
+        "handler {handler}: this component imports {}, which the one before it did not; look whether it should, and load \
+         it again with your approval (`wasmill handler load {handler} FILE --approve`, or ?approve=true)",
+        .added.join(", ")
+    )]
+    NeedsApproval {
+        /// Which handler.
+        handler: HandlerName,
+        /// What it imports besides.
+        added: Vec<String>,
+    },
+    /// A secret of a handler is not there.
+    #[error("handler {handler}: secret {secret} {problem}")]
+    Secret {
+        /// Which handler.
+        handler: HandlerName,
+        /// The name that the handler reads it under.
+        secret: String,
+        /// What is wrong with it, without its value.
+        problem: String,
+    },
+    /// More is granted than a handler can have.
+    #[error(transparent)]
+    Grants(NameError),
     /// A component that was loaded earlier is gone from the store.
     #[error("handler {handler}: its component {digest} is missing from the store; load it again")]
     ComponentMissing {

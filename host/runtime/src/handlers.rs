@@ -6,11 +6,11 @@ use bytes::Bytes;
 use wasmill_delivery::{
     input::Order,
     name::{Digest, HandlerName},
-    record::{HandlerLimits, HandlerRecord},
+    record::{Grants, HandlerLimits, HandlerRecord, SecretSource},
 };
-use wasmill_sandbox::{Program, check_limits};
+use wasmill_sandbox::{Program, Secrets, check_limits};
 
-use crate::{draft::now, error::HostError, host::Host, registry::Slot};
+use crate::{capabilities, draft::now, error::HostError, host::Host, registry::Slot, secrets};
 
 /// What an operator declares of a handler besides its component.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,6 +19,10 @@ pub struct HandlerSettings {
     pub limits: HandlerLimits,
     /// What it reads by `wasi:config`.
     pub config: BTreeMap<String, String>,
+    /// What it may reach.
+    pub grants: Grants,
+    /// Where the secrets come from that it reads by `wasi:config`, by name. They are read when it is loaded.
+    pub secrets: BTreeMap<String, SecretSource>,
 }
 
 /// A handler and what runs for it.
@@ -45,43 +49,90 @@ pub struct HandlerLoaded {
 
 impl Host {
     /// Run this component under that name from now on. Deliveries under way finish on the old one. A component that
-    /// does not fit is refused, and the old one stays.
+    /// does not fit is refused, and the old one stays. Whoever calls this approves of what it imports.
     ///
     /// # Errors
-    /// When the component does not fit, or the store fails.
+    /// When the component does not fit, a secret is not there, or the store fails.
     pub async fn load_handler(&self, name: HandlerName, wasm: Bytes) -> Result<HandlerLoaded, HostError> {
+        self.load(name, wasm, |_, _, _| Ok(())).await
+    }
+
+    /// Like [`Host::load_handler`], unless the component imports what the one before it did not.
+    ///
+    /// # Errors
+    /// When it does, with what that is; and as there.
+    pub async fn upgrade_handler(&self, name: HandlerName, wasm: Bytes) -> Result<HandlerLoaded, HostError> {
+        self.load(name, wasm, Self::check_upgrade).await
+    }
+
+    async fn load(
+        &self,
+        name: HandlerName,
+        wasm: Bytes,
+        check: impl FnOnce(&Self, &HandlerRecord, &Program) -> Result<(), HostError>,
+    ) -> Result<HandlerLoaded, HostError> {
         let _one_at_a_time = self.inner.changing_handlers.lock().await;
         let before = self.handler_record(&name).await?;
         let program = self.compile(&name, wasm).await?;
+        if let Some(before) = &before {
+            check(self, before, &program)?;
+        }
         let digest = program.digest();
         let changed = before.as_ref().is_none_or(|record| record.digest != Some(digest));
         if changed || !matches!(self.inner.registry.current(&name), Slot::Ready(_)) {
             let settings = before.map(settings_of).unwrap_or_default();
-            let record = new_record(name, Some(digest), settings);
-            self.order(Order::PutHandler { record: record.clone() }).await?;
-            self.inner.registry.switch(&record, Arc::clone(&program));
+            let record = new_record(name, Some(&program), settings);
+            let secrets = read_secrets(&record).await?;
+            self.order(Order::PutHandler { record: Box::new(record.clone()) }).await?;
+            self.inner.registry.switch(&record, Arc::clone(&program), secrets);
             self.inner.options.observer.handler_replaced(&record.name, digest);
             tracing::info!(handler = %record.name, %digest, "handler loaded");
         }
         Ok(HandlerLoaded { digest, imports: program.imports().to_vec(), changed })
     }
 
-    /// Declare a handler's limits and configuration. It need not be loaded yet.
-    ///
-    /// # Errors
-    /// When a limit is beyond what the sandbox can enforce, or the store fails.
-    pub async fn put_handler(&self, name: HandlerName, settings: HandlerSettings) -> Result<(), HostError> {
-        check_limits(&settings.limits)?;
-        let _one_at_a_time = self.inner.changing_handlers.lock().await;
-        let before = self.handler_record(&name).await?;
-        if before.as_ref().is_some_and(|record| settings_of(record.clone()) == settings) {
+    /// What a component asks for is compared with what the one before it did. When that is not known, because it was
+    /// loaded by an earlier version of the host and cannot run now, everything is more.
+    fn check_upgrade(&self, before: &HandlerRecord, program: &Program) -> Result<(), HostError> {
+        if before.digest.is_none_or(|digest| digest == program.digest()) {
             return Ok(());
         }
-        let digest = before.and_then(|record| record.digest);
-        let record = new_record(name, digest, settings);
-        self.order(Order::PutHandler { record: record.clone() }).await?;
+        let imports = match (&before.imports, self.inner.registry.current(&before.name)) {
+            (Some(imports), _) => imports.clone(),
+            (None, Slot::Ready(version)) => version.program.imports().to_vec(),
+            (None, Slot::Loading | Slot::Broken(_)) => Vec::new(),
+        };
+        let added = capabilities::asked_for_more(&imports, program.imports());
+        if added.is_empty() {
+            return Ok(());
+        }
+        Err(HostError::NeedsApproval { handler: before.name.clone(), added })
+    }
+
+    /// Declare a handler's limits, configuration and grants. It need not be loaded yet.
+    ///
+    /// # Errors
+    /// When a limit is beyond what the sandbox can enforce, a secret is not there, or the store fails.
+    pub async fn put_handler(&self, name: HandlerName, settings: HandlerSettings) -> Result<(), HostError> {
+        check_limits(&settings.limits)?;
+        settings.grants.check().map_err(HostError::Grants)?;
+        let _one_at_a_time = self.inner.changing_handlers.lock().await;
+        let before = self.handler_record(&name).await?;
+        let same = before.as_ref().is_some_and(|record| settings_of(record.clone()) == settings);
+        let mut record = new_record(name, None, settings);
+        if let Some(before) = before {
+            (record.digest, record.imports) = (before.digest, before.imports);
+        }
+        // Also when nothing else changed: a secret that is gone is told now and not by a handler that fails.
+        let secrets = read_secrets(&record).await?;
+        if same && record.secrets.is_empty() {
+            return Ok(());
+        }
+        if !same {
+            self.order(Order::PutHandler { record: Box::new(record.clone()) }).await?;
+        }
         match self.inner.registry.current(&record.name) {
-            Slot::Ready(version) => self.inner.registry.switch(&record, Arc::clone(&version.program)),
+            Slot::Ready(version) => self.inner.registry.switch(&record, Arc::clone(&version.program), secrets),
             Slot::Loading if record.digest.is_none() => {
                 self.inner.registry.set_broken(&record.name, not_loaded(&record.name));
             }
@@ -166,10 +217,12 @@ impl Host {
         // Meanwhile an operator may have declared other settings or loaded another component.
         let _one_at_a_time = self.inner.changing_handlers.lock().await;
         let now = self.handler_record(&name).await?;
-        if let Some(record) = now.filter(|record| record.digest == Some(digest)) {
-            self.inner.registry.switch(&record, program);
+        if let Some(mut record) = now.filter(|record| record.digest == Some(digest)) {
+            let secrets = read_secrets(&record).await?;
+            record.imports = Some(program.imports().to_vec());
+            self.inner.registry.switch(&record, program, secrets);
             // Declared again, it resumes consumers that had been paused because it could not run.
-            self.order(Order::PutHandler { record }).await?;
+            self.order(Order::PutHandler { record: Box::new(record) }).await?;
         }
         Ok(())
     }
@@ -183,12 +236,33 @@ impl Host {
     }
 }
 
-fn new_record(name: HandlerName, digest: Option<Digest>, settings: HandlerSettings) -> HandlerRecord {
-    HandlerRecord { name, digest, loaded_at: now(), config: settings.config, limits: settings.limits }
+fn new_record(name: HandlerName, program: Option<&Program>, settings: HandlerSettings) -> HandlerRecord {
+    let HandlerSettings { limits, config, grants, secrets } = settings;
+    HandlerRecord {
+        name,
+        digest: program.map(Program::digest),
+        loaded_at: now(),
+        config,
+        limits,
+        grants,
+        secrets,
+        imports: program.map(|program| program.imports().to_vec()),
+    }
 }
 
 fn settings_of(record: HandlerRecord) -> HandlerSettings {
-    HandlerSettings { limits: record.limits, config: record.config }
+    let HandlerRecord { limits, config, grants, secrets, .. } = record;
+    HandlerSettings { limits, config, grants, secrets }
+}
+
+/// Files are read away from the threads that answer requests.
+async fn read_secrets(record: &HandlerRecord) -> Result<Secrets, HostError> {
+    if record.secrets.is_empty() {
+        return secrets::read(record);
+    }
+    let record = record.clone();
+    let reading = tokio::task::spawn_blocking(move || secrets::read(&record));
+    reading.await.map_err(|error| HostError::Stopped { reason: Some(error.to_string()) })?
 }
 
 fn not_loaded(name: &HandlerName) -> String {

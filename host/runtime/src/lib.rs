@@ -10,6 +10,7 @@
 //! `examples/embed` is a whole program around it.
 
 pub mod broker;
+mod capabilities;
 mod dispatch;
 mod draft;
 mod embedded;
@@ -28,6 +29,7 @@ mod redrives;
 mod registry;
 mod request;
 mod schedules;
+mod secrets;
 mod slot;
 mod why;
 
@@ -35,6 +37,7 @@ pub use wasmill_delivery as delivery;
 pub use wasmill_store::{Durability, StoreOptions};
 
 pub use self::{
+    capabilities::{grants_unused, imports_not_granted},
     draft::Draft,
     error::{HostError, PublishError},
     handlers::{HandlerLoaded, HandlerSettings, HandlerView},

@@ -35,7 +35,7 @@ impl HostOptions {
             limits: EngineLimits::default(),
             data_bytes_max: limits::DATA_BYTES_MAX_DEFAULT,
             handler_threads: std::thread::available_parallelism().map_or(1, usize::from),
-            instances_max: 1_000,
+            instances_max: wasmill_sandbox::limits::INSTANCES_MAX_DEFAULT,
             observer: Arc::new(NoObserver),
         }
     }

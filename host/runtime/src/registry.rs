@@ -8,7 +8,7 @@ use std::{
 
 use tokio::sync::watch;
 use wasmill_delivery::{name::HandlerName, record::HandlerRecord};
-use wasmill_sandbox::{HandlerContext, LoadError, Program, Sandbox, StateReader};
+use wasmill_sandbox::{HandlerContext, LoadError, Program, Sandbox, Secrets, StateReader};
 
 /// A version of a handler, ready to run.
 pub(crate) struct Version {
@@ -47,11 +47,13 @@ impl Registry {
     }
 
     /// Run this program under the record's name from now on.
-    pub(crate) fn switch(&self, record: &HandlerRecord, program: Arc<Program>) {
+    pub(crate) fn switch(&self, record: &HandlerRecord, program: Arc<Program>, secrets: Secrets) {
         let context = Arc::new(HandlerContext {
             handler: record.name.clone(),
             limits: record.limits,
             config: record.config.clone(),
+            grants: Arc::new(record.grants.clone()),
+            secrets,
             data_bytes_max: self.data_bytes_max,
             state: Arc::clone(&self.state),
         });

@@ -5,9 +5,10 @@
 
 use std::{
     collections::{BTreeSet, VecDeque},
-    future::Future,
-    pin::Pin,
+    future::{Future, poll_fn},
+    pin::{Pin, pin},
     sync::Arc,
+    task::Poll,
     time::{Duration, Instant},
 };
 
@@ -120,8 +121,8 @@ impl<B: Broker> Slot<B> {
             };
             // A quick handler gets its next run while it works on this one. Behind a slow one that run would wait,
             // though another slot may be idle.
-            let ahead = (self.run_deliveries_max >= RUN_DELIVERIES_FIRST).then(|| self.lease());
-            let tried = self.try_run(&version, run).await;
+            let mut ahead = (self.run_deliveries_max >= RUN_DELIVERIES_FIRST).then(|| self.lease());
+            let tried = self.try_run(&version, run, &mut ahead).await;
             self.settle(tried).await?;
             lease = ahead.unwrap_or_else(|| self.lease());
         }
@@ -181,19 +182,26 @@ impl<B: Broker> Slot<B> {
         Ok(None)
     }
 
-    async fn try_run(&mut self, version: &Arc<Version>, run: B::Run) -> Tried<B::Token> {
+    /// `ahead` is the lease of the next run, which is let go when this one turns out to be slow.
+    async fn try_run(
+        &mut self,
+        version: &Arc<Version>,
+        run: B::Run,
+        ahead: &mut Option<LeaseFuture<B>>,
+    ) -> Tried<B::Token> {
         let mut session = self.session_for(version);
         let mut staged = StagedState::default();
         let mut tried = Tried { settled: Vec::with_capacity(run.size_hint().0), wrote_state: false };
         let started = Instant::now();
-        let mut run = run;
+        let mut run = Some(run);
         let mut held = Held::new(self.worked.config.order);
-        for leased in run.by_ref() {
+        while let Some(leased) = run.as_mut().and_then(Iterator::next) {
             if held.must_wait(&leased.message) {
                 self.broker.give_back(self.worked.id, vec![leased.token]);
                 continue;
             }
-            let settled = self.try_one(&mut session, &mut staged, leased).await;
+            let waiting = (&mut run, &mut *ahead);
+            let settled = unless_slow(self.try_one(&mut session, &mut staged, leased), waiting).await;
             tried.wrote_state |= wrote_state(&settled.result);
             held.note(&settled);
             tried.settled.push(settled);
@@ -311,6 +319,27 @@ impl<B: Broker> Slot<B> {
             });
         }
     }
+}
+
+/// Wait for an attempt. One that takes long, as one that waits for something outside, lets go of what its slot has leased
+/// besides, so that other slots can try it meanwhile.
+async fn unless_slow<T, R: Iterator, L>(
+    attempt: impl Future<Output = T>,
+    (run, ahead): (&mut Option<R>, &mut Option<L>),
+) -> T {
+    let mut attempt = pin!(attempt);
+    // Most attempts never wait, and pay for no timer.
+    if let Poll::Ready(tried) = poll_fn(|context| Poll::Ready(attempt.as_mut().poll(context))).await {
+        return tried;
+    }
+    let has_more = run.as_ref().is_some_and(|run| run.size_hint().0 > 0) || ahead.is_some();
+    if has_more {
+        if let Ok(tried) = tokio::time::timeout(RUN_TARGET * 2, attempt.as_mut()).await {
+            return tried;
+        }
+        (*run, *ahead) = (None, None);
+    }
+    attempt.await
 }
 
 /// What a run holds back: after a failure, nothing that is ordered behind it may be tried.

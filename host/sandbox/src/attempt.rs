@@ -7,8 +7,10 @@ use wasmill_delivery::{
     input::{AttemptResult, Revision},
     message::Message,
     name::{ConsumerName, Digest, HandlerName, QueueName, Sequence},
-    record::HandlerLimits,
+    record::{Grants, HandlerLimits},
 };
+
+use crate::secrets::Secrets;
 
 /// How the sandbox reads what handlers stored. It is called on the worker's thread while the guest waits, so it
 /// shall answer from memory or a local disk, and not wait for anything.
@@ -43,6 +45,10 @@ pub struct HandlerContext {
     pub limits: HandlerLimits,
     /// What it reads by `wasi:config`.
     pub config: BTreeMap<String, String>,
+    /// What it may reach.
+    pub grants: Arc<Grants>,
+    /// What it reads by `wasi:config` too, and nobody else sees.
+    pub secrets: Secrets,
     /// Data of one message that it publishes, in bytes.
     pub data_bytes_max: usize,
     /// What it stored.

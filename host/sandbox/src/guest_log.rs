@@ -10,7 +10,7 @@ use wasmtime_wasi::{
     p2::{OutputStream, Pollable, StreamResult},
 };
 
-use crate::attempt::Delivery;
+use crate::{attempt::Delivery, secrets::Secrets};
 
 /// What one write may hold, in bytes; the same as the guest's own libraries use.
 const WRITE_BYTES_MAX: usize = 64 * 1024;
@@ -22,20 +22,25 @@ pub(crate) struct GuestLog(Arc<Mutex<Captured>>);
 struct Captured {
     bytes: Vec<u8>,
     bytes_max: usize,
+    /// Read beyond the limit, so that a secret across it is found. It is not shown.
+    bytes_beyond: usize,
     bytes_dropped: u64,
 }
 
 impl GuestLog {
-    pub(crate) fn new(bytes_max: u32) -> Self {
+    pub(crate) fn new(bytes_max: u32, secrets: &Secrets) -> Self {
         let bytes_max = usize::try_from(bytes_max).unwrap_or(usize::MAX);
-        Self(Arc::new(Mutex::new(Captured { bytes: Vec::new(), bytes_max, bytes_dropped: 0 })))
+        let bytes_beyond = secrets.bytes_longest();
+        Self(Arc::new(Mutex::new(Captured { bytes: Vec::new(), bytes_max, bytes_beyond, bytes_dropped: 0 })))
     }
 
     /// Take what was printed since the last time, so that each attempt gets its own.
-    pub(crate) fn take(&self) -> String {
+    pub(crate) fn take(&self, secrets: &Secrets) -> String {
         let mut captured = self.lock();
         let bytes = std::mem::take(&mut captured.bytes);
-        let bytes_dropped = std::mem::take(&mut captured.bytes_dropped);
+        let bytes_dropped =
+            std::mem::take(&mut captured.bytes_dropped) + bytes.len().saturating_sub(captured.bytes_max) as u64;
+        let bytes = secrets.hide_before(bytes, captured.bytes_max);
         let mut text = match String::from_utf8(bytes) {
             Ok(text) => text,
             Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
@@ -47,9 +52,16 @@ impl GuestLog {
         text
     }
 
+    /// Say something in the name of the host, in a line of its own.
+    pub(crate) fn note(&self, words: &str) {
+        let is_within_line = self.lock().bytes.last().is_some_and(|byte| *byte != b'\n');
+        let start = if is_within_line { "\n" } else { "" };
+        self.write(format!("{start}[wasmill: {words}]\n").as_bytes());
+    }
+
     fn write(&self, bytes: &[u8]) {
         let mut captured = self.lock();
-        let room = captured.bytes_max - captured.bytes.len();
+        let room = captured.bytes_max.saturating_add(captured.bytes_beyond) - captured.bytes.len();
         let kept = bytes.len().min(room);
         captured.bytes.extend_from_slice(&bytes[..kept]);
         captured.bytes_dropped += (bytes.len() - kept) as u64;
@@ -117,20 +129,31 @@ mod tests {
 
     #[test]
     fn keeps_what_fits_and_says_what_does_not() {
-        let log = GuestLog::new(8);
+        let log = GuestLog::new(8, &Secrets::default());
         log.write(b"12345");
         log.write(b"67890");
         log.write(b"!");
-        assert_eq!(log.take(), "12345678\n[3 more bytes dropped: log-bytes-max is 8]");
+        assert_eq!(log.take(&Secrets::default()), "12345678\n[3 more bytes dropped: log-bytes-max is 8]");
         log.write(b"next\n");
-        assert_eq!(log.take(), "next\n", "each attempt has its own");
-        assert_eq!(log.take(), "");
+        assert_eq!(log.take(&Secrets::default()), "next\n", "each attempt has its own");
+        assert_eq!(log.take(&Secrets::default()), "");
     }
 
     #[test]
     fn a_cut_character_does_no_harm() {
-        let log = GuestLog::new(2);
+        let log = GuestLog::new(2, &Secrets::default());
         log.write("a\u{fc}".as_bytes());
-        assert_eq!(log.take(), "a\u{fffd}\n[1 more bytes dropped: log-bytes-max is 2]");
+        assert_eq!(log.take(&Secrets::default()), "a\u{fffd}\n[1 more bytes dropped: log-bytes-max is 2]");
+    }
+
+    #[test]
+    fn a_secret_across_the_limit_is_not_shown_in_part() {
+        let secrets = Secrets::new([("KEY".to_owned(), "sk-12345".to_owned())].into());
+        let log = GuestLog::new(8, &secrets);
+        log.write(b"key sk-1");
+        log.write(b"2345 and much more of it");
+        assert_eq!(log.take(&secrets), "key [secret KEY]\n[24 more bytes dropped: log-bytes-max is 8]");
+        log.note("a word");
+        assert_eq!(log.take(&secrets), "[wasmill\n[10 more bytes dropped: log-bytes-max is 8]");
     }
 }

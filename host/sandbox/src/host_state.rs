@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Instant};
 
 use wasmtime_wasi::{WasiCtxView, WasiView};
+use wasmtime_wasi_http::{WasiHttpCtxView, WasiHttpView};
 
 use crate::{
     attempt::{Delivery, HandlerContext},
@@ -45,12 +46,24 @@ impl HostState {
     /// Turn to the next delivery.
     pub(crate) fn begin_attempt(&mut self, current: Current) {
         self.meter.begin_attempt();
+        if let Some(wasi) = &mut self.wasi {
+            wasi.requests_mut().begin_attempt();
+        }
         self.current = current;
     }
 
-    /// What the guest printed in this attempt.
+    /// What the guest printed in this attempt, without its secrets.
     pub(crate) fn take_log(&self) -> String {
-        self.wasi.as_ref().map_or_else(String::new, |wasi| wasi.log().take())
+        self.wasi.as_ref().map_or_else(String::new, |wasi| wasi.log().take(&self.context.secrets))
+    }
+
+    /// Whether no HTTP request of the guest is under way.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.wasi.as_ref().is_none_or(|wasi| wasi.requests().is_idle())
+    }
+
+    fn wasi(&mut self) -> &mut Wasi {
+        self.wasi.get_or_insert_with(|| Box::new(Wasi::new(&self.context)))
     }
 
     pub(crate) fn state(&mut self) -> (&mut StateView, Below<'_>) {
@@ -60,8 +73,13 @@ impl HostState {
 
 impl WasiView for HostState {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        let log_bytes_max = self.context.limits.log_bytes_max;
-        self.wasi.get_or_insert_with(|| Box::new(Wasi::new(log_bytes_max))).view()
+        self.wasi().view()
+    }
+}
+
+impl WasiHttpView for HostState {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        self.wasi().http_view()
     }
 }
 

@@ -1,14 +1,14 @@
 //! From how a call ended to the outcome of the attempt.
 
 use wasmill_delivery::{
-    limits::HANDLER_DELAY_MS_MAX,
+    limits::{HANDLER_DELAY_MS_MAX, REASON_BYTES_MAX},
     outcome::{Outcome, cut_reason},
     record::HandlerLimits,
 };
 use wasmtime::{Error, PoolConcurrencyLimitError, Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
-use crate::{bindings::wasmill::handler::types::Failure, limits, stop::Stop};
+use crate::{bindings::wasmill::handler::types::Failure, limits, secrets::Secrets, stop::Stop};
 
 /// How a call ended.
 #[derive(Debug)]
@@ -28,31 +28,33 @@ pub(crate) struct Circumstances<'a> {
     pub(crate) limits: &'a HandlerLimits,
     /// Whether the guest asked for more memory than its limit.
     pub(crate) memory_refused: bool,
+    /// What no reason may show.
+    pub(crate) secrets: &'a Secrets,
 }
 
 /// What the sandbox saw.
 pub(crate) fn outcome(ended: Ended, circumstances: &Circumstances<'_>) -> Outcome {
     match ended {
         Ended::Answered(Ok(())) => Outcome::Success,
-        Ended::Answered(Err(failure)) => answered(failure),
+        Ended::Answered(Err(failure)) => answered(failure, circumstances.secrets),
         Ended::TimedOut => timed_out(circumstances),
-        Ended::Broke(error) => {
-            broke(&error, circumstances).unwrap_or_else(|| Outcome::Trapped { trap: cut_reason(plain(&error)) })
-        }
+        Ended::Broke(error) => broke(&error, circumstances).unwrap_or_else(|| Outcome::Trapped {
+            trap: cut_reason(circumstances.secrets.hide(plain(&error), REASON_BYTES_MAX)),
+        }),
         Ended::NotStarted(error) => broke(&error, circumstances)
             .unwrap_or_else(|| Outcome::HostFault { detail: format!("an instance cannot be made: {error:#}") }),
     }
 }
 
-fn answered(failure: Failure) -> Outcome {
+fn answered(failure: Failure, secrets: &Secrets) -> Outcome {
     match failure {
         Failure::Retry(request) => Outcome::Retry {
-            reason: cut_reason(request.reason),
+            reason: cut_reason(secrets.hide(request.reason, REASON_BYTES_MAX)),
             after_ms: request.after.map(|ms| ms.min(HANDLER_DELAY_MS_MAX)),
         },
         Failure::Defer(after_ms) => Outcome::Defer { after_ms: after_ms.min(HANDLER_DELAY_MS_MAX) },
         Failure::Throttle(after_ms) => Outcome::Throttle { after_ms: after_ms.min(HANDLER_DELAY_MS_MAX) },
-        Failure::Reject(reason) => Outcome::Reject { reason: cut_reason(reason) },
+        Failure::Reject(reason) => Outcome::Reject { reason: cut_reason(secrets.hide(reason, REASON_BYTES_MAX)) },
     }
 }
 

@@ -5,7 +5,7 @@
 //! only a component that does not fit is an error. What a handler publishes and stores is not done here but handed
 //! back, for the engine to commit with the delivery.
 //!
-//! This crate must not know of queues' insides, sled or HTTP. It is the only one that knows wasmtime.
+//! This crate must not know of queues' insides, sled or the host's API. It is the only one that knows wasmtime.
 //!
 //! ```no_run
 //! # use std::sync::Arc;
@@ -33,10 +33,12 @@ mod judge;
 pub mod limits;
 mod linker;
 mod meter;
+mod outbound;
 mod outbox;
 mod overlay;
 mod program;
 mod sandbox;
+mod secrets;
 mod session;
 mod state_store;
 mod state_view;
@@ -51,4 +53,5 @@ pub use limits::{LimitsError, check_limits};
 pub use overlay::StagedState;
 pub use program::Program;
 pub use sandbox::{Sandbox, SandboxError, SandboxOptions};
+pub use secrets::Secrets;
 pub use session::Session;

@@ -7,7 +7,7 @@ pub const COMPONENT_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// The most that `memory-bytes-max` of a handler can be set to: what a 32-bit memory can address.
 pub const MEMORY_BYTES_CEILING: u64 = 4 * 1024 * 1024 * 1024;
 /// Instances at once, of all handlers, unless configured otherwise.
-pub const INSTANCES_MAX_DEFAULT: u32 = 1_000;
+pub const INSTANCES_MAX_DEFAULT: u32 = 2_000;
 /// The most that the number of instances can be set to. Each reserves address space (not memory) for
 /// [`MEMORIES_PER_INSTANCE`] memories of 4 GiB, and a process has 128 TiB of it.
 pub const INSTANCES_MAX_CEILING: u32 = 4_096;
@@ -32,7 +32,10 @@ pub const FUEL_YIELD_INTERVAL: u64 = 100_000;
 pub const HOST_CALL_BYTES_MAX: usize = 2 * DATA_BYTES_MAX_CEILING;
 /// Random bytes that one call may ask for; making them costs no fuel.
 pub const RANDOM_BYTES_MAX: u64 = 64 * 1024;
-/// Streams, pollables and other handles that one instance holds at once.
+/// What of WASI one instance holds at once: streams, pollables, requests with their headers and bodies. The host keeps
+/// up to 32 KiB for one of these, outside of the guest's memory.
+pub const WASI_RESOURCES_MAX: usize = 1_024;
+/// Handles that one instance holds at once.
 pub const HANDLES_MAX: usize = 10_000;
 /// Frames of a guest's backtrace, the innermost.
 pub const BACKTRACE_FRAMES_MAX: usize = 32;

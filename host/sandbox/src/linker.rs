@@ -33,6 +33,8 @@ pub(crate) const OFFERED: &[&str] = &[
     "wasi:clocks/wall-clock@0.2.12",
     "wasi:filesystem/preopens@0.2.12",
     "wasi:filesystem/types@0.2.12",
+    "wasi:http/outgoing-handler@0.2.12",
+    "wasi:http/types@0.2.12",
     "wasi:io/error@0.2.12",
     "wasi:io/poll@0.2.12",
     "wasi:io/streams@0.2.12",
@@ -49,10 +51,11 @@ pub(crate) const OFFERED: &[&str] = &[
 ];
 
 /// Files, sockets and the environment are there to be linked, because most languages' libraries import them, and
-/// hold nothing.
+/// hold nothing. HTTP is linked for all too; where a request may go is decided by the grants when it is sent.
 pub(crate) fn new(engine: &Engine) -> wasmtime::Result<Linker<HostState>> {
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
     types::add_to_linker::<_, HasSelf<HostState>>(&mut linker, |state| state)?;
     producer::add_to_linker::<_, HasSelf<HostState>>(&mut linker, |state| state)?;
     state::add_to_linker::<_, HasSelf<HostState>>(&mut linker, |state| state)?;
@@ -90,7 +93,7 @@ mod tests {
         for interface in OFFERED {
             assert!(!is_new(interface), "{interface} could be defined, so it was not there");
         }
-        assert!(is_new("wasi:http/types@0.2.12"), "this test must be able to fail");
+        assert!(is_new("wasi:http/incoming-handler@0.2.12"), "this test must be able to fail");
     }
 
     #[test]
@@ -104,7 +107,8 @@ mod tests {
             ("wasi:cli/exit", false),
             ("wasi:config/store@0.2.0-draft", true),
             ("wasi:config/store@0.2.0", false),
-            ("wasi:http/types@0.2.0", false),
+            ("wasi:http/types@0.2.0", true),
+            ("wasi:http/incoming-handler@0.2.0", false),
             ("@", false),
             ("", false),
             ("wasmill:handler/state@0.1.3", true),

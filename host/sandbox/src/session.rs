@@ -94,7 +94,8 @@ impl Session {
 
     fn keep(&mut self, instance: Box<Instance>, attempt: &Attempt) {
         let succeeded = matches!(attempt.result, AttemptResult::Succeeded(_));
-        if succeeded && instance.calls < self.context.limits.instance_calls_max {
+        // A request that is still open belongs to this delivery and ends with it.
+        if succeeded && instance.store.data().is_idle() && instance.calls < self.context.limits.instance_calls_max {
             self.warm = Some(instance);
         }
     }
@@ -118,7 +119,8 @@ impl Session {
         };
         let backtrace = judge::backtrace(&ended);
         let memory_refused = data.meter.refused();
-        let outcome = judge::outcome(ended, &Circumstances { limits, memory_refused });
+        let secrets = &self.context.secrets;
+        let outcome = judge::outcome(ended, &Circumstances { limits, memory_refused, secrets });
         attempt.result = settle(data, outcome, staged, |outcome| record(run.delivery, &attempt, outcome, backtrace));
         attempt
     }

@@ -1,24 +1,35 @@
-//! WASI 0.2 with nothing granted: clocks, random numbers, and output that goes to the log.
+//! WASI 0.2 with nothing granted: clocks, random numbers, output that goes to the log, and HTTP that asks the grants.
 
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView};
 
-use crate::{guest_log::GuestLog, limits};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView};
+
+use crate::{
+    attempt::HandlerContext,
+    guest_log::GuestLog,
+    limits,
+    outbound::{self, Hooks},
+};
 
 /// What an instance has of WASI. Made when the guest first uses it: it costs a tenth of a fresh instance, and many
 /// handlers never do.
 pub(crate) struct Wasi {
     context: WasiCtx,
+    http: WasiHttpCtx,
+    requests: Hooks,
     table: ResourceTable,
     log: GuestLog,
 }
 
 impl Wasi {
-    pub(crate) fn new(log_bytes_max: u32) -> Self {
-        let log = GuestLog::new(log_bytes_max);
+    pub(crate) fn new(handler: &HandlerContext) -> Self {
+        let log = GuestLog::new(handler.limits.log_bytes_max, &handler.secrets);
         let mut table = ResourceTable::new();
-        table.set_max_capacity(limits::HANDLES_MAX);
-        Self { context: context(&log), table, log }
+        table.set_max_capacity(limits::WASI_RESOURCES_MAX);
+        let mut http = WasiHttpCtx::new();
+        http.set_field_size_limit(outbound::REQUEST_HEADERS_BYTES_MAX);
+        Self { context: context(&log), http, requests: Hooks::new(handler, log.clone()), table, log }
     }
 
     pub(crate) const fn log(&self) -> &GuestLog {
@@ -27,6 +38,18 @@ impl Wasi {
 
     pub(crate) const fn view(&mut self) -> WasiCtxView<'_> {
         WasiCtxView { ctx: &mut self.context, table: &mut self.table }
+    }
+
+    pub(crate) fn http_view(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView { hooks: &mut self.requests, table: &mut self.table, ctx: &mut self.http }
+    }
+
+    pub(crate) const fn requests(&self) -> &Hooks {
+        &self.requests
+    }
+
+    pub(crate) const fn requests_mut(&mut self) -> &mut Hooks {
+        &mut self.requests
     }
 }
 

@@ -116,12 +116,12 @@ fn a_handler_of_another_shape_is_refused() {
 fn what_it_imports_in_vain_is_named() {
     let guest = Guest::new(OK).text();
     let imports = r#"(component
-      (import "wasi:http/outgoing-handler@0.2.4" (instance (export "handle" (func)) (export "other" (func))))
+      (import "wasi:http/incoming-handler@0.2.4" (instance (export "handle" (func)) (export "other" (func))))
       (import "acme:tools/paint@1.0.0" (instance (export "paint" (func))))
       (import "acme:tools/types@1.0.0" (instance (type $colour (enum "red")) (export "colour" (type (eq $colour)))))"#;
     let error = refusal(&component(&guest.replacen("(component", imports, 1)));
     let LoadError::UnknownImports { imports } = &error else { panic!("{error}") };
-    assert_eq!(imports, &["wasi:http/outgoing-handler@0.2.4 (handle, other)", "acme:tools/paint@1.0.0 (paint)"]);
+    assert_eq!(imports, &["wasi:http/incoming-handler@0.2.4 (handle, other)", "acme:tools/paint@1.0.0 (paint)"]);
 
     let no_such_function = r#"(component (import "wasmill:handler/state@0.1.0" (instance (export "append" (func))))"#;
     let error = refusal(&component(&guest.replacen("(component", no_such_function, 1)));

@@ -2,6 +2,7 @@
 
 mod declare;
 mod logging;
+mod open_files;
 mod ready;
 mod stop;
 
@@ -79,6 +80,7 @@ impl ServeArguments {
 pub(crate) async fn serve(arguments: ServeArguments) -> Result<ExitCode> {
     let config = arguments.config()?;
     logging::begin(&config.log)?;
+    open_files::raise_limit();
     let listener = bind(config.server.listen).await?;
     let address = listener.local_addr()?;
     let metrics = Arc::new(Metrics::default());

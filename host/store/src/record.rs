@@ -121,7 +121,13 @@ pub(crate) fn decode_ids(key: &[u8], payload: &Bytes) -> Result<Vec<DedupId>, St
 
 #[cfg(test)]
 mod tests {
-    use wasmill_delivery::{outcome::Outcome, record::PauseReason};
+    use std::collections::BTreeMap;
+
+    use wasmill_delivery::{
+        name::{Digest, HandlerName},
+        outcome::Outcome,
+        record::{Grants, HandlerLimits, HandlerRecord, PauseReason},
+    };
 
     use super::*;
 
@@ -175,5 +181,46 @@ mod tests {
         assert!(error.starts_with("counters is damaged: "), "{error}");
         assert!(decode_ids(&key, &Bytes::from_static(&[0; 17])).is_err());
         assert!(pending_front(&key, &[1, 2, 3]).is_err());
+    }
+
+    /// What hosts wrote before handlers could be granted anything.
+    #[test]
+    fn a_handler_of_an_earlier_version_is_granted_nothing() {
+        #[derive(Serialize)]
+        struct EarlierLimits {
+            fuel_max: u64,
+            memory_bytes_max: u64,
+            wall_clock_ms_max: u64,
+            published_max: u32,
+            published_bytes_max: u64,
+            state_bytes_max: u64,
+            log_bytes_max: u32,
+            instance_calls_max: u32,
+        }
+        #[derive(Serialize)]
+        struct Earlier {
+            name: HandlerName,
+            digest: Option<Digest>,
+            loaded_at: Timestamp,
+            config: BTreeMap<String, String>,
+            limits: EarlierLimits,
+        }
+        let limits = EarlierLimits {
+            fuel_max: 7,
+            memory_bytes_max: 6,
+            wall_clock_ms_max: 5,
+            published_max: 4,
+            published_bytes_max: 3,
+            state_bytes_max: 2,
+            log_bytes_max: 1,
+            instance_calls_max: 8,
+        };
+        let name = HandlerName::new("old").expect("a name");
+        let digest = Some(Digest([7; 32]));
+        let earlier = Earlier { name, digest, loaded_at: Timestamp(9), config: BTreeMap::new(), limits };
+        let read: HandlerRecord = decode(b"k", encode(&earlier).payload_mut()).expect("it is still read");
+        assert_eq!((read.limits.fuel_max, read.limits.instance_calls_max, read.digest), (7, 8, digest));
+        assert_eq!(read.limits.http_requests_max, HandlerLimits::default().http_requests_max);
+        assert_eq!((read.grants, read.secrets.len(), read.imports), (Grants::default(), 0, None));
     }
 }

@@ -39,8 +39,8 @@
 //! and their types say so: [`PublishError`], [`StateError`].
 //!
 //! # What a handler can see
-//! Nothing but its delivery, what it may publish, its own state and its configured values: no files, no network,
-//! no environment. What it prints goes to the host's log and into the record of the attempt. The host may use one
+//! Nothing but its delivery, what it may publish, its own state and its configured values: no files, no environment,
+//! and no network besides the HTTP requests (feature `http`) that its operator grants. What it prints goes to the host's log and into the record of the attempt. The host may use one
 //! instance for many deliveries and may start a new one at any time: globals are a cache, never a store.
 //!
 //! The host meets a handler only in the WIT files of the folder `wit`; this crate keeps the bindings to itself, so
@@ -57,6 +57,8 @@ mod failure;
 #[doc(hidden)]
 pub mod glue;
 mod host;
+#[cfg(feature = "http")]
+pub mod http;
 mod outgoing;
 mod state;
 

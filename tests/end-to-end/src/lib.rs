@@ -1,6 +1,8 @@
 //! What the end-to-end tests share: a host in a folder of its own, with the handlers a test asks for.
 
-use std::{fmt::Write as _, fs, process::Command, time::Duration};
+pub mod server;
+
+use std::{fmt::Write as _, fs, path::Path, process::Command, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use host_process::{Client, HostProcess, Setup, guest, wasmill_binary};
@@ -23,10 +25,18 @@ impl TestHost {
     /// # Errors
     /// When it does not start.
     pub fn start(config: &str) -> Result<Self> {
+        Self::start_with(config, &[])
+    }
+
+    /// Start a host with this configuration and these variables in its environment.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn start_with(config: &str, environment: &[(&str, &Path)]) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         fs::write(folder.path().join("wasmill.toml"), config)?;
         let mut host = Self { folder, process: None };
-        host.start_again()?;
+        host.process = Some(HostProcess::start_with(&host.setup(), environment)?);
         Ok(host)
     }
 
@@ -35,10 +45,12 @@ impl TestHost {
     /// # Errors
     /// When it does not start.
     pub fn start_again(&mut self) -> Result<()> {
-        let setup =
-            Setup { config: Some(self.folder.path().join("wasmill.toml")), folder: self.folder.path().to_owned() };
-        self.process = Some(HostProcess::start(&setup)?);
+        self.process = Some(HostProcess::start(&self.setup())?);
         Ok(())
+    }
+
+    fn setup(&self) -> Setup {
+        Setup { config: Some(self.folder.path().join("wasmill.toml")), folder: self.folder.path().to_owned() }
     }
 
     /// Take the process, to kill or terminate it.
@@ -74,6 +86,33 @@ impl TestHost {
         let (said, complaint) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         ensure!(output.status.success(), "`{command}` fails: {said}{complaint}");
         Ok(said.into_owned())
+    }
+
+    /// The resident memory of its process, in bytes.
+    ///
+    /// # Errors
+    /// When it does not run, or the system does not say.
+    pub fn resident_bytes(&self) -> Result<u64> {
+        let process = self.process.as_ref().context("the host does not run")?;
+        let status = fs::read_to_string(format!("/proc/{}/status", process.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+        Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? * 1_024)
+    }
+
+    /// The time that all cores together have worked for its process.
+    ///
+    /// # Errors
+    /// When it does not run, or the system does not say.
+    pub fn processor_time(&self) -> Result<Duration> {
+        /// Linux counts hundredths of a second for programs, whatever it counts itself.
+        const TICK_MS: u64 = 10;
+        let process = self.process.as_ref().context("the host does not run")?;
+        let stat = fs::read_to_string(format!("/proc/{}/stat", process.id()))?;
+        let (_, fields) = stat.rsplit_once(')').context("no name")?;
+        let fields: Vec<&str> = fields.split_whitespace().collect();
+        let ticks = fields.get(11).context("no user time")?.parse::<u64>()?
+            + fields.get(12).context("no system time")?.parse::<u64>()?;
+        Ok(Duration::from_millis(ticks * TICK_MS))
     }
 
     /// A file of its folder.

@@ -15,7 +15,7 @@ fn a_component_is_replaced_without_a_restart_and_an_unfit_one_is_refused() -> Re
     client.wait_until_settled(PATIENCE)?;
     assert_eq!(client.get("/v1/queues/out")?["messages"], 0, "noop publishes nothing");
 
-    client.put("/v1/handlers/work", "application/wasm", fs::read(guest("guest-echo")?)?)?;
+    client.put("/v1/handlers/work?approve=true", "application/wasm", fs::read(guest("guest-echo")?)?)?;
     let echo = client.get("/v1/handlers/work")?["digest"].clone();
     for bad in [fs::read(guest("guest-wrong-world")?)?, b"\0asm\x01\0\0\0".to_vec(), b"no wasm at all".to_vec()] {
         let refused = client.put("/v1/handlers/work", "application/wasm", bad).expect_err("it does not fit");

@@ -36,6 +36,14 @@ impl HostProcess {
     /// # Errors
     /// When it cannot be started or does not become ready; its log is in the error.
     pub fn start(setup: &Setup) -> Result<Self> {
+        Self::start_with(setup, &[])
+    }
+
+    /// Start a host with these variables in its environment, besides the caller's.
+    ///
+    /// # Errors
+    /// As [`HostProcess::start`].
+    pub fn start_with(setup: &Setup, environment: &[(&str, &Path)]) -> Result<Self> {
         let address_file = setup.folder.join("address");
         let _ = std::fs::remove_file(&address_file);
         let log = File::options().create(true).append(true).open(setup.folder.join("wasmill.log"))?;
@@ -45,6 +53,7 @@ impl HostProcess {
         if let Some(config) = &setup.config {
             command.arg("--config").arg(config);
         }
+        command.envs(environment.iter().copied());
         command.current_dir(&setup.folder).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         let mut child = command.spawn().context("cannot start wasmill")?;
         match wait_until_ready(&mut child, &address_file) {

@@ -31,8 +31,8 @@ struct Host {
 impl Host {
     fn new(limits: EngineLimits, in_flight_max: u32) -> Self {
         let mut host = Self { engine: Some(Recovery::new(limits).finish()), written: Vec::new() };
-        host.order(Order::PutHandler { record: handler_record("first") });
-        host.order(Order::PutHandler { record: handler_record("second") });
+        host.order(Order::PutHandler { record: Box::new(handler_record("first")) });
+        host.order(Order::PutHandler { record: Box::new(handler_record("second")) });
         host.order(Order::PutQueue { name: queue(), config: QueueConfig::default() });
         host.put_consumer("first", in_flight_max);
         host
@@ -99,6 +99,9 @@ fn handler_record(name: &str) -> HandlerRecord {
         loaded_at: Timestamp(0),
         config: BTreeMap::new(),
         limits: HandlerLimits::default(),
+        grants: Default::default(),
+        secrets: Default::default(),
+        imports: None,
     }
 }
 

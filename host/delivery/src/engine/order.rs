@@ -44,7 +44,7 @@ impl Engine {
                 self.remove_consumer(tick, id);
                 Ok(OrderReceipt::Done)
             }
-            Order::PutHandler { record } => Ok(self.put_handler(tick, record)),
+            Order::PutHandler { record } => Ok(self.put_handler(tick, *record)),
             Order::DeleteHandler { name } => self.delete_handler(tick, name),
             Order::Pause { consumer, reason } => self.pause(tick, consumer, &reason),
             Order::Resume { consumer } => self.resume(tick, consumer),

@@ -15,12 +15,12 @@ use wasmill_delivery::{
     message::{Lineage, Message},
     name::{HandlerName, MessageId, MessageKey, Sequence},
     outcome::Outcome,
-    record::{AttemptRecord, HandlerLimits},
+    record::{AttemptRecord, Grants, HandlerLimits},
     time::Timestamp,
     topic::Topic,
 };
 use wasmill_sandbox::{
-    Attempt, Delivery, HandlerContext, Program, Sandbox, SandboxOptions, Session, StagedState, StateReader,
+    Attempt, Delivery, HandlerContext, Program, Sandbox, SandboxOptions, Secrets, Session, StagedState, StateReader,
 };
 
 use super::guest::Guest;
@@ -31,6 +31,8 @@ pub struct Host {
     pub state: Arc<FakeState>,
     pub limits: HandlerLimits,
     pub config: BTreeMap<String, String>,
+    pub grants: Grants,
+    pub secrets: BTreeMap<String, String>,
     pub folder: TempDir,
 }
 
@@ -43,6 +45,8 @@ impl Host {
             state: Arc::default(),
             limits: HandlerLimits::default(),
             config: BTreeMap::new(),
+            grants: Grants::default(),
+            secrets: BTreeMap::new(),
             folder,
         }
     }
@@ -60,6 +64,8 @@ impl Host {
             handler: HandlerName::new("tested").unwrap(),
             limits: self.limits,
             config: self.config.clone(),
+            grants: Arc::new(self.grants.clone()),
+            secrets: Secrets::new(self.secrets.clone()),
             data_bytes_max: 1_000,
             state: self.state.clone(),
         }

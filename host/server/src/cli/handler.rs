@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use clap::Subcommand;
-use reqwest::{Method, header::CONTENT_TYPE};
+use reqwest::{Method, RequestBuilder, header::CONTENT_TYPE};
 use serde_json::{Map, Value};
 
 use super::{
@@ -30,10 +30,16 @@ pub(super) struct HandlerArguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run this component under that name from now on
-    Load { name: String, file: PathBuf },
+    Load {
+        name: String,
+        file: PathBuf,
+        /// Approve of what it imports, when that is more than the version before it did
+        #[arg(long)]
+        approve: bool,
+    },
     /// All handlers
     List,
-    /// One handler, with its limits and configuration
+    /// One handler: what it imports, what it is granted, its limits and configuration
     Show { name: String },
     /// Remove a handler that no consumer runs; its state stays
     Delete { name: String },
@@ -58,7 +64,11 @@ pub(super) async fn run(arguments: HandlerArguments) -> Result<()> {
     let HandlerArguments { remote, command } = arguments;
     let client = remote.client()?;
     match command {
-        Command::Load { name, file } => load(&client, &name, &file, remote.json).await,
+        Command::Load { name, file, approve } => {
+            let request = client.request(Method::PUT, &["v1", "handlers", &name]);
+            let request = if approve { request.query(&[("approve", "true")]) } else { request };
+            load(&client, request, &name, &file, remote.json).await
+        }
         Command::List => show_all(&client, remote.json).await,
         Command::Show { name } => {
             let answer = client.get(&["v1", "handlers", &name]).await?;
@@ -78,9 +88,8 @@ pub(super) async fn run(arguments: HandlerArguments) -> Result<()> {
     }
 }
 
-async fn load(client: &Client, name: &str, file: &PathBuf, json: bool) -> Result<()> {
+async fn load(client: &Client, request: RequestBuilder, name: &str, file: &PathBuf, json: bool) -> Result<()> {
     let wasm = tokio::fs::read(file).await.with_context(|| format!("cannot read {}", file.display()))?;
-    let request = client.request(Method::PUT, &["v1", "handlers", name]);
     let answer = client.json(request.header(CONTENT_TYPE, "application/wasm").body(wasm)).await?;
     if json {
         return say_json(&answer);
@@ -116,7 +125,17 @@ fn show(handler: model::Handler) -> String {
     ];
     let limits: Vec<String> = handler.limits.iter().map(|(name, value)| format!("{name} {value}")).collect();
     let config: Vec<String> = handler.config.iter().map(|(name, value)| format!("{name} = {value:?}")).collect();
-    lines.extend([("limits", list(&limits)), ("config", list(&config))]);
+    let sources = handler.secrets.iter().flat_map(|(name, source)| source.iter().map(move |from| (name, from)));
+    let secrets: Vec<String> = sources.map(|(name, (kind, at))| format!("{name} from {kind} {at}")).collect();
+    lines.extend([
+        ("not granted", list(&handler.imports_not_granted)),
+        ("http", list(&handler.grants.http)),
+        ("addresses", list(&handler.grants.addresses)),
+        ("config", list(&config)),
+        ("secrets", list(&secrets)),
+        ("unused", list(&handler.grants_unused)),
+        ("limits", list(&limits)),
+    ]);
     facts(&lines)
 }
 

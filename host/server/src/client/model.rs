@@ -194,9 +194,26 @@ pub(crate) struct Handler {
     pub(crate) loaded_at_ms: Option<u64>,
     #[serde(default)]
     pub(crate) imports: Vec<String>,
+    #[serde(default)]
+    pub(crate) imports_not_granted: Vec<String>,
     pub(crate) limits: BTreeMap<String, u64>,
     pub(crate) config: BTreeMap<String, String>,
+    #[serde(default)]
+    pub(crate) grants: HandlerGrants,
+    /// Where each comes from: `{"env": "API_KEY"}`.
+    #[serde(default)]
+    pub(crate) secrets: BTreeMap<String, BTreeMap<String, String>>,
+    #[serde(default)]
+    pub(crate) grants_unused: Vec<String>,
     pub(crate) problem: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct HandlerGrants {
+    #[serde(default)]
+    pub(crate) http: Vec<String>,
+    #[serde(default)]
+    pub(crate) addresses: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]

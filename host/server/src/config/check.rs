@@ -7,7 +7,7 @@ use std::{
 
 use wasmill_delivery::{
     engine::{EngineLimits, Unrouted},
-    record::HandlerLimits,
+    record::{HandlerLimits, SecretSource},
 };
 use wasmill_runtime::{Durability, HandlerSettings, StoreOptions};
 
@@ -80,7 +80,23 @@ fn check_limits(raw: RawLimits) -> LimitsConfig {
 fn check_handler(raw: RawHandler, base: &Path) -> HandlerDeclaration {
     HandlerDeclaration {
         file: raw.file.map(|file| resolve(file, base)),
-        settings: HandlerSettings { limits: check_handler_limits(&raw.limits), config: raw.config },
+        settings: HandlerSettings {
+            limits: check_handler_limits(&raw.limits),
+            config: raw.config,
+            grants: raw.grants,
+            secrets: raw.secrets.into_iter().map(|(name, source)| (name, secret(source, base))).collect(),
+        },
+    }
+}
+
+/// Relative to the configuration, as every path of it.
+fn secret(source: SecretSource, base: &Path) -> SecretSource {
+    match source {
+        SecretSource::Env(variable) => SecretSource::Env(variable),
+        SecretSource::File(file) => {
+            let file = resolve(FilePath(PathBuf::from(&*file)), base);
+            SecretSource::File(file.to_string_lossy().into())
+        }
     }
 }
 
@@ -94,6 +110,10 @@ fn check_handler_limits(raw: &RawHandlerLimits) -> HandlerLimits {
         state_bytes_max: raw.state_bytes.0,
         log_bytes_max: u32::try_from(raw.log_bytes.0).unwrap_or(u32::MAX),
         instance_calls_max: raw.instance_calls.get(),
+        http_requests_max: raw.http_requests.get(),
+        http_open_max: raw.http_open.get(),
+        http_sent_bytes_max: raw.http_sent_bytes.0,
+        http_received_bytes_max: raw.http_received_bytes.0,
     }
 }
 

@@ -7,7 +7,7 @@ use wasmill_delivery::{
     engine::EngineLimits,
     limits,
     name::{HandlerName, QueueName},
-    record::HandlerLimits,
+    record::{Grants, HandlerLimits, SecretSource},
     schedule::ScheduleName,
 };
 
@@ -133,7 +133,7 @@ impl Default for RawLimits {
             pending_max: Count::new(engine.pending_max),
             delayed_max: Count::new(engine.delayed_max),
             unrouted: RawUnrouted::Refuse,
-            instances_max: Count::new(1_000),
+            instances_max: Count::new(2_000),
             handler_threads: None,
         }
     }
@@ -157,6 +157,8 @@ pub(super) struct RawHandler {
     pub(super) file: Option<FilePath>,
     pub(super) config: BTreeMap<String, String>,
     pub(super) limits: RawHandlerLimits,
+    pub(super) grants: Grants,
+    pub(super) secrets: BTreeMap<String, SecretSource>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -170,6 +172,10 @@ pub(super) struct RawHandlerLimits {
     pub(super) state_bytes: Size<0, ENDLESS>,
     pub(super) log_bytes: Size<0, { u32::MAX as u64 }>,
     pub(super) instance_calls: Count<1, { u32::MAX as u64 }>,
+    pub(super) http_requests: Count<0, { u32::MAX as u64 }>,
+    pub(super) http_open: Count<1, 1_000>,
+    pub(super) http_sent_bytes: Size<0, ENDLESS>,
+    pub(super) http_received_bytes: Size<0, ENDLESS>,
 }
 
 impl Default for RawHandlerLimits {
@@ -184,6 +190,10 @@ impl Default for RawHandlerLimits {
             state_bytes: Size(limits.state_bytes_max),
             log_bytes: Size(limits.log_bytes_max.into()),
             instance_calls: Count::new(limits.instance_calls_max.into()),
+            http_requests: Count::new(limits.http_requests_max.into()),
+            http_open: Count::new(limits.http_open_max.into()),
+            http_sent_bytes: Size(limits.http_sent_bytes_max),
+            http_received_bytes: Size(limits.http_received_bytes_max),
         }
     }
 }

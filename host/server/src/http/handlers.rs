@@ -14,9 +14,9 @@ use serde::{Deserialize, Serialize};
 use wasmill_delivery::{
     effect::OrderRefusal,
     name::{Digest, HandlerName},
-    record::HandlerLimits,
+    record::{Grants, HandlerLimits, SecretSource},
 };
-use wasmill_runtime::{HandlerSettings, HandlerView, Host};
+use wasmill_runtime::{HandlerSettings, HandlerView, Host, grants_unused, imports_not_granted};
 
 use super::{
     App, HttpLimits, body,
@@ -39,8 +39,15 @@ struct HandlerInfo {
     digest: Option<Digest>,
     loaded_at_ms: u64,
     imports: Vec<String>,
+    /// Imports that lead nowhere, because nothing is granted for them.
+    imports_not_granted: Vec<String>,
     limits: HandlerLimits,
     config: BTreeMap<String, String>,
+    grants: Grants,
+    /// Where each secret comes from; never what it is.
+    secrets: BTreeMap<String, SecretSource>,
+    /// Grants that the component has no import for.
+    grants_unused: Vec<&'static str>,
     problem: Option<String>,
 }
 
@@ -62,6 +69,15 @@ struct Loaded {
 struct SettingsDeclaration {
     limits: Option<LimitsDeclaration>,
     config: Option<BTreeMap<String, String>>,
+    grants: Option<Grants>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LoadQuery {
+    /// Whether an operator approves of what the component imports.
+    #[serde(default)]
+    approve: bool,
 }
 
 #[derive(Deserialize)]
@@ -75,6 +91,10 @@ struct LimitsDeclaration {
     state_bytes_max: Option<u64>,
     log_bytes_max: Option<u32>,
     instance_calls_max: Option<u32>,
+    http_requests_max: Option<u32>,
+    http_open_max: Option<u32>,
+    http_sent_bytes_max: Option<u64>,
+    http_received_bytes_max: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -103,24 +123,33 @@ async fn show(State(app): State<App>, Params(name): Params<String>) -> Result<Js
     Ok(Json(view.into()))
 }
 
-async fn put(State(app): State<App>, Params(name): Params<String>, request: Request) -> Result<Response, Problem> {
+async fn put(
+    State(app): State<App>,
+    Params(name): Params<String>,
+    Search(query): Search<LoadQuery>,
+    request: Request,
+) -> Result<Response, Problem> {
     let name = HandlerName::new(name)?;
     let (parts, body) = request.into_parts();
     let content_type = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(essence);
     match content_type.as_deref() {
-        Some("application/wasm") => load(app, name, body).await,
+        Some("application/wasm") => load(app, name, &query, body).await,
         Some("application/json") => put_settings(app, name, body).await,
         Some(_) | None => {
             body::drain(body.into_data_stream());
-            let detail = "give the component as application/wasm, or its limits and config as application/json";
+            let detail = "give the component as application/wasm, or its limits, config and grants as application/json";
             Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", detail))
         }
     }
 }
 
-async fn load(app: App, name: HandlerName, body: Body) -> Result<Response, Problem> {
+async fn load(app: App, name: HandlerName, query: &LoadQuery, body: Body) -> Result<Response, Problem> {
     let wasm = body::read(body, app.limits.component_bytes_max).await?;
-    let loaded = app.host.load_handler(name, wasm).await?;
+    let loaded = if query.approve {
+        app.host.load_handler(name, wasm).await?
+    } else {
+        app.host.upgrade_handler(name, wasm).await?
+    };
     let loaded = Loaded { digest: loaded.digest, imports: loaded.imports, changed: loaded.changed };
     Ok(Json(loaded).into_response())
 }
@@ -130,10 +159,17 @@ async fn put_settings(app: App, name: HandlerName, body: Body) -> Result<Respons
     let given: SettingsDeclaration = from_json(&json)?;
     let before = find(&app.host, &name).await?;
     let status = if before.is_some() { StatusCode::OK } else { StatusCode::CREATED };
-    let (limits, config) = before.map(|view| (view.record.limits, view.record.config)).unwrap_or_default();
+    let before = before.map(|view| view.record);
+    let limits = before.as_ref().map(|record| record.limits).unwrap_or_default();
+    let (config, grants, secrets) =
+        before.map(|record| (record.config, record.grants, record.secrets)).unwrap_or_default();
     let settings = HandlerSettings {
         limits: given.limits.map_or(limits, |given| given.over(limits)),
         config: given.config.unwrap_or(config),
+        grants: given.grants.unwrap_or(grants),
+        // Only the configuration says where secrets are: whoever may call the API could read any file of the host
+        // by a handler of his own otherwise.
+        secrets,
     };
     app.host.put_handler(name.clone(), settings).await?;
     let info = show(State(app), Params(name.into())).await?;
@@ -178,6 +214,10 @@ async fn find(host: &Host, name: &HandlerName) -> Result<Option<HandlerView>, Pr
 impl From<HandlerView> for HandlerInfo {
     fn from(view: HandlerView) -> Self {
         Self {
+            imports_not_granted: imports_not_granted(&view.record, &view.imports),
+            grants_unused: if view.problem.is_none() { grants_unused(&view.record, &view.imports) } else { Vec::new() },
+            grants: view.record.grants,
+            secrets: view.record.secrets,
             name: view.record.name,
             digest: view.record.digest,
             loaded_at_ms: view.record.loaded_at.0,
@@ -200,6 +240,10 @@ impl LimitsDeclaration {
             state_bytes_max: self.state_bytes_max.unwrap_or(before.state_bytes_max),
             log_bytes_max: self.log_bytes_max.unwrap_or(before.log_bytes_max),
             instance_calls_max: self.instance_calls_max.unwrap_or(before.instance_calls_max),
+            http_requests_max: self.http_requests_max.unwrap_or(before.http_requests_max),
+            http_open_max: self.http_open_max.unwrap_or(before.http_open_max),
+            http_sent_bytes_max: self.http_sent_bytes_max.unwrap_or(before.http_sent_bytes_max),
+            http_received_bytes_max: self.http_received_bytes_max.unwrap_or(before.http_received_bytes_max),
         }
     }
 }

@@ -220,7 +220,9 @@ impl From<HostError> for Problem {
             HostError::Refused(refusal) => refusal.into(),
             HostError::Stopped { .. } => Self::stopped(detail),
             HostError::Load { .. } => Self::invalid("component-unfit", detail),
-            HostError::Limits(_) => Self::invalid("out-of-range", detail),
+            HostError::Limits(_) | HostError::Grants(_) => Self::invalid("out-of-range", detail),
+            HostError::NeedsApproval { .. } => Self::new(StatusCode::CONFLICT, "needs-approval", detail),
+            HostError::Secret { .. } => Self::new(StatusCode::CONFLICT, "secret-missing", detail),
             HostError::Store(_) => Self::new(StatusCode::INTERNAL_SERVER_ERROR, "damaged-store", detail),
             HostError::TooManyRequests | HostError::TooManyPulls => Self::too_many_requests(detail),
             HostError::TooManyPulled => Self {

@@ -54,6 +54,9 @@ pub(crate) fn handler(number: u32) -> HandlerRecord {
         loaded_at: Timestamp(5),
         config: [("k".to_owned(), "v".to_owned())].into(),
         limits: HandlerLimits::default(),
+        grants: Default::default(),
+        secrets: Default::default(),
+        imports: None,
     }
 }
 

@@ -40,7 +40,7 @@ impl Simulation {
         }
         let handlers: Vec<HandlerRecord> = self.disk.handlers.values().cloned().collect();
         for record in handlers {
-            self.send_order(Order::PutHandler { record });
+            self.send_order(Order::PutHandler { record: Box::new(record) });
         }
         let consumers: Vec<ConsumerId> = self.disk.consumers.keys().copied().collect();
         for consumer in consumers {

@@ -27,7 +27,7 @@ impl Simulation {
     pub(super) fn declare_first(&mut self) {
         for number in 0..3 {
             let record = self.handler_record(number, true);
-            self.send_order(Order::PutHandler { record });
+            self.send_order(Order::PutHandler { record: Box::new(record) });
         }
         for number in 0..3 {
             let config = self.queue_config();
@@ -65,7 +65,7 @@ impl Simulation {
             9 | 10 => Order::DeleteConsumer { queue, name },
             11 | 12 => {
                 let loaded = self.random.chance(80);
-                Order::PutHandler { record: self.handler_record(handler, loaded) }
+                Order::PutHandler { record: Box::new(self.handler_record(handler, loaded)) }
             }
             13 => Order::DeleteHandler { name: handler_name(handler) },
             14 | 15 => Order::Pause { consumer, reason: self.pause_reason() },
@@ -260,6 +260,9 @@ impl Simulation {
             loaded_at: Timestamp(0),
             config: BTreeMap::new(),
             limits: HandlerLimits::default(),
+            grants: Default::default(),
+            secrets: Default::default(),
+            imports: None,
         }
     }
 }
