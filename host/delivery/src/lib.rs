@@ -12,6 +12,7 @@ pub mod effect;
 pub mod engine;
 mod fnv;
 pub mod input;
+pub mod job;
 pub mod limits;
 pub mod message;
 pub mod name;

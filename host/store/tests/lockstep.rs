@@ -317,6 +317,7 @@ impl Model {
             | Recovered::Running { .. }
             | Recovered::Delayed { .. }
             | Recovered::Schedule { .. }
+            | Recovered::Job { .. }
             | Recovered::Quarantined { .. } => true,
         };
         assert_eq!(found.into_iter().filter(wanted).collect::<Vec<_>>(), expected);
@@ -406,6 +407,7 @@ fn bounds(found: &[Recovered], id: u32) -> LogBounds {
         | Recovered::Running { .. }
         | Recovered::Delayed { .. }
         | Recovered::Schedule { .. }
+        | Recovered::Job { .. }
         | Recovered::Quarantined { .. }
         | Recovered::Dedup { .. } => None,
     });

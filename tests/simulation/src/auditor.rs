@@ -9,6 +9,7 @@
 mod answers;
 mod asked;
 mod compare;
+mod jobs;
 mod leases;
 mod orders;
 mod schedules;
@@ -23,6 +24,7 @@ use wasmill_delivery::{
     effect::PublishRefusal,
     engine::{EngineLimits, Unrouted},
     input::{Destination, Lease, PublishEntry, Ticket},
+    job::JobId,
     message::Message,
     name::{ConsumerId, HandlerName, MessageKey, QuarantineId, QueueId, Sequence},
     record::{
@@ -35,6 +37,7 @@ use wasmill_delivery::{
     write::DedupId,
 };
 
+use self::jobs::ModelJob;
 use crate::{disk::Disk, state::State};
 
 /// How often something happened; what a simulation never reaches it cannot check.
@@ -70,6 +73,11 @@ pub struct Auditor {
     alone: Option<(ConsumerId, Sequence)>,
     /// It ran when the host stopped, and the engine must say so in its next tick.
     crashed_alone: Option<(ConsumerId, Sequence)>,
+    jobs: BTreeMap<JobId, ModelJob>,
+    /// Jobs that ended in this tick.
+    jobs_ended: BTreeSet<JobId>,
+    /// No callback is tried before.
+    callbacks_closed_until: Timestamp,
     tickets: BTreeSet<Ticket>,
     commits: BTreeMap<HandlerName, u64>,
     bumps: BTreeMap<HandlerName, u64>,
@@ -159,6 +167,9 @@ impl Auditor {
             fired: BTreeMap::new(),
             alone: None,
             crashed_alone: None,
+            jobs: BTreeMap::new(),
+            jobs_ended: BTreeSet::new(),
+            callbacks_closed_until: Timestamp(0),
             tickets: BTreeSet::new(),
             commits: BTreeMap::new(),
             bumps: BTreeMap::new(),
@@ -170,6 +181,7 @@ impl Auditor {
     pub fn crashed(&mut self, disk: &Disk) {
         self.now = Timestamp(0);
         self.delayed_asked.clear();
+        self.callbacks_closed_until = Timestamp(0);
         self.crashed_alone = self.alone.take().or(self.crashed_alone);
         let crashed = self.crashed_alone;
         for (id, consumer) in &mut self.consumers {
@@ -231,6 +243,9 @@ impl Auditor {
     }
 
     fn destinations(&self, entry: &PublishEntry) -> Result<Vec<QueueId>, PublishRefusal> {
+        if entry.message.topic.is_reply() {
+            return Ok(Vec::new());
+        }
         match &entry.to {
             Destination::Topic => self.route(&entry.message),
             Destination::Queue(name) => match self.queue_id(name) {

@@ -48,6 +48,9 @@ fn a_disk_that_loses_writes_is_found() {
         ("DeleteHandler", &["handlers are"]),
         ("PutSchedule", &["schedules are"]),
         ("DeleteSchedule", &["schedules are"]),
+        ("PutJob", &["job"]),
+        ("PutJobResult", &["result"]),
+        ("DeleteJob", &["jobs are"]),
         ("PutCounters", &["used again", "used before", "go back"]),
     ] {
         check(Sabotage::DiskLoses(lost), words);

@@ -13,7 +13,7 @@ use wasmill_delivery::{
 use super::{Auditor, Waiting, answers::Answers};
 use crate::{
     disk::Disk,
-    violation::{Checked, ensure, violated},
+    violation::{Checked, Violation, ensure, violated},
 };
 
 impl Auditor {
@@ -80,7 +80,7 @@ impl Auditor {
     }
 
     /// A message is to wait for its time.
-    pub(super) fn delay(&mut self, entry: &PublishEntry) -> Checked {
+    pub(super) fn delay(&mut self, entry: &PublishEntry) -> Result<DelayedKey, Violation> {
         let Some(due) = entry.deliver_at else { violated!("{} has no time to wait for", entry.message.id) };
         let most = self.limits.delayed_max;
         ensure!((self.delayed.len() as u64) < most, "{} is delayed beyond {most}", entry.message.id);
@@ -88,7 +88,7 @@ impl Auditor {
         self.next_delayed += 1;
         self.delayed.insert(key, PublishEntry { dedup: None, ..entry.clone() });
         self.count("delayed");
-        Ok(())
+        Ok(key)
     }
 
     pub(super) fn delayed_are_asked_for(&mut self, answers: &mut Answers<'_>) -> Checked {
@@ -118,12 +118,19 @@ impl Auditor {
             let later = [DELAYED_RETRY_MS, DELAYED_UNROUTABLE_MS]
                 .map(|wait_ms| DelayedKey { due: self.now.plus_ms(wait_ms), number: key.number });
             let kept = later.into_iter().find(|later| disk.delayed.contains_key(later));
+            let unfollowed = queues.as_ref().is_ok_and(|queues| self.cannot_follow(*key, queues));
             match (queues, kept) {
+                (Ok(_), Some(kept)) if unfollowed => {
+                    self.keep_waiting(kept, entry);
+                    self.count("delayed job without a consumer");
+                }
                 (Ok(queues), None) => {
+                    ensure!(!unfollowed, "{key:?} is of a job and was published to nobody");
                     if let Some(full) = queues.iter().find(|queue| self.is_full(**queue, 1)) {
                         violated!("{key:?} was published to {full:?}, which is full");
                     }
-                    self.append_to(&queues, &entry.message);
+                    let places = self.append_to(&queues, &entry.message);
+                    self.delayed_job_starts(*key, &places);
                     self.count("delayed and published");
                 }
                 (Ok(queues), Some(kept)) => {
@@ -144,6 +151,7 @@ impl Auditor {
 
     fn keep_waiting(&mut self, key: DelayedKey, entry: &PublishEntry) {
         self.delayed.insert(key, PublishEntry { deliver_at: Some(key.due), ..entry.clone() });
+        self.delayed_job_waits(key);
         self.count("delayed once more");
     }
 

@@ -41,7 +41,7 @@ impl Simulation {
         entry
     }
 
-    fn new_entry(&mut self) -> PublishEntry {
+    pub(super) fn new_entry(&mut self) -> PublishEntry {
         let message = Arc::new(self.message());
         let queue = QueueName::new(format!("q{}", self.random.between(0, 3))).expect("a name");
         let to = if self.random.chance(25) { Destination::Queue(queue) } else { Destination::Topic };
