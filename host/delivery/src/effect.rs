@@ -332,8 +332,8 @@ pub enum OrderRefusal {
     },
     /// There is no such delayed message.
     #[error(
-        "there is no delayed message {}-{}; it was published or cancelled, or its time came and its queue was full: then \
-         it has another id (`wasmill delayed list` shows those there are)", key.due.0, key.number
+        "there is no delayed message {key}; it was published or cancelled, or its time came and its queue was full: then \
+         it has another id (`wasmill delayed list` shows those there are)"
     )]
     UnknownDelayed {
         /// Its key.

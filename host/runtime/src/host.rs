@@ -19,7 +19,7 @@ use wasmill_delivery::{
     limits::DEDUP_WINDOW_MS_DEFAULT,
     message::Message,
     name::{ConsumerId, ConsumerName, HandlerName, MessageId, QueueId, QueueName, Sequence},
-    record::{ConsumerConfig, Overflow, PauseReason, QueueConfig, Start},
+    record::{ConsumerConfig, DelayedKey, Overflow, PauseReason, QueueConfig, Start},
     time::Timestamp,
 };
 use wasmill_sandbox::{Sandbox, SandboxOptions, StateReader};
@@ -90,8 +90,8 @@ pub struct Published {
     pub duplicate: bool,
     /// Where it went; empty for a duplicate, for one that is delayed, and for one that no queue takes and policy drops.
     pub places: Vec<(QueueName, Sequence)>,
-    /// Until when it is held back.
-    pub delayed_until: Option<Timestamp>,
+    /// Where it is held back, and until when.
+    pub delayed: Option<DelayedKey>,
 }
 
 impl Host {
@@ -158,7 +158,7 @@ impl Host {
             let id = id?;
             let receipt = answers.next().ok_or_else(stopped)??;
             let places = self.inner.name_places(&receipt.places);
-            Ok(Published { id, duplicate: receipt.duplicate, places, delayed_until: receipt.delayed_until })
+            Ok(Published { id, duplicate: receipt.duplicate, places, delayed: receipt.delayed })
         });
         Ok(published.collect())
     }
@@ -211,6 +211,7 @@ impl Host {
             | OrderReceipt::Schedule { .. }
             | OrderReceipt::Fired { .. }
             | OrderReceipt::Imported { .. }
+            | OrderReceipt::Job { .. }
             | OrderReceipt::Purged { .. } => Ok(false),
         }
     }
@@ -290,14 +291,6 @@ impl Host {
     /// When the host has stopped.
     pub async fn consumers(&self) -> Result<Vec<ConsumerView>, HostError> {
         self.inner.broker.query(|engine| engine.consumers().collect()).await
-    }
-
-    /// How many messages wait for the time they are to be delivered at.
-    ///
-    /// # Errors
-    /// When the host has stopped.
-    pub async fn delayed(&self) -> Result<u64, HostError> {
-        self.inner.broker.query(Engine::delayed_len).await
     }
 
     /// Messages of a queue's log from a place on, at most `limit`. Settled ones may be among them: the log is trimmed
@@ -380,6 +373,10 @@ impl Host {
         }
         self.inner.stop_threads();
         drained
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.inner.shared
     }
 
     pub(crate) fn replies(&self) -> &Arc<Replies> {

@@ -18,6 +18,7 @@ mod handlers;
 mod host;
 mod import;
 mod inbox;
+mod jobs;
 mod observer;
 mod options;
 mod pull;
@@ -39,6 +40,7 @@ pub use self::{
     handlers::{HandlerLoaded, HandlerSettings, HandlerView},
     host::{Host, PUBLISH_BYTES_WAITING_MAX, Published},
     import::{Import, Imported},
+    jobs::{JOB_WAITS_MAX, Submitted},
     observer::{AttemptSeen, Commit, NoObserver, Observer, SettleSeen},
     options::HostOptions,
     pull::{

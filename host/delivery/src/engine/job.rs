@@ -393,7 +393,6 @@ impl Engine {
     fn job_has_changed(&mut self, tick: &mut Tick, id: &JobId) {
         let Some(record) = self.jobs.records.get_mut(id) else { return };
         self.jobs.changed.insert(id.clone());
-        let before = rests_since(record);
         match (record.ended_at, record.state()) {
             (None, state) if state.is_end() => {
                 record.ended_at = Some(tick.now);
@@ -404,17 +403,16 @@ impl Engine {
                 }
                 self.jobs.ended_now.insert(id.clone());
             }
-            (Some(_), state) if !state.is_end() => {
+            (Some(at), state) if !state.is_end() => {
+                self.jobs.ended.remove(&(at, id.clone()));
                 record.ended_at = None;
                 record.callback_owed = false;
                 self.jobs.owed.remove(id);
             }
             (Some(_) | None, _) => {}
         }
-        let after = rests_since(record);
-        if before != after {
-            before.map(|at| self.jobs.ended.remove(&(at, id.clone())));
-            after.map(|at| self.jobs.ended.insert((at, id.clone())));
+        if let Some(at) = rests_since(record) {
+            self.jobs.ended.insert((at, id.clone()));
         }
     }
 

@@ -6,6 +6,7 @@ use wasmill_delivery::{
     effect::{Effect, PublishRefusal},
     engine::{DELAYED_RETRY_MS, DELAYED_UNROUTABLE_MS},
     input::{Lease, PublishEntry},
+    job::JobId,
     name::{ConsumerId, QueueId, Sequence},
     record::{DelayedKey, DeliveryOrder},
 };
@@ -118,6 +119,14 @@ impl Auditor {
             let later = [DELAYED_RETRY_MS, DELAYED_UNROUTABLE_MS]
                 .map(|wait_ms| DelayedKey { due: self.now.plus_ms(wait_ms), number: key.number });
             let kept = later.into_iter().find(|later| disk.delayed.contains_key(later));
+            // Cancelled in the same tick, it waits on no disk.
+            let is_cancelled = |id: &JobId| disk.jobs.get(id).is_none_or(|job| job.cancelled_at.is_some());
+            let moved = self.delayed_job_id(*key).filter(is_cancelled).map(|_| later[0]);
+            let came = queues.as_ref().is_ok_and(|queues| {
+                let queue = queues.iter().map(|id| (self.queues[id].next, disk.queues.get(id)));
+                queue.filter_map(|(at, queue)| queue?.message(at)).any(|message| message.id == entry.message.id)
+            });
+            let kept = kept.or(moved.filter(|_| !came));
             let unfollowed = queues.as_ref().is_ok_and(|queues| self.cannot_follow(*key, queues));
             match (queues, kept) {
                 (Ok(_), Some(kept)) if unfollowed => {

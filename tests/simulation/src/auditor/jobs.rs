@@ -171,10 +171,14 @@ impl Auditor {
         self.jobs.values_mut().find(|job| job.delayed.is_some_and(|key| key.number == number))
     }
 
+    pub(super) fn delayed_job_id(&self, key: DelayedKey) -> Option<JobId> {
+        let same = |job: &ModelJob| job.delayed.is_some_and(|delayed| delayed.number == key.number);
+        self.jobs.iter().find(|(_, job)| same(job)).map(|(id, _)| id.clone())
+    }
+
     /// Whether a delayed message is of a job and nobody would handle it.
     pub(super) fn cannot_follow(&self, key: DelayedKey, queues: &[QueueId]) -> bool {
-        let of_job = self.jobs.values().any(|job| job.delayed.is_some_and(|delayed| delayed.number == key.number));
-        of_job && self.followers(queues) == 0
+        self.delayed_job_id(key).is_some() && self.followers(queues) == 0
     }
 
     /// Whether a delayed message waits for somebody who takes it.
@@ -225,9 +229,8 @@ impl Auditor {
     }
 
     pub(super) fn cancel_delayed(&mut self, key: DelayedKey) -> Answer {
-        let of_job = |job: &&ModelJob| job.delayed.is_some_and(|delayed| delayed.number == key.number);
-        if let Some((job, _)) = self.jobs.iter().find(|(_, job)| of_job(job)) {
-            return Err(OrderRefusal::DelayedJob { job: job.clone() });
+        if let Some(job) = self.delayed_job_id(key) {
+            return Err(OrderRefusal::DelayedJob { job });
         }
         if self.forget_delayed(key) { Ok(OrderReceipt::Done) } else { Err(OrderRefusal::UnknownDelayed { key }) }
     }
