@@ -325,7 +325,9 @@ pub enum OrderRefusal {
         state: JobState,
     },
     /// Its message has an id that was published a short while ago, and not as a job that is known.
-    #[error("message id {message} was published within the dedup window, and not as a job that is known; choose another id")]
+    #[error(
+        "message id {message} was published within the dedup window, and not as a job that is known; choose another id"
+    )]
     PublishedBefore {
         /// The id.
         message: MessageId,

@@ -12,7 +12,9 @@ use serde_json::{Value, json};
 use crate::{
     limits::JOB_ID_BYTES_MAX,
     message::Message,
-    name::{ConsumerId, ConsumerName, MessageId, NameError, QuarantineId, QueueName, Sequence, check_name, checked_text},
+    name::{
+        ConsumerId, ConsumerName, MessageId, NameError, QuarantineId, QueueName, Sequence, check_name, checked_text,
+    },
     record::DelayedKey,
     time::Timestamp,
     topic::{REPLY_WORD, Topic},
@@ -79,15 +81,8 @@ pub enum JobState {
 
 impl JobState {
     /// All of them.
-    pub const ALL: [Self; 7] = [
-        Self::Queued,
-        Self::Running,
-        Self::Retrying,
-        Self::Done,
-        Self::Quarantined,
-        Self::Expired,
-        Self::Cancelled,
-    ];
+    pub const ALL: [Self; 7] =
+        [Self::Queued, Self::Running, Self::Retrying, Self::Done, Self::Quarantined, Self::Expired, Self::Cancelled];
 
     /// The word that metrics, logs and the API use.
     #[must_use]

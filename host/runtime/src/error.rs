@@ -53,7 +53,10 @@ pub enum HostError {
     )]
     TooManyRequests,
     /// As many requests wait for jobs to end as may.
-    #[error("{} requests wait for jobs to end already, which is the limit; ask without waiting", crate::jobs::JOB_WAITS_MAX)]
+    #[error(
+        "{} requests wait for jobs to end already, which is the limit; ask without waiting",
+        crate::jobs::JOB_WAITS_MAX
+    )]
     TooManyJobWaits,
     /// A consumer that runs a handler is not pulled.
     #[error(

@@ -27,6 +27,7 @@ use wasmill_runtime::{Host, HostOptions};
 
 use self::stop::{Cause, Signals};
 use crate::{
+    callbacks,
     config::{Config, LogFormat},
     http::{self, App, HttpLimits},
     telemetry::Metrics,
@@ -88,6 +89,14 @@ pub(crate) async fn serve(arguments: ServeArguments) -> Result<ExitCode> {
         host.close(Duration::ZERO).await;
         return Err(error);
     }
+    let calling = match config.callbacks.is_empty() {
+        true => None,
+        false => {
+            callbacks::declare(&host).await?;
+            let rules = Arc::new(config.callbacks.clone());
+            Some(tokio::spawn(callbacks::deliver(host.clone(), rules, Arc::clone(&metrics))))
+        }
+    };
     let mut signals = Signals::listen()?;
     let server = Server::start(listener, app(&config, &host, metrics));
     let watching = tokio::spawn(watch::watch(loader));
@@ -98,6 +107,9 @@ pub(crate) async fn serve(arguments: ServeArguments) -> Result<ExitCode> {
     let cause = signals.cause(&host).await;
     signals.exit_on_the_next();
     watching.abort();
+    if let Some(calling) = calling {
+        calling.abort();
+    }
     stop(&host, server, &cause, config.server.drain).await;
     Ok(cause.exit_code())
 }
@@ -127,7 +139,7 @@ fn host_options(config: &Config, metrics: &Arc<Metrics>) -> HostOptions {
 
 fn app(config: &Config, host: &Host, metrics: Arc<Metrics>) -> App {
     let limits = HttpLimits { body_bytes_max: config.server.body_bytes_max, ..HttpLimits::default() };
-    App { limits, ..App::new(host.clone(), metrics) }
+    App { limits, callbacks: Arc::new(config.callbacks.clone()), ..App::new(host.clone(), metrics) }
 }
 
 /// The HTTP server, while it runs.

@@ -563,10 +563,7 @@ fn callback_of(record: &JobRecord, now: Timestamp) -> Option<Message> {
         topic: Topic::new(CALLBACK_TOPIC).ok()?,
         key: None,
         content_type: Some("application/json".to_owned()),
-        headers: vec![
-            (CALLBACK_URL_HEADER.to_owned(), url),
-            (CALLBACK_JOB_HEADER.to_owned(), record.id.to_string()),
-        ],
+        headers: vec![(CALLBACK_URL_HEADER.to_owned(), url), (CALLBACK_JOB_HEADER.to_owned(), record.id.to_string())],
         data: record.status().to_string().into(),
         published_at: now,
         expires_at: None,

@@ -100,8 +100,7 @@ impl Engine {
             return self.give_up_loop(tick, settling);
         }
         if let Some(limit) = self.job_result_over(settling.place(), &effects.published) {
-            let record =
-                AttemptRecord::without_sandbox(settling.lease.attempt, tick.now, Outcome::NeverFits { limit });
+            let record = AttemptRecord::without_sandbox(settling.lease.attempt, tick.now, Outcome::NeverFits { limit });
             return self.judge(tick, settling, record);
         }
         match self.check_published(tick, &effects.published) {
