@@ -185,7 +185,7 @@ pub struct JobDelivery {
     pub attempts: u32,
     /// When it may run again.
     pub due: Option<Timestamp>,
-    /// How its last attempt that failed ended, see [`crate::outcome::Outcome::fingerprint`]; or why it was taken away.
+    /// How its last attempt that failed ended, see [`crate::outcome::Outcome::describe`]; or why it was taken away.
     pub last_outcome: Option<String>,
     /// Where it rests or rested in quarantine.
     pub quarantine: Option<QuarantineId>,

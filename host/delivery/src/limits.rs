@@ -108,6 +108,8 @@ pub const JOB_RESULT_BYTES_MAX_DEFAULT: u64 = 256 * 1024;
 /// Results of all jobs unless configured otherwise, 1 GiB. Beyond it jobs that have ended are forgotten before their
 /// time, the oldest first.
 pub const JOB_RESULTS_BYTES_MAX_DEFAULT: u64 = 1024 * 1024 * 1024;
+/// What is kept with a job of how its last attempt failed, in bytes; what is longer is cut.
+pub const JOB_OUTCOME_BYTES_MAX: usize = 512;
 /// Deliveries of one job.
 pub const JOB_DELIVERIES_MAX: usize = 100;
 /// Jobs that one step of the engine forgets.

@@ -8,9 +8,11 @@
 //! then, so that cancelling costs nothing where the log is long. One that runs when it is cancelled is void when it is
 //! settled. A job is not forgotten while a delivery of it is void, or that one would run after all.
 
+mod fate;
+mod view;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
-    ops::Bound,
     sync::Arc,
 };
 
@@ -20,13 +22,13 @@ use super::{
     tick::Tick,
 };
 use crate::{
-    effect::{Effect, OrderReceipt, OrderRefusal, PublishRefusal, SettleAnswer},
+    effect::{Effect, OrderReceipt, OrderRefusal, PublishRefusal},
     input::{Destination, Lease, PublishEntry},
     job::{
         CALLBACK_JOB_HEADER, CALLBACK_QUEUE, CALLBACK_TOPIC, CALLBACK_URL_HEADER, JobDelivery, JobId, JobRecord,
-        JobResult, JobState, NewJob,
+        JobState, NewJob,
     },
-    limits::{JOB_CALLBACKS_MAX, JOB_DELIVERIES_MAX, JOBS_FORGOTTEN_MAX},
+    limits::{JOB_CALLBACKS_MAX, JOB_DELIVERIES_MAX, JOB_OUTCOME_BYTES_MAX, JOBS_FORGOTTEN_MAX},
     message::{Lineage, Message},
     name::{ConsumerId, MessageId, QueueId, QueueName, Sequence},
     outcome::Outcome,
@@ -110,7 +112,9 @@ impl Jobs {
     /// How an attempt failed; what becomes of the delivery is told later in the same tick.
     pub(super) fn note_failed(&mut self, place: Place, outcome: &Outcome) {
         if let Some((id, delivery)) = self.delivery(place) {
-            delivery.last_outcome = Some(outcome.fingerprint());
+            let mut words = outcome.describe();
+            words.truncate(words.floor_char_boundary(JOB_OUTCOME_BYTES_MAX));
+            delivery.last_outcome = Some(words);
             self.changed.insert(id);
         }
     }
@@ -279,143 +283,6 @@ impl Engine {
         }
     }
 
-    /// What became of a delivery when it was settled.
-    pub(super) fn job_is_settled(&mut self, tick: &mut Tick, place: Place, attempt: u32, answer: &SettleAnswer) {
-        let Some((id, delivery)) = self.jobs.delivery(place) else { return };
-        delivery.due = None;
-        match answer {
-            SettleAnswer::Committed => (delivery.state, delivery.attempts) = (JobState::Done, attempt),
-            SettleAnswer::Expired => (delivery.state, delivery.attempts) = (JobState::Expired, attempt - 1),
-            SettleAnswer::RetryAt { due, burned_attempt } => {
-                delivery.state = JobState::Retrying;
-                delivery.attempts = if *burned_attempt { attempt } else { attempt - 1 };
-                delivery.due = Some(*due);
-            }
-            SettleAnswer::PublishRefused { due, refusal } => {
-                delivery.state = JobState::Retrying;
-                delivery.due = Some(*due);
-                delivery.last_outcome = Some(refusal.to_string());
-            }
-            SettleAnswer::Quarantined { id: quarantine, .. } => {
-                (delivery.state, delivery.attempts) = (JobState::Quarantined, attempt);
-                delivery.quarantine = Some(*quarantine);
-            }
-            // It is where it was.
-            SettleAnswer::Conflict | SettleAnswer::OutOfOrder | SettleAnswer::StaleFence => return,
-            // Told by whoever found it.
-            SettleAnswer::Cancelled => return,
-        }
-        self.job_has_changed(tick, &id);
-    }
-
-    /// A quarantined delivery runs again as a new message in its place: the job goes on.
-    pub(super) fn job_is_redriven(&mut self, tick: &mut Tick, place: Place, due: Timestamp) {
-        let Some((id, delivery)) = self.jobs.delivery(place) else { return };
-        delivery.state = JobState::Queued;
-        delivery.attempts = 0;
-        delivery.due = Some(due);
-        delivery.quarantine = None;
-        if let Some(record) = self.jobs.records.get_mut(&id) {
-            // It is wanted again. Other deliveries of it that were cancelled stay so.
-            record.cancelled_at = None;
-        }
-        self.job_has_changed(tick, &id);
-    }
-
-    /// A delivery will never run, because somebody took it away.
-    fn job_loses(&mut self, tick: &mut Tick, place: Place, why: &str) {
-        if self.jobs.void.contains(&place) {
-            self.void_is_gone(tick, place);
-            return;
-        }
-        let Some((id, delivery)) = self.jobs.delivery(place) else { return };
-        if delivery.state.is_end() {
-            return;
-        }
-        delivery.state = JobState::Cancelled;
-        delivery.due = None;
-        delivery.last_outcome = Some(why.to_owned());
-        self.job_has_changed(tick, &id);
-    }
-
-    pub(super) fn jobs_lose_consumer(&mut self, tick: &mut Tick, id: ConsumerId) {
-        let of_consumer = (id, Sequence(0))..=(id, Sequence(u64::MAX));
-        let places: Vec<Place> = self.jobs.places.range(of_consumer).map(|(place, _)| *place).collect();
-        for place in places {
-            self.job_loses(tick, place, "consumer removed");
-        }
-    }
-
-    /// A full queue drops its oldest message: consumers that have it in the log do not get it.
-    pub(super) fn jobs_lose_oldest(&mut self, tick: &mut Tick, queue: QueueId, oldest: Sequence) {
-        if self.jobs.places.is_empty() {
-            return;
-        }
-        let Some(queue) = self.queues.get(&queue) else { return };
-        let has_it = |id: &&ConsumerId| self.consumers.get(id).is_some_and(|c| !c.cursor().is_settled(oldest));
-        let losers: Vec<ConsumerId> = queue.consumers.iter().filter(has_it).copied().collect();
-        for consumer in losers {
-            self.job_loses(tick, (consumer, oldest), "dropped from a full queue");
-        }
-    }
-
-    /// Which limit the result of this delivery's job is over, if it is.
-    pub(super) fn job_result_over(&self, place: Place, published: &[PublishEntry]) -> Option<String> {
-        let result = self.job_result(place, published)?;
-        let (bytes, max) = (result.data.len() as u64, self.limits.job_result_bytes_max);
-        (bytes > max).then(|| format!("result of the job, {bytes} bytes: result-bytes-max = {max}"))
-    }
-
-    /// What a delivery published to the reply topic of its own job; the last one counts.
-    fn job_result<'a>(&self, place: Place, published: &'a [PublishEntry]) -> Option<&'a Message> {
-        if self.jobs.places.is_empty() || published.is_empty() {
-            return None;
-        }
-        let id = self.jobs.places.get(&place)?;
-        let replies = published.iter().filter(|entry| id.is_replied_by(&entry.message.topic));
-        replies.last().map(|entry| &*entry.message)
-    }
-
-    /// The delivery is committed, and the result of its job with it.
-    pub(super) fn keep_job_result(&mut self, tick: &mut Tick, place: Place, published: &[PublishEntry]) {
-        let Some(result) = self.job_result(place, published).map(JobResult::of) else { return };
-        let Some(id) = self.jobs.places.get(&place).cloned() else { return };
-        let Some(record) = self.jobs.records.get_mut(&id) else { return };
-        let head = result.head();
-        self.jobs.result_bytes += head.bytes;
-        let before = record.result.replace(head);
-        self.jobs.result_bytes -= before.map_or(0, |before| before.bytes);
-        self.jobs.changed.insert(id.clone());
-        tick.writes.push(Write::PutJobResult { id, result });
-    }
-
-    /// A delivery of the job changed: see whether it has ended, or goes on.
-    fn job_has_changed(&mut self, tick: &mut Tick, id: &JobId) {
-        let Some(record) = self.jobs.records.get_mut(id) else { return };
-        self.jobs.changed.insert(id.clone());
-        match (record.ended_at, record.state()) {
-            (None, state) if state.is_end() => {
-                record.ended_at = Some(tick.now);
-                record.ends += 1;
-                record.callback_owed = record.callback.is_some();
-                if record.callback_owed {
-                    self.jobs.owed.insert(id.clone());
-                }
-                self.jobs.ended_now.insert(id.clone());
-            }
-            (Some(at), state) if !state.is_end() => {
-                self.jobs.ended.remove(&(at, id.clone()));
-                record.ended_at = None;
-                record.callback_owed = false;
-                self.jobs.owed.remove(id);
-            }
-            (Some(_) | None, _) => {}
-        }
-        if let Some(at) = rests_since(record) {
-            self.jobs.ended.insert((at, id.clone()));
-        }
-    }
-
     /// Callbacks of jobs that ended go into their queue, and jobs that ended long ago are forgotten.
     pub(super) fn tend_jobs(&mut self, tick: &mut Tick) {
         if self.jobs.records.is_empty() {
@@ -496,60 +363,6 @@ impl Engine {
                 tick.writes.push(Write::PutJob { record: Box::new(record.clone()) });
             }
         }
-    }
-
-    /// How many jobs are known.
-    #[must_use]
-    pub fn jobs_len(&self) -> u64 {
-        self.jobs.records.len() as u64
-    }
-
-    /// A job as it is now: deliveries that a lease is out for are running.
-    #[must_use]
-    pub fn job(&self, id: &JobId) -> Option<JobRecord> {
-        self.jobs.records.get(id).map(|record| self.as_it_is(record))
-    }
-
-    /// Jobs in the order of their ids, those after `after`, at most `limit`; with a state, those in it.
-    #[must_use]
-    pub fn jobs(&self, after: Option<&JobId>, state: Option<JobState>, limit: usize) -> Vec<JobRecord> {
-        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let later = self.jobs.records.range((from, Bound::Unbounded)).map(|(_, record)| record);
-        let wanted = later.filter(|record| state.is_none_or(|state| self.job_state(record) == state));
-        wanted.take(limit).map(|record| self.as_it_is(record)).collect()
-    }
-
-    /// How many jobs are in which state.
-    #[must_use]
-    pub fn jobs_by_state(&self) -> BTreeMap<JobState, u64> {
-        let mut counts = BTreeMap::new();
-        for record in self.jobs.records.values() {
-            *counts.entry(self.job_state(record)).or_default() += 1;
-        }
-        counts
-    }
-
-    fn lease_of(&self, delivery: &JobDelivery) -> Option<&Lease> {
-        let consumer = self.consumers.get(&delivery.consumer).filter(|_| !delivery.state.is_end())?;
-        consumer.in_flight.get(&delivery.sequence).map(|in_flight| &in_flight.lease)
-    }
-
-    fn job_state(&self, record: &JobRecord) -> JobState {
-        let state = record.state();
-        let runs = !state.is_end() && record.deliveries.iter().any(|delivery| self.lease_of(delivery).is_some());
-        if runs { JobState::Running } else { state }
-    }
-
-    fn as_it_is(&self, record: &JobRecord) -> JobRecord {
-        let mut record = record.clone();
-        for delivery in &mut record.deliveries {
-            if let Some(lease) = self.lease_of(delivery) {
-                delivery.attempts = lease.attempt;
-                delivery.state = JobState::Running;
-                delivery.due = None;
-            }
-        }
-        record
     }
 }
 

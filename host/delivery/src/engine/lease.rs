@@ -175,6 +175,7 @@ impl Engine {
         if leases.is_empty() {
             // All of them were cancelled. Whoever waits goes on waiting for others.
             consumer.waiting.push_front((ticket, deliveries_max));
+            self.look_ahead(tick, id);
             return Some(None);
         }
         consumer.bucket.take(rate, tick.now, leases.len());
@@ -251,6 +252,7 @@ impl Engine {
         let leases = self.lease_run(tick, id, vec![ready], true);
         let leases = self.without_void(tick, id, leases);
         if leases.is_empty() {
+            self.look_ahead(tick, id);
             return None;
         }
         let consumer = self.consumers.get_mut(&id).expect("it was just found");
