@@ -1,4 +1,5 @@
 //! Jobs and their results come back as they were.
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
 mod common;
 

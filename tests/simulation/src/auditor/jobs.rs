@@ -463,8 +463,8 @@ impl Auditor {
 
 fn result_of<'a>(job: &JobId, effects: &'a Effects) -> Option<&'a Message> {
     let topic = job.reply_topic();
-    let replies = effects.published.iter().filter(|entry| entry.message.topic.as_str() == topic);
-    replies.last().map(|entry| &*entry.message)
+    let reply = effects.published.iter().rfind(|entry| entry.message.topic.as_str() == topic);
+    reply.map(|entry| &*entry.message)
 }
 
 fn ended_as(state: &'static str) -> &'static str {

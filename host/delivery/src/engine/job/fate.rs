@@ -112,8 +112,8 @@ impl Engine {
             return None;
         }
         let id = self.jobs.places.get(&place)?;
-        let replies = published.iter().filter(|entry| id.is_replied_by(&entry.message.topic));
-        replies.last().map(|entry| &*entry.message)
+        let reply = published.iter().rfind(|entry| id.is_replied_by(&entry.message.topic));
+        reply.map(|entry| &*entry.message)
     }
 
     /// The delivery is committed, and the result of its job with it.
