@@ -1,6 +1,6 @@
 //! Which URLs may be called: those whose scheme, host and port an operator has named. Nothing by default.
 //!
-//! A host that stands in the list by its name is trusted wherever it is. One that only a wildcard (`https://*.example.com`)
+//! A host that stands in the list by its name is trusted wherever it is. One that only a wildcard (`http://*.example.com`)
 //! takes may not be at an address of a private network, because whoever submits jobs chooses such names.
 
 use std::net::IpAddr;
@@ -35,7 +35,7 @@ struct Allowed {
 }
 
 impl CallbackRules {
-    /// Read a list of origins, for example `https://hooks.example.com` and `http://127.0.0.1:9000`.
+    /// Read a list of origins, for example `http://hooks.example.com` and `http://127.0.0.1:9000`.
     ///
     /// # Errors
     /// In words for whoever wrote the list.
@@ -101,7 +101,7 @@ impl CallbackRules {
 impl Allowed {
     fn parse(text: &str) -> Result<Self, String> {
         let refuse = |problem: &str| {
-            format!("{text:?} {problem}; write scheme, host and port, for example \"https://hooks.example.com\"")
+            format!("{text:?} {problem}; write scheme, host and port, for example \"http://hooks.example.com\"")
         };
         let (scheme, rest) = text.split_once("://").ok_or_else(|| refuse("is not an origin"))?;
         let (wildcard, rest) = match rest.strip_prefix("*.") {
@@ -109,8 +109,11 @@ impl Allowed {
             None => ("", rest),
         };
         let url = Url::parse(&format!("{scheme}://{rest}")).map_err(|error| refuse(&format!("is no URL: {error}")))?;
-        if !matches!(url.scheme(), "http" | "https") {
-            return Err(refuse("is neither http nor https"));
+        if url.scheme() == "https" {
+            return Err(refuse("is https, and this build has no TLS: put a proxy that speaks http in front of it"));
+        }
+        if url.scheme() != "http" {
+            return Err(refuse("is not http"));
         }
         if url.path() != "/" || url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() {
             return Err(refuse("has more than an origin"));
@@ -180,10 +183,10 @@ mod tests {
     #[test]
     fn only_what_is_named_is_called() {
         let rules =
-            rules(&["https://hooks.example.com", "http://127.0.0.1:9000", "http://[::1]:90", "http://*.corp.test"]);
+            rules(&["http://hooks.example.com", "http://127.0.0.1:9000", "http://[::1]:90", "http://*.corp.test"]);
         for good in [
-            "https://hooks.example.com/a?b=c",
-            "https://HOOKS.example.com:443/",
+            "http://hooks.example.com/a?b=c",
+            "http://HOOKS.example.com:80/",
             "http://127.0.0.1:9000/x",
             "http://[::1]:90/",
             "http://a.b.corp.test/",
@@ -191,14 +194,14 @@ mod tests {
             assert!(rules.check(good).is_ok(), "{good}");
         }
         for (bad, words) in [
-            ("http://hooks.example.com/", "is not allowed"),
-            ("https://hooks.example.com:444/", "is not allowed"),
-            ("https://hooks.example.com.evil.test/", "is not allowed"),
-            ("https://evil.test/?https://hooks.example.com", "is not allowed"),
+            ("https://hooks.example.com/", "is not allowed"),
+            ("http://hooks.example.com:444/", "is not allowed"),
+            ("http://hooks.example.com.evil.test/", "is not allowed"),
+            ("http://evil.test/?http://hooks.example.com", "is not allowed"),
             ("http://127.0.0.1:9001/", "allow = [\"http://127.0.0.1:9001\"]"),
             ("http://corp.test/", "is not allowed"),
             ("http://evilcorp.test/", "is not allowed"),
-            ("https://u:p@hooks.example.com/", "a user name"),
+            ("http://u:p@hooks.example.com/", "a user name"),
             ("ftp://hooks.example.com/", "is not allowed"),
             ("hooks", "is not a URL"),
         ] {
@@ -212,18 +215,18 @@ mod tests {
 
     #[test]
     fn lists_are_checked() {
-        for bad in ["hooks", "ftp://a", "https://a/path", "https://u@a", "https://*.127.0.0.1", "https://"] {
+        for bad in ["hooks", "ftp://a", "https://a", "http://a/path", "http://u@a", "http://*.127.0.0.1", "http://"] {
             let refused = CallbackRules::parse(&[bad.to_owned()]).expect_err(bad);
-            assert!(refused.contains("for example \"https://hooks.example.com\""), "{refused}");
+            assert!(refused.contains("for example \"http://hooks.example.com\""), "{refused}");
         }
-        let many = vec!["https://a".to_owned(); ALLOW_MAX + 1];
+        let many = vec!["http://a".to_owned(); ALLOW_MAX + 1];
         assert!(CallbackRules::parse(&many).expect_err("too many").contains("at most 1000"));
         assert!(CallbackRules::parse(&many[1..]).is_ok());
     }
 
     #[test]
     fn private_addresses_are_open_only_to_hosts_that_are_named() {
-        let rules = rules(&["https://*.example.com", "https://inside.example.org", "http://10.0.0.1"]);
+        let rules = rules(&["http://*.example.com", "http://inside.example.org", "http://10.0.0.1"]);
         let public: IpAddr = "93.184.216.34".parse().expect("an address");
         for private in [
             "127.0.0.1",
