@@ -29,7 +29,7 @@ async fn lease(server: &Server) -> Value {
 
 async fn settle(server: &Server, delivery: &Value, action: &str) -> Answer {
     let body = json!({"settlements": [{
-        "sequence": delivery["sequence"], "fence": delivery["fence"], "action": action,
+        "sequence": delivery["sequence"], "fence": delivery["fence"], "outcome": action,
     }]});
     server.post("/v1/queues/orders/consumers/w/settle", "application/json", body.to_string()).await
 }
