@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use crate::{
     input::{Lease, Ticket},
+    job::{JobId, JobState},
     message::Message,
-    name::{ConsumerId, ConsumerName, HandlerName, QuarantineId, QueueId, QueueName, Sequence},
+    name::{ConsumerId, ConsumerName, HandlerName, MessageId, QuarantineId, QueueId, QueueName, Sequence},
     record::{DelayedKey, PauseReason, QuarantineReason},
     schedule::ScheduleName,
     time::Timestamp,
@@ -88,6 +89,13 @@ pub enum Effect {
         /// Which.
         keys: Vec<DelayedKey>,
     },
+    /// A job has ended.
+    JobEnded {
+        /// Its id.
+        id: JobId,
+        /// How.
+        state: JobState,
+    },
     /// A message for whoever waits for a reply; if nobody does, it is dropped.
     Reply {
         /// The message; its topic says who waits.
@@ -102,8 +110,16 @@ pub struct Receipt {
     pub duplicate: bool,
     /// Where it went; empty for a duplicate, for one that is delayed, and for one that no queue takes and policy drops.
     pub places: Vec<(QueueId, Sequence)>,
+    /// Where it is held back, and until when.
+    pub delayed: Option<DelayedKey>,
+}
+
+impl Receipt {
     /// Until when it is held back.
-    pub delayed_until: Option<Timestamp>,
+    #[must_use]
+    pub fn delayed_until(&self) -> Option<Timestamp> {
+        self.delayed.map(|key| key.due)
+    }
 }
 
 /// A message was not taken.
@@ -138,6 +154,20 @@ pub enum PublishRefusal {
         queue: QueueName,
         /// Which limit, with its number.
         limit: String,
+    },
+    /// It is of a job, and there is nobody who would handle it.
+    #[error("no consumer takes topic {topic}, so that a job there would never end; declare one first")]
+    NoConsumer {
+        /// The topic.
+        topic: String,
+    },
+    /// It is of a job, and goes to more consumers than can be followed.
+    #[error("{consumers} consumers take topic {topic}; at most 100 can be followed, so publish it without a job")]
+    TooManyConsumers {
+        /// The topic.
+        topic: String,
+        /// How many.
+        consumers: usize,
     },
     /// As many messages are delayed as may be.
     #[error("{delayed_max} messages are delayed already, which is the limit (delayed-max)")]
@@ -181,6 +211,8 @@ pub enum SettleAnswer {
     OutOfOrder,
     /// Its message had expired; it is settled without effects.
     Expired,
+    /// Its job was cancelled; it is settled without effects.
+    Cancelled,
     /// The lease was not valid any more. Nothing was changed.
     StaleFence,
 }
@@ -218,6 +250,13 @@ pub enum OrderReceipt {
     Imported {
         /// Its number here.
         id: QuarantineId,
+    },
+    /// A job was submitted, or was there already.
+    Job {
+        /// Whether it was there, so that nothing was published now.
+        known: bool,
+        /// Until when its message is held back.
+        delayed_until: Option<Timestamp>,
     },
     /// How many were purged.
     Purged {
@@ -271,6 +310,43 @@ pub enum OrderRefusal {
     /// The message of a schedule cannot be published now.
     #[error(transparent)]
     Publish(#[from] PublishRefusal),
+    /// There is no such job.
+    #[error("there is no job {job}; it was forgotten, or never was (`wasmill job list` shows those there are)")]
+    UnknownJob {
+        /// Its id.
+        job: JobId,
+    },
+    /// The job has ended.
+    #[error("job {job} is {state} and cannot be cancelled any more", state = state.name())]
+    JobEnded {
+        /// Its id.
+        job: JobId,
+        /// How.
+        state: JobState,
+    },
+    /// Its message has an id that was published a short while ago, and not as a job that is known.
+    #[error(
+        "message id {message} was published within the dedup window, and not as a job that is known; choose another id"
+    )]
+    PublishedBefore {
+        /// The id.
+        message: MessageId,
+    },
+    /// There is no such delayed message.
+    #[error(
+        "there is no delayed message {key}; it was published or cancelled, or its time came and its queue was full: then \
+         it has another id (`wasmill delayed list` shows those there are)"
+    )]
+    UnknownDelayed {
+        /// Its key.
+        key: DelayedKey,
+    },
+    /// The delayed message is of a job.
+    #[error("the delayed message is of job {job}; cancel that (`wasmill job cancel {job}`)")]
+    DelayedJob {
+        /// Its id.
+        job: JobId,
+    },
     /// There is no such quarantined delivery.
     #[error("there is no quarantined delivery {id}; it was redriven or purged, or never was")]
     UnknownQuarantine {

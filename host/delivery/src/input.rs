@@ -6,6 +6,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    job::{JobId, NewJob},
     message::Message,
     name::{ConsumerId, ConsumerName, Fence, HandlerName, QuarantineId, QueueId, QueueName, Sequence},
     outcome::Outcome,
@@ -208,6 +209,23 @@ pub enum Order {
     ImportQuarantine {
         /// All of it. Its number and the number of its consumer are not looked at.
         record: Box<QuarantineRecord>,
+    },
+    /// Publish a message and follow its deliveries.
+    SubmitJob {
+        /// What is to be known of it.
+        job: Box<NewJob>,
+        /// Its message.
+        entry: PublishEntry,
+    },
+    /// A job is not wanted any more: what of it has not ended is settled without effects.
+    CancelJob {
+        /// Its id.
+        id: JobId,
+    },
+    /// A message that waits for its time is not wanted any more.
+    CancelDelayed {
+        /// Its key.
+        key: DelayedKey,
     },
     /// The host is about to stop, and what ran was settled or given back: what is not leased now is under no suspicion.
     Rest,

@@ -13,6 +13,7 @@ pub mod engine;
 mod fnv;
 pub mod grants;
 pub mod input;
+pub mod job;
 pub mod limits;
 pub mod message;
 pub mod name;

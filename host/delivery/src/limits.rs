@@ -109,3 +109,22 @@ pub const SECRETS_MAX: usize = 64;
 pub const SECRET_BYTES_MIN: usize = 6;
 /// The longest secret, in bytes.
 pub const SECRET_BYTES_MAX: usize = 64 * 1024;
+/// A job's id, in bytes.
+pub const JOB_ID_BYTES_MAX: usize = 64;
+/// Jobs of one host unless configured otherwise. One that has ended makes room before its time, the oldest first.
+pub const JOBS_MAX_DEFAULT: u64 = 100_000;
+/// How long a job is known after it has ended unless configured otherwise, 24 hours in milliseconds.
+pub const JOB_KEEP_MS_DEFAULT: u64 = 24 * 60 * 60 * 1_000;
+/// The result of one job unless configured otherwise, 256 KiB.
+pub const JOB_RESULT_BYTES_MAX_DEFAULT: u64 = 256 * 1024;
+/// Results of all jobs unless configured otherwise, 1 GiB. Beyond it jobs that have ended are forgotten before their
+/// time, the oldest first.
+pub const JOB_RESULTS_BYTES_MAX_DEFAULT: u64 = 1024 * 1024 * 1024;
+/// What is kept with a job of how its last attempt failed, in bytes; what is longer is cut.
+pub const JOB_OUTCOME_BYTES_MAX: usize = 512;
+/// Deliveries of one job.
+pub const JOB_DELIVERIES_MAX: usize = 100;
+/// Jobs that one step of the engine forgets.
+pub const JOBS_FORGOTTEN_MAX: usize = 256;
+/// Callbacks that one step of the engine puts into their queue.
+pub const JOB_CALLBACKS_MAX: usize = 256;

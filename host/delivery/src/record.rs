@@ -1,13 +1,13 @@
 //! What is kept: the declarations of queues, consumers and handlers, and the records of deliveries that left
 //! the happy path. `store` decides their bytes.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, fmt, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
     message::Message,
-    name::{ConsumerId, ConsumerName, Digest, HandlerName, QuarantineId, QueueId, QueueName, Sequence},
+    name::{ConsumerId, ConsumerName, Digest, HandlerName, NameError, QuarantineId, QueueId, QueueName, Sequence},
     outcome::Outcome,
     time::Timestamp,
 };
@@ -221,6 +221,26 @@ pub struct DelayedKey {
     pub due: Timestamp,
     /// Its number.
     pub number: u64,
+}
+
+/// As people name it: the time in milliseconds, `-`, and the number.
+impl fmt::Display for DelayedKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.due.0, self.number)
+    }
+}
+
+impl FromStr for DelayedKey {
+    type Err = NameError;
+    fn from_str(given: &str) -> Result<Self, NameError> {
+        let parsed = || {
+            let (due, number) = given.split_once('-')?;
+            Some(Self { due: Timestamp(due.parse().ok()?), number: number.parse().ok()? })
+        };
+        parsed().ok_or_else(|| {
+            NameError::new("delayed id", given, "is not two numbers with '-' between, as `wasmill delayed list` shows")
+        })
+    }
 }
 
 /// A delivery that may have been running when the host stopped: off the log each one that is leased, of the log only

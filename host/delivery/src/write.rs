@@ -7,6 +7,7 @@ use bytes::Bytes;
 use crate::{
     cursor::Cursor,
     input::PublishEntry,
+    job::{JobId, JobRecord, JobResult},
     message::Message,
     name::{ConsumerId, HandlerName, KeyHash, QuarantineId, QueueId, Sequence},
     priority::Priority,
@@ -175,6 +176,23 @@ pub enum Write {
         /// The schedule.
         name: ScheduleName,
     },
+    /// A job was submitted or has changed.
+    PutJob {
+        /// All of it.
+        record: Box<JobRecord>,
+    },
+    /// A job has a result, in place of an earlier one.
+    PutJobResult {
+        /// The job.
+        id: JobId,
+        /// All of it.
+        result: JobResult,
+    },
+    /// A job is forgotten, with its result.
+    DeleteJob {
+        /// The job.
+        id: JobId,
+    },
     /// Numbers that are never used again.
     PutCounters {
         /// All of them.
@@ -215,7 +233,7 @@ impl Default for Counters {
 }
 
 /// What a store gives back when it is opened, in this order: counters, handlers, queues with the ends of their
-/// logs, consumers with their cursors, pending keys, running marks, delayed keys, quarantine keys, schedules, dedup ids. Bodies
+/// logs, consumers with their cursors, pending keys, running marks, delayed keys, quarantine keys, schedules, jobs, dedup ids. Bodies
 /// stay on disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Recovered {
@@ -277,6 +295,11 @@ pub enum Recovered {
     Schedule {
         /// All of it.
         record: ScheduleRecord,
+    },
+    /// A job, without its result.
+    Job {
+        /// All of it.
+        record: JobRecord,
     },
     /// Ids to be remembered.
     Dedup {

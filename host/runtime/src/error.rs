@@ -77,6 +77,12 @@ pub enum HostError {
         crate::request::REQUESTS_WAITING_MAX
     )]
     TooManyRequests,
+    /// As many requests wait for jobs to end as may.
+    #[error(
+        "{} requests wait for jobs to end already, which is the limit; ask without waiting",
+        crate::jobs::JOB_WAITS_MAX
+    )]
+    TooManyJobWaits,
     /// A consumer that runs a handler is not pulled.
     #[error(
         "consumer {consumer} of queue {queue} runs handler {handler}, so nobody else takes its deliveries; declare \

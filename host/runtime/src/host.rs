@@ -122,6 +122,7 @@ impl Host {
             | OrderReceipt::Schedule { .. }
             | OrderReceipt::Fired { .. }
             | OrderReceipt::Imported { .. }
+            | OrderReceipt::Job { .. }
             | OrderReceipt::Purged { .. } => Ok(false),
         }
     }
@@ -201,14 +202,6 @@ impl Host {
     /// When the host has stopped.
     pub async fn consumers(&self) -> Result<Vec<ConsumerView>, HostError> {
         self.inner.broker.query(|engine| engine.consumers().collect()).await
-    }
-
-    /// How many messages wait for the time they are to be delivered at.
-    ///
-    /// # Errors
-    /// When the host has stopped.
-    pub async fn delayed(&self) -> Result<u64, HostError> {
-        self.inner.broker.query(Engine::delayed_len).await
     }
 
     /// Messages of a queue's log from a place on, at most `limit`. Settled ones may be among them: the log is trimmed
@@ -291,6 +284,10 @@ impl Host {
         }
         self.inner.stop_threads();
         drained
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.inner.shared
     }
 
     pub(crate) fn replies(&self) -> &Arc<Replies> {

@@ -100,6 +100,7 @@ impl Import {
                 | OrderReceipt::Consumer { .. }
                 | OrderReceipt::Purged { .. }
                 | OrderReceipt::Schedule { .. }
+                | OrderReceipt::Job { .. }
                 | OrderReceipt::Fired { .. },
             ) => Ok(Imported::Already),
             Err(error) => Err((error.into(), Some(identity))),

@@ -19,6 +19,7 @@ mod handlers;
 mod host;
 mod import;
 mod inbox;
+mod jobs;
 mod observer;
 mod options;
 mod publish;
@@ -43,6 +44,7 @@ pub use self::{
     handlers::{HandlerLoaded, HandlerSettings, HandlerView},
     host::Host,
     import::{Import, Imported},
+    jobs::{JOB_WAITS_MAX, Submitted},
     observer::{AttemptSeen, Commit, NoObserver, Observer, SettleSeen},
     options::HostOptions,
     publish::{PUBLISH_BYTES_WAITING_MAX, Published},

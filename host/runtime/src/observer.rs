@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use wasmill_delivery::{
     effect::SettleAnswer,
+    job::JobState,
     name::{ConsumerName, Digest, HandlerName, QueueName},
     outcome::Outcome,
 };
@@ -59,6 +60,8 @@ pub trait Observer: Send + Sync + 'static {
     fn attempted(&self, _attempt: &AttemptSeen<'_>) {}
     /// A delivery was settled, durably.
     fn settled(&self, _settled: &SettleSeen<'_>) {}
+    /// A job has ended, durably.
+    fn job_ended(&self, _state: JobState) {}
     /// A handler runs this version from now on.
     fn handler_replaced(&self, _handler: &HandlerName, _digest: Digest) {}
 }

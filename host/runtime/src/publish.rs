@@ -9,7 +9,7 @@ use wasmill_delivery::{
     effect::{PublishRefusal, Receipt},
     input::PublishEntry,
     name::{MessageId, QueueId, QueueName, Sequence},
-    time::Timestamp,
+    record::DelayedKey,
 };
 
 use crate::{
@@ -34,8 +34,8 @@ pub struct Published {
     pub duplicate: bool,
     /// Where it went; empty for a duplicate, for one that is delayed, and for one that no queue takes and policy drops.
     pub places: Vec<(QueueName, Sequence)>,
-    /// Until when it is held back.
-    pub delayed_until: Option<Timestamp>,
+    /// Where it is held back, and until when.
+    pub delayed: Option<DelayedKey>,
 }
 
 impl Host {
@@ -76,7 +76,7 @@ impl Host {
             let id = id?;
             let receipt = answers.next().ok_or_else(stopped)??;
             let places = self.inner.name_places(&receipt.places);
-            Ok(Published { id, duplicate: receipt.duplicate, places, delayed_until: receipt.delayed_until })
+            Ok(Published { id, duplicate: receipt.duplicate, places, delayed: receipt.delayed })
         });
         Ok(published.collect())
     }

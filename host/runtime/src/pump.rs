@@ -27,6 +27,7 @@ use crate::{
     draft::now,
     embedded::find_delivery,
     inbox::{Command, Inbox, LeaseAnswer, LeasesHeld, Query, Reply},
+    jobs::JobWaits,
     observer::{Commit, Observer},
     request::Replies,
 };
@@ -40,6 +41,8 @@ pub(crate) struct Shared {
     next_ticket: AtomicU64,
     /// Who waits for replies.
     pub(crate) replies: Arc<Replies>,
+    /// Who waits for jobs to end.
+    pub(crate) jobs: Arc<JobWaits>,
     /// Why the pump stopped, when it was not asked to.
     pub(crate) failure: OnceLock<String>,
 }
@@ -206,6 +209,10 @@ impl Pump {
             Effect::Read { queue, from, limit } => self.read_log(queue, from, limit),
             Effect::ReadDelayed { keys } => self.read_delayed(&keys),
             Effect::Crashed { consumer, queue, leases } => self.settle_crashed(consumer, queue, &leases),
+            Effect::JobEnded { id, state } => {
+                self.observer.job_ended(state);
+                self.shared.jobs.ended(&id);
+            }
             Effect::Reply { message } => self.shared.replies.give(message),
         }
     }

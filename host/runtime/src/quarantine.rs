@@ -82,6 +82,7 @@ impl Host {
             | OrderReceipt::Consumer { .. }
             | OrderReceipt::Schedule { .. }
             | OrderReceipt::Fired { .. }
+            | OrderReceipt::Job { .. }
             | OrderReceipt::Imported { .. } => Ok(0),
         }
     }

@@ -34,6 +34,8 @@ use wasmill_delivery::{
 };
 use wasmill_runtime::{HandlerSettings, ScheduleSettings, StoreOptions};
 
+use crate::callbacks::CallbackRules;
+
 pub use self::{
     problem::{ConfigError, Wrong},
     value::{parse_duration_ms, parse_size_bytes},
@@ -56,6 +58,8 @@ pub struct Config {
     pub handlers: BTreeMap<HandlerName, HandlerDeclaration>,
     /// `[queue.NAME]`
     pub queues: BTreeMap<QueueName, QueueDeclaration>,
+    /// `[callbacks] allow`: what may be called when a job has ended.
+    pub callbacks: CallbackRules,
     /// `[schedule.NAME]`
     pub schedules: BTreeMap<ScheduleName, ScheduleSettings>,
 }

@@ -4,6 +4,7 @@
 //! sled or wasmtime.
 
 mod bench;
+pub mod callbacks;
 pub mod cli;
 mod client;
 pub mod config;

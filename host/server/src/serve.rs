@@ -28,6 +28,7 @@ use wasmill_runtime::{Host, HostOptions};
 
 use self::stop::{Cause, Signals};
 use crate::{
+    callbacks,
     config::{Config, LogFormat},
     http::{self, App, HttpLimits},
     telemetry::Metrics,
@@ -90,6 +91,14 @@ pub(crate) async fn serve(arguments: ServeArguments) -> Result<ExitCode> {
         host.close(Duration::ZERO).await;
         return Err(error);
     }
+    let calling = match config.callbacks.is_empty() {
+        true => None,
+        false => {
+            callbacks::declare(&host).await?;
+            let rules = Arc::new(config.callbacks.clone());
+            Some(tokio::spawn(callbacks::deliver(host.clone(), rules, Arc::clone(&metrics))))
+        }
+    };
     let mut signals = Signals::listen()?;
     let server = Server::start(listener, app(&config, &host, metrics));
     let watching = tokio::spawn(watch::watch(loader));
@@ -100,6 +109,9 @@ pub(crate) async fn serve(arguments: ServeArguments) -> Result<ExitCode> {
     let cause = signals.cause(&host).await;
     signals.exit_on_the_next();
     watching.abort();
+    if let Some(calling) = calling {
+        calling.abort();
+    }
     stop(&host, server, &cause, config.server.drain).await;
     Ok(cause.exit_code())
 }
@@ -131,7 +143,7 @@ fn app(config: &Config, host: &Host, metrics: Arc<Metrics>) -> App {
     let (body_bytes_max, defaults) = (config.server.body_bytes_max, HttpLimits::default());
     let bodies_bytes_max = defaults.bodies_bytes_max.max(body_bytes_max);
     let limits = HttpLimits { body_bytes_max, bodies_bytes_max, ..defaults };
-    App { limits, ..App::new(host.clone(), metrics) }
+    App { limits, callbacks: Arc::new(config.callbacks.clone()), ..App::new(host.clone(), metrics) }
 }
 
 /// The HTTP server, while it runs.

@@ -7,6 +7,7 @@ mod http {
     mod handlers;
     mod harness;
     mod idempotency;
+    mod jobs;
     mod ndjson;
     mod order;
     mod priorities;

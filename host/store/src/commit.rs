@@ -92,6 +92,12 @@ impl<'a> Commit<'a> {
             Write::DeleteHandler { name } => self.staging.delete(&key::handler(name)),
             Write::PutSchedule { record } => self.staging.put(key::schedule(&record.name), record::encode(record)),
             Write::DeleteSchedule { name } => self.staging.delete(&key::schedule(name)),
+            Write::PutJob { record } => self.staging.put(key::job(&record.id), record::encode(record)),
+            Write::PutJobResult { id, result } => self.staging.put(key::job_result(id), record::encode(result)),
+            Write::DeleteJob { id } => {
+                self.staging.delete(&key::job_result(id))?;
+                self.staging.delete(&key::job(id))
+            }
             Write::PutCounters { counters } => self.staging.put(key::counters(), record::encode(counters)),
         }
     }

@@ -2,6 +2,7 @@
 //! meaning. The list of kinds is in the crate's documentation.
 
 use wasmill_delivery::{
+    job::JobId,
     name::{ConsumerId, HandlerName, QuarantineId, QueueId, Sequence},
     priority::Priority,
     record::{DelayedKey, PendingKey},
@@ -22,6 +23,8 @@ pub(crate) const RUNNING: u8 = b'u';
 pub(crate) const DELAYED: u8 = b't';
 pub(crate) const QUARANTINE: u8 = b'x';
 pub(crate) const SCHEDULE: u8 = b'k';
+pub(crate) const JOB: u8 = b'j';
+pub(crate) const JOB_RESULT: u8 = b'o';
 pub(crate) const STATE: u8 = b's';
 pub(crate) const DEDUP: u8 = b'd';
 /// What did not fit into one entry; the rest of the key is the key of that entry and the number of the part.
@@ -140,6 +143,14 @@ pub(crate) fn quarantine(id: QuarantineId) -> Key {
 
 pub(crate) fn schedule(name: &ScheduleName) -> Key {
     [&[SCHEDULE], name.as_str().as_bytes()].concat()
+}
+
+pub(crate) fn job(id: &JobId) -> Key {
+    [&[JOB], id.as_str().as_bytes()].concat()
+}
+
+pub(crate) fn job_result(id: &JobId) -> Key {
+    [&[JOB_RESULT], id.as_str().as_bytes()].concat()
 }
 
 /// The keys of a handler's state. A name holds no zero byte, so no handler's prefix is another's.
@@ -270,6 +281,8 @@ fn describe_known(key: &[u8]) -> Option<String> {
         }
         QUARANTINE => format!("quarantined delivery {}", last_u64(rest)?),
         SCHEDULE => format!("schedule {}", text(rest)?),
+        JOB => format!("job {}", text(rest)?),
+        JOB_RESULT => format!("result of job {}", text(rest)?),
         STATE => {
             let zero = rest.iter().position(|byte| *byte == 0)?;
             format!("state {:?} of handler {}", text(&rest[zero + 1..])?, text(&rest[..zero])?)

@@ -37,6 +37,8 @@
 //! | `t` | due u64, number u64 | delayed message |
 //! | `x` | number u64 | consumer u32, sequence u64, has key u8, key hash u64, quarantined delivery |
 //! | `k` | name | schedule |
+//! | `j` | id | job |
+//! | `o` | id | the result of a job |
 //! | `s` | handler, a zero byte, key | the handler's bytes |
 //! | `d` | time u64, mark u64 | ids, 16 bytes each |
 //! | `~` | another entry's key, number u16 | a part of what does not fit into that entry |

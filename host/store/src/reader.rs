@@ -6,6 +6,7 @@ use bytes::Bytes;
 use sled::IVec;
 use wasmill_delivery::{
     input::PublishEntry,
+    job::{JobId, JobResult},
     message::Message,
     name::{ConsumerId, HandlerName, QuarantineId, QueueId, Sequence},
     record::{DelayedKey, PendingKey, PendingRecord, QuarantineRecord},
@@ -167,6 +168,15 @@ impl Reader {
     ) -> Result<Vec<QuarantineRecord>, StoreError> {
         let range = &after_key(vec![key::QUARANTINE], after.map(key::quarantine));
         self.page(range, limit, |key, payload| record::decode_quarantine(key, payload))
+    }
+
+    /// What a handler answered to a job.
+    ///
+    /// # Errors
+    /// See [`Reader`].
+    pub fn job_result(&self, id: &JobId) -> Result<Option<JobResult>, StoreError> {
+        let key = key::job_result(id);
+        self.shared.read(&key)?.map(|payload| record::decode(&key, &payload)).transpose()
     }
 
     /// A handler's value.

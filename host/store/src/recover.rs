@@ -54,6 +54,7 @@ pub(crate) fn recover(shared: &Shared, visit: &mut dyn FnMut(Recovered)) -> Resu
     each(key::SCHEDULE, &|key, found| {
         Ok(Recovered::Schedule { record: record::decode(key, &whole(shared, key, found)?)? })
     })?;
+    each(key::JOB, &|key, found| Ok(Recovered::Job { record: record::decode(key, &whole(shared, key, found)?)? }))?;
     each(key::DEDUP, &|key, found| {
         let ids = record::decode_ids(key, &whole(shared, key, found)?)?;
         Ok(Recovered::Dedup { at: key::parse_dedup(key)?.0, ids })

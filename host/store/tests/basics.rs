@@ -32,6 +32,7 @@ fn bounds(store: &Store) -> LogBounds {
         | Recovered::Running { .. }
         | Recovered::Delayed { .. }
         | Recovered::Schedule { .. }
+        | Recovered::Job { .. }
         | Recovered::Quarantined { .. }
         | Recovered::Dedup { .. } => None,
     });

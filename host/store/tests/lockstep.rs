@@ -330,6 +330,7 @@ impl Model {
             | Recovered::Running { .. }
             | Recovered::Delayed { .. }
             | Recovered::Schedule { .. }
+            | Recovered::Job { .. }
             | Recovered::Quarantined { .. } => true,
         };
         assert_eq!(found.into_iter().filter(wanted).collect::<Vec<_>>(), expected);
@@ -433,6 +434,7 @@ fn bounds(found: &[Recovered], id: u32) -> Vec<LogBounds> {
         | Recovered::Running { .. }
         | Recovered::Delayed { .. }
         | Recovered::Schedule { .. }
+        | Recovered::Job { .. }
         | Recovered::Quarantined { .. }
         | Recovered::Dedup { .. } => None,
     });

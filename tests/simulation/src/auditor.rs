@@ -9,6 +9,7 @@
 mod answers;
 mod asked;
 mod compare;
+mod jobs;
 mod leases;
 mod orders;
 mod priorities;
@@ -25,6 +26,7 @@ use wasmill_delivery::{
     effect::PublishRefusal,
     engine::{EngineLimits, Unrouted},
     input::{Destination, Lease, PublishEntry, Ticket},
+    job::JobId,
     message::Message,
     name::{ConsumerId, HandlerName, MessageKey, QuarantineId, QueueId, Sequence},
     priority::Priority,
@@ -38,7 +40,7 @@ use wasmill_delivery::{
     write::DedupId,
 };
 
-use self::priorities::Given;
+use self::{jobs::ModelJob, priorities::Given};
 use crate::{disk::Disk, state::State};
 
 /// How often something happened; what a simulation never reaches it cannot check.
@@ -74,6 +76,11 @@ pub struct Auditor {
     alone: Option<(ConsumerId, Sequence)>,
     /// It ran when the host stopped, and the engine must say so in its next tick.
     crashed_alone: Option<(ConsumerId, Sequence)>,
+    jobs: BTreeMap<JobId, ModelJob>,
+    /// Jobs that ended in this tick.
+    jobs_ended: BTreeSet<JobId>,
+    /// No callback is tried before.
+    callbacks_closed_until: Timestamp,
     tickets: BTreeSet<Ticket>,
     commits: BTreeMap<HandlerName, u64>,
     bumps: BTreeMap<HandlerName, u64>,
@@ -172,6 +179,9 @@ impl Auditor {
             fired: BTreeMap::new(),
             alone: None,
             crashed_alone: None,
+            jobs: BTreeMap::new(),
+            jobs_ended: BTreeSet::new(),
+            callbacks_closed_until: Timestamp(0),
             tickets: BTreeSet::new(),
             commits: BTreeMap::new(),
             bumps: BTreeMap::new(),
@@ -183,6 +193,7 @@ impl Auditor {
     pub fn crashed(&mut self, disk: &Disk) {
         self.now = Timestamp(0);
         self.delayed_asked.clear();
+        self.callbacks_closed_until = Timestamp(0);
         self.crashed_alone = self.alone.take().or(self.crashed_alone);
         let crashed = self.crashed_alone;
         for (id, consumer) in &mut self.consumers {
@@ -248,6 +259,9 @@ impl Auditor {
     }
 
     fn destinations(&self, entry: &PublishEntry) -> Result<Vec<QueueId>, PublishRefusal> {
+        if entry.message.topic.is_reply() {
+            return Ok(Vec::new());
+        }
         match &entry.to {
             Destination::Topic => self.route(&entry.message),
             Destination::Queue(name) => match self.queue_id(name) {
@@ -293,7 +307,7 @@ impl Auditor {
     fn append(&mut self, id: QueueId, message: &Arc<Message>) -> Option<Sequence> {
         self.make_room(id);
         let queue = self.queues.get_mut(&id)?;
-        let priority = if queue.record.config.priorities { priority_of(message) } else { Priority::LOWEST };
+        let priority = queue.lane(message);
         let ends = queue.ends.entry(priority).or_insert_with(|| Ends::new(priority));
         let at = ends.next;
         ends.next = at.next();
@@ -367,6 +381,15 @@ impl Ends {
 impl ModelQueue {
     fn messages(&self) -> u64 {
         self.ends.values().map(|ends| ends.next.0 - ends.needed.0).sum()
+    }
+
+    fn lane(&self, message: &Message) -> Priority {
+        if self.record.config.priorities { priority_of(message) } else { Priority::LOWEST }
+    }
+
+    /// The place that this message would get now.
+    fn place_for(&self, message: &Message) -> Sequence {
+        self.ends_of(self.lane(message)).next
     }
 
     fn ends_of(&self, priority: Priority) -> Ends {

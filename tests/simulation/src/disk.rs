@@ -11,6 +11,7 @@ use bytes::Bytes;
 use wasmill_delivery::{
     cursor::Cursor,
     input::{Lease, PublishEntry},
+    job::{JobId, JobRecord, JobResult},
     message::Message,
     name::{ConsumerId, HandlerName, QuarantineId, QueueId, Sequence},
     priority::{PRIORITIES, Priority},
@@ -44,6 +45,10 @@ pub struct Disk {
     pub delayed: BTreeMap<DelayedKey, PublishEntry>,
     /// Schedules.
     pub schedules: BTreeMap<ScheduleName, ScheduleRecord>,
+    /// Jobs.
+    pub jobs: BTreeMap<JobId, JobRecord>,
+    /// What handlers answered to them.
+    pub job_results: BTreeMap<JobId, JobResult>,
     /// Deliveries that must be known after a crash.
     pub running: BTreeMap<(ConsumerId, Sequence), RunningMark>,
     /// Deliveries given up.
@@ -249,6 +254,16 @@ impl Disk {
             Write::DeleteSchedule { name } => {
                 self.schedules.remove(name);
             }
+            Write::PutJob { record } => {
+                self.jobs.insert(record.id.clone(), (**record).clone());
+            }
+            Write::PutJobResult { id, result } => {
+                self.job_results.insert(id.clone(), result.clone());
+            }
+            Write::DeleteJob { id } => {
+                self.jobs.remove(id);
+                self.job_results.remove(id);
+            }
             Write::PutCounters { counters } => self.counters = *counters,
         }
     }
@@ -293,6 +308,7 @@ impl Disk {
             hash: record.message.key_hash(),
         });
         let schedules = self.schedules.values().cloned().map(|record| Recovered::Schedule { record });
+        let jobs = self.jobs.values().cloned().map(|record| Recovered::Job { record });
         let dedup = self.dedup.iter().map(|((at, _), ids)| Recovered::Dedup { at: *at, ids: ids.clone() });
         counters
             .chain(handlers)
@@ -303,6 +319,7 @@ impl Disk {
             .chain(delayed)
             .chain(quarantined)
             .chain(schedules)
+            .chain(jobs)
             .chain(dedup)
             .collect()
     }

@@ -63,6 +63,9 @@ pub const fn kind(write: &Write) -> &'static str {
         Write::DeleteHandler { .. } => "DeleteHandler",
         Write::PutSchedule { .. } => "PutSchedule",
         Write::DeleteSchedule { .. } => "DeleteSchedule",
+        Write::PutJob { .. } => "PutJob",
+        Write::PutJobResult { .. } => "PutJobResult",
+        Write::DeleteJob { .. } => "DeleteJob",
         Write::PutCounters { .. } => "PutCounters",
     }
 }

@@ -2,6 +2,7 @@
 
 mod drain;
 mod faults;
+mod jobs;
 mod operators;
 mod publishers;
 mod workers;
@@ -242,6 +243,10 @@ fn random_limits(random: &mut Random) -> EngineLimits {
         quarantine_max: if random.chance(20) { random.between(1, 4) } else { defaults.quarantine_max },
         pending_max: if random.chance(20) { random.between(1, 4) } else { defaults.pending_max },
         delayed_max: if random.chance(20) { random.between(1, 4) } else { defaults.delayed_max },
+        jobs_max: if random.chance(30) { random.between(1, 4) } else { defaults.jobs_max },
+        job_keep_ms: *random.pick(&[50, 2_000, 1_000_000]).unwrap_or(&0),
+        job_result_bytes_max: if random.chance(30) { 2 } else { defaults.job_result_bytes_max },
+        job_results_bytes_max: if random.chance(30) { 3 } else { defaults.job_results_bytes_max },
         order_window_max: if random.chance(50) { random.index(8) + 2 } else { defaults.order_window_max },
         unrouted: match random.below(10) {
             0 => Unrouted::Drop,

@@ -5,8 +5,12 @@ use wasmill_simulation::{Plan, STEPS_DEFAULT, auditor::Counts, simulate};
 const SEEDS: u64 = 10_000;
 
 /// What the auditor must have seen, or the simulation checks less than ARCHITECTURE.md says.
-const MUST_HAPPEN: [(&str, u64); 67] = [
+const MUST_HAPPEN: [(&str, u64); 89] = [
     ("attempts-exhausted", 1_000),
+    ("callback put", 1_000),
+    ("callback waits for room", 1_000),
+    ("cancelled before it ran", 1_000),
+    ("cancelled while it ran", 100),
     ("committed before the drain", 20_000),
     ("committed with messages", 1_000),
     ("conflict", 1_000),
@@ -20,6 +24,10 @@ const MUST_HAPPEN: [(&str, u64); 67] = [
     ("deferred", 3_000),
     ("delayed", 10_000),
     ("delayed and published", 10_000),
+    ("delayed cancelled", 500),
+    ("delayed job cancelled", 200),
+    ("delayed job started", 1_000),
+    ("delayed job without a consumer", 50),
     ("delayed once more", 1_000),
     ("deterministic", 3),
     ("dropped the oldest", 1_000),
@@ -32,6 +40,19 @@ const MUST_HAPPEN: [(&str, u64); 67] = [
     ("handler removed", 100),
     ("host crash counted", 1_000),
     ("host crash told", 1_000),
+    ("job cancelled", 1_000),
+    ("job done", 5_000),
+    ("job expired", 50),
+    ("job forgotten", 3_000),
+    ("job forgotten for its result", 30),
+    ("job known already", 100),
+    ("job lost a delivery", 1_000),
+    ("job made room for another", 1_000),
+    ("job quarantined", 200),
+    ("job redriven", 300),
+    ("job result", 100),
+    ("job result too large", 50),
+    ("job submitted", 10_000),
     ("lease cancelled", 3_000),
     ("lease ended", 3_000),
     ("lease void", 50),
@@ -73,6 +94,7 @@ const MUST_HAPPEN: [(&str, u64); 67] = [
     ("storm ended", 50),
     ("suspect ran alone", 10_000),
     ("throttled", 500),
+    ("too many jobs", 1_000),
 ];
 
 #[test]

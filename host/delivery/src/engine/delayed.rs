@@ -1,9 +1,9 @@
 //! Messages that wait for their time. Their bodies rest in the store; the engine knows when each is due, asks for those
 //! that are, and publishes them like any other.
 
-use super::{Engine, tick::Tick};
+use super::{Engine, order::Answer, tick::Tick};
 use crate::{
-    effect::{Effect, PublishRefusal},
+    effect::{Effect, OrderReceipt, OrderRefusal, PublishRefusal},
     input::PublishEntry,
     limits::READ_MESSAGES_MAX,
     record::DelayedKey,
@@ -29,11 +29,12 @@ impl Engine {
     }
 
     /// Keep the message until then.
-    pub(super) fn delay(&mut self, tick: &mut Tick, entry: &PublishEntry, due: Timestamp) {
+    pub(super) fn delay(&mut self, tick: &mut Tick, entry: &PublishEntry, due: Timestamp) -> DelayedKey {
         tick.counters_before.get_or_insert(self.counters);
         let key = DelayedKey { due, number: self.counters.delayed };
         self.counters.delayed += 1;
         self.put_delayed(tick, key, entry);
+        key
     }
 
     fn put_delayed(&mut self, tick: &mut Tick, key: DelayedKey, entry: &PublishEntry) {
@@ -67,11 +68,13 @@ impl Engine {
             tick.writes.push(Write::DeleteDelayed { key: *key });
             let taken = self.destinations(tick, &entry.message, &entry.to).and_then(|queues| {
                 self.check_rooms(&queues, entry.message.size_bytes())?;
+                self.check_job_can_start(*key, &queues, &entry.message)?;
                 Ok(queues)
             });
             let wait_ms = match taken {
                 Ok(queues) => {
-                    self.append_to(tick, &queues, &entry.message);
+                    let places = self.append_to(tick, &queues, &entry.message);
+                    self.start_delayed_job(*key, &places);
                     continue;
                 }
                 Err(PublishRefusal::QueueFull { .. }) => DELAYED_RETRY_MS,
@@ -79,17 +82,39 @@ impl Engine {
                     PublishRefusal::Unroutable { .. }
                     | PublishRefusal::UnknownQueue { .. }
                     | PublishRefusal::NeverFits { .. }
+                    | PublishRefusal::NoConsumer { .. }
+                    | PublishRefusal::TooManyConsumers { .. }
                     | PublishRefusal::DelayedFull { .. },
                 ) => DELAYED_UNROUTABLE_MS,
             };
             let later = DelayedKey { due: tick.now.plus_ms(wait_ms), number: key.number };
             self.put_delayed(tick, later, entry);
+            self.move_delayed_job(later);
         }
         // What was asked for and did not come cannot be read now. It is asked for again later.
         if !self.delayed_asked.is_empty() {
             self.delayed_closed_until = tick.now.plus_ms(DELAYED_UNROUTABLE_MS);
             self.delayed.append(&mut self.delayed_asked);
         }
+    }
+
+    pub(super) fn cancel_delayed(&mut self, tick: &mut Tick, key: DelayedKey) -> Answer {
+        if let Some(job) = self.jobs.of_delayed(key) {
+            return Err(OrderRefusal::DelayedJob { job: job.clone() });
+        }
+        if !self.drop_delayed(tick, key) {
+            return Err(OrderRefusal::UnknownDelayed { key });
+        }
+        Ok(OrderReceipt::Done)
+    }
+
+    /// Forget a message that waits for its time, also when it was asked for.
+    pub(super) fn drop_delayed(&mut self, tick: &mut Tick, key: DelayedKey) -> bool {
+        let known = self.delayed.remove(&key) || self.delayed_asked.remove(&key);
+        if known {
+            tick.writes.push(Write::DeleteDelayed { key });
+        }
+        known
     }
 
     /// When a delayed message must be asked for.

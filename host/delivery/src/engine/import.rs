@@ -116,6 +116,7 @@ mod tests {
             | Effect::Crashed { .. }
             | Effect::Read { .. }
             | Effect::ReadDelayed { .. }
+            | Effect::JobEnded { .. }
             | Effect::Reply { .. } => None,
         });
         (engine, answer.expect("an answer"))

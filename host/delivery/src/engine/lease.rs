@@ -118,7 +118,7 @@ impl Engine {
         }
         for id in tick.touched.iter().copied().collect::<Vec<_>>() {
             while let Some(effect) = self.lease_to_first_waiting(tick, id) {
-                tick.effects.push(effect);
+                tick.effects.extend(effect);
             }
         }
     }
@@ -142,7 +142,8 @@ impl Engine {
         consumer.promote_seen(tick.now);
     }
 
-    fn lease_to_first_waiting(&mut self, tick: &mut Tick, id: ConsumerId) -> Option<Effect> {
+    /// Answers with nothing inside when all that could be leased was cancelled: then there may be more.
+    fn lease_to_first_waiting(&mut self, tick: &mut Tick, id: ConsumerId) -> Option<Option<Effect>> {
         let consumer = self.consumers.get_mut(&id)?;
         let (ticket, deliveries_max) = *consumer.waiting.front()?;
         let open = match &consumer.record.paused {
@@ -170,9 +171,17 @@ impl Engine {
             return None;
         }
         consumer.waiting.pop_front();
-        consumer.bucket.take(rate, tick.now, ready.len());
         let leases = self.lease_run(tick, id, ready, false);
-        Some(Effect::Leased { ticket, consumer: id, queue, leases })
+        let leases = self.without_void(tick, id, leases);
+        let consumer = self.consumers.get_mut(&id)?;
+        if leases.is_empty() {
+            // All of them were cancelled. Whoever waits goes on waiting for others.
+            consumer.waiting.push_front((ticket, deliveries_max));
+            self.look_ahead(tick, id);
+            return Some(None);
+        }
+        consumer.bucket.take(rate, tick.now, leases.len());
+        Some(Some(Effect::Leased { ticket, consumer: id, queue, leases }))
     }
 
     fn lease_run(&mut self, tick: &mut Tick, id: ConsumerId, run: Vec<Ready>, alone: bool) -> Vec<Lease> {
@@ -208,11 +217,20 @@ impl Engine {
     /// Deliveries that may have been running when the host stopped run one at a time, and nothing else of this host
     /// runs beside them. Answers whether one runs, or must run as soon as what runs now is settled.
     fn run_suspects(&mut self, tick: &mut Tick) -> bool {
+        loop {
+            if let Some(runs) = self.run_suspect(tick) {
+                return runs;
+            }
+        }
+    }
+
+    /// None when the suspect was cancelled, and there may be another one.
+    fn run_suspect(&mut self, tick: &mut Tick) -> Option<bool> {
         if self.alone.is_some() {
-            return true;
+            return Some(true);
         }
         if self.suspicious.is_empty() {
-            return false;
+            return Some(false);
         }
         let runnable = self.suspicious.iter().find_map(|id| {
             let consumer = self.consumers.get(id)?;
@@ -224,22 +242,28 @@ impl Engine {
             let sequence = consumer.runnable_suspect(tick.now).filter(|_| wanted)?;
             Some((*id, sequence))
         });
-        let Some((id, sequence)) = runnable else { return false };
+        let Some((id, sequence)) = runnable else { return Some(false) };
         let busy = self.consumers.values().any(|consumer| !consumer.is_pulled() && !consumer.in_flight.is_empty());
         if busy {
-            return true;
+            return Some(true);
         }
         let consumer = self.consumers.get_mut(&id).expect("it was just found");
         let queue = consumer.record.queue;
-        let (ticket, _) = consumer.waiting.pop_front().expect("somebody waits");
-        let rate = consumer.record.config.rate_per_second;
-        consumer.bucket.take(rate, tick.now, 1);
         let ready = consumer.take_suspect(sequence);
         tick.touched.insert(id);
         let leases = self.lease_run(tick, id, vec![ready], true);
+        let leases = self.without_void(tick, id, leases);
+        if leases.is_empty() {
+            self.look_ahead(tick, id);
+            return None;
+        }
+        let consumer = self.consumers.get_mut(&id).expect("it was just found");
+        let (ticket, _) = consumer.waiting.pop_front().expect("somebody waits");
+        let rate = consumer.record.config.rate_per_second;
+        consumer.bucket.take(rate, tick.now, 1);
         self.alone = Some((id, sequence));
         tick.effects.push(Effect::Leased { ticket, consumer: id, queue, leases });
-        true
+        Some(true)
     }
 
     /// Deliveries that ran alone when the host stopped are settled as failed by that, by whoever can read them.

@@ -6,6 +6,7 @@
 mod consumer;
 mod delayed;
 mod import;
+mod job;
 mod lane;
 mod lease;
 mod log;
@@ -26,7 +27,7 @@ mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use self::{consumer::Consumer, queue::Queue, tick::Tick};
+use self::{consumer::Consumer, job::Jobs, queue::Queue, tick::Tick};
 use crate::{
     dedup::Dedup,
     effect::Effect,
@@ -62,6 +63,14 @@ pub struct EngineLimits {
     pub pending_max: u64,
     /// How many messages may wait for their time.
     pub delayed_max: u64,
+    /// How many jobs are known.
+    pub jobs_max: u64,
+    /// How long a job is known after it has ended, in milliseconds.
+    pub job_keep_ms: u64,
+    /// The result of one job, in bytes.
+    pub job_result_bytes_max: u64,
+    /// The results of all jobs, in bytes.
+    pub job_results_bytes_max: u64,
     /// How many messages of its log a consumer with an order looks at beyond the oldest that it has not settled.
     pub order_window_max: usize,
     /// What happens to a message that no queue takes.
@@ -76,6 +85,10 @@ impl Default for EngineLimits {
             quarantine_max: limits::QUARANTINE_MAX_DEFAULT,
             pending_max: limits::PENDING_MAX_DEFAULT,
             delayed_max: limits::DELAYED_MAX_DEFAULT,
+            jobs_max: limits::JOBS_MAX_DEFAULT,
+            job_keep_ms: limits::JOB_KEEP_MS_DEFAULT,
+            job_result_bytes_max: limits::JOB_RESULT_BYTES_MAX_DEFAULT,
+            job_results_bytes_max: limits::JOB_RESULTS_BYTES_MAX_DEFAULT,
             order_window_max: limits::ORDER_WINDOW_MAX,
             unrouted: Unrouted::Refuse,
         }
@@ -97,6 +110,7 @@ pub struct Engine {
     consumers: BTreeMap<ConsumerId, Consumer>,
     handlers: BTreeMap<HandlerName, HandlerRecord>,
     schedules: BTreeMap<ScheduleName, ScheduleRecord>,
+    jobs: Jobs,
     quarantined: BTreeMap<QuarantineId, Quarantined>,
     dedup: Dedup,
     state: StateWindow,
@@ -153,6 +167,7 @@ impl Engine {
         }
         self.ring_alarms(&mut tick);
         self.publish_news(&mut tick);
+        self.tend_jobs(&mut tick);
         self.lease_to_waiting(&mut tick);
         let (writes, effects) = self.close(tick);
         if !writes.is_empty() {
@@ -191,6 +206,6 @@ impl Engine {
     pub fn next_due(&self) -> Option<Timestamp> {
         let alarm = self.alarms.first().map(|(due, _)| *due);
         let crashed = self.crashed.first().map(|_| self.now);
-        [alarm, self.next_delayed(), crashed].into_iter().flatten().min()
+        [alarm, self.next_delayed(), crashed, self.next_job_due()].into_iter().flatten().min()
     }
 }

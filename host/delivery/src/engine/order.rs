@@ -56,6 +56,9 @@ impl Engine {
             Order::FireSchedule { name, planned, next, entry } => {
                 self.fire_schedule(tick, &name, planned, next, &entry)
             }
+            Order::SubmitJob { job, entry } => self.submit_job(tick, *job, &entry),
+            Order::CancelJob { id } => self.cancel_job(tick, &id),
+            Order::CancelDelayed { key } => self.cancel_delayed(tick, key),
             Order::Rest => Ok(self.rest(tick)),
         }
     }
@@ -277,6 +280,7 @@ impl Engine {
             queue.ordered.remove(&id);
             tick.trimmable.insert(consumer.record.queue);
         }
+        self.jobs_lose_consumer(tick, id);
         tick.writes.push(Write::DeleteConsumer { consumer: id });
     }
 
@@ -369,6 +373,7 @@ impl Engine {
         consumer.put_off(key.sequence, Pending { due: key.due, attempts_made: 0, hash: message.key_hash() }, tick.now);
         self.quarantined.remove(&id);
         tick.touched.insert(key.consumer);
+        self.job_is_redriven(tick, (key.consumer, key.sequence), tick.now);
         tick.writes.push(Write::DeleteQuarantine { id });
         let record = PendingRecord { message, attempts_made: 0, attempts: Vec::new() };
         tick.writes.push(Write::PutPending { key, record });

@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::{
     Engine,
+    queue::Queue,
     tick::{Appended, Tick},
 };
 use crate::{
@@ -54,14 +55,14 @@ impl Engine {
         }
     }
 
-    fn publish_entry(&mut self, tick: &mut Tick, entry: &PublishEntry) -> Result<Receipt, PublishRefusal> {
+    pub(super) fn publish_entry(&mut self, tick: &mut Tick, entry: &PublishEntry) -> Result<Receipt, PublishRefusal> {
         let dedup = entry.dedup.filter(|_| self.limits.dedup_window_ms > 0);
         if dedup.is_some_and(|id| self.dedup.knows(id)) {
-            return Ok(Receipt { duplicate: true, places: Vec::new(), delayed_until: None });
+            return Ok(Receipt { duplicate: true, places: Vec::new(), delayed: None });
         }
         if entry.message.topic.is_reply() {
             tick.effects.push(Effect::Reply { message: Arc::clone(&entry.message) });
-            return Ok(Receipt { duplicate: false, places: Vec::new(), delayed_until: None });
+            return Ok(Receipt { duplicate: false, places: Vec::new(), delayed: None });
         }
         let queues = self.destinations(tick, &entry.message, &entry.to)?;
         let delayed_until = entry.deliver_at.filter(|due| *due > tick.now);
@@ -78,14 +79,12 @@ impl Engine {
             self.dedup.remember(id);
             tick.dedup_ids.push(id);
         }
-        let places = match delayed_until {
-            Some(due) => {
-                self.delay(tick, entry, due);
-                Vec::new()
-            }
+        let delayed = delayed_until.map(|due| self.delay(tick, entry, due));
+        let places = match delayed {
+            Some(_) => Vec::new(),
             None => self.append_to(tick, &queues, &entry.message),
         };
-        Ok(Receipt { duplicate: false, places, delayed_until })
+        Ok(Receipt { duplicate: false, places, delayed })
     }
 
     pub(super) fn check_rooms(&self, queues: &[QueueId], bytes: u64) -> Result<(), PublishRefusal> {
@@ -190,8 +189,9 @@ impl Engine {
 
     /// The oldest message that somebody needs is not delivered any more.
     fn drop_oldest(&mut self, tick: &mut Tick, id: QueueId) {
+        let Some(oldest) = self.queues.get(&id).and_then(Queue::oldest) else { return };
+        self.jobs_lose_oldest(tick, id, oldest);
         let Some(queue) = self.queues.get_mut(&id) else { return };
-        let Some(oldest) = queue.oldest() else { return };
         let mut over = Vec::new();
         for consumer_id in &queue.consumers {
             let Some(consumer) = self.consumers.get_mut(consumer_id) else { continue };
@@ -252,7 +252,7 @@ impl Engine {
         for (entry, place) in entries.iter().zip(places) {
             match place {
                 Place::Queues(queues) => drop(self.append_to(tick, queues, &entry.message)),
-                Place::Later(due) => self.delay(tick, entry, *due),
+                Place::Later(due) => drop(self.delay(tick, entry, *due)),
                 Place::Reply => tick.effects.push(Effect::Reply { message: Arc::clone(&entry.message) }),
             }
         }

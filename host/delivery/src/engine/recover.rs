@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{
     Engine, EngineLimits, Quarantined,
     consumer::{Consumer, Pending},
+    job::Jobs,
     lane::Lane,
     queue::Queue,
 };
@@ -43,6 +44,7 @@ impl Recovery {
                 consumers: BTreeMap::new(),
                 handlers: BTreeMap::new(),
                 schedules: BTreeMap::new(),
+                jobs: Jobs::default(),
                 quarantined: BTreeMap::new(),
                 dedup,
                 state: StateWindow::new(),
@@ -117,6 +119,7 @@ impl Recovery {
             Recovered::Schedule { record } => {
                 engine.schedules.insert(record.name.clone(), record);
             }
+            Recovered::Job { record } => engine.jobs.restore(record),
             Recovered::Dedup { at, ids } => engine.dedup.restore(at, ids),
         }
     }

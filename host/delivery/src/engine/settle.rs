@@ -8,7 +8,7 @@ use crate::{
     input::{AttemptResult, Effects, Lease, Settlement, StateAccess, StateWrite, Ticket},
     limits::{EVIDENCE_ATTEMPTS_MAX, HANDLER_DELAY_MS_MAX, HOPS_MAX},
     message::Message,
-    name::{ConsumerId, HandlerName, QuarantineId},
+    name::{ConsumerId, HandlerName, QuarantineId, Sequence},
     outcome::Outcome,
     policy::{self, HOST_FAULT_DELAY_MS, Verdict},
     record::{AttemptRecord, PauseReason, PendingKey, PendingRecord, QuarantineReason, QuarantineRecord},
@@ -22,6 +22,12 @@ struct Settling {
     lease: Lease,
     message: Arc<Message>,
     earlier: Vec<AttemptRecord>,
+}
+
+impl Settling {
+    const fn place(&self) -> (ConsumerId, Sequence) {
+        (self.consumer, self.lease.sequence)
+    }
 }
 
 /// Whether a delivery of the run that wrote state was refused: later ones may have seen what it wrote.
@@ -51,6 +57,11 @@ impl Engine {
             self.give_back(tick, id, &lease);
             return SettleAnswer::OutOfOrder;
         }
+        if self.jobs.is_void((id, lease.sequence)) {
+            *run = broken_by(*run, &result);
+            self.drop_void(tick, id, &lease);
+            return SettleAnswer::Cancelled;
+        }
         if matches!(result, AttemptResult::Succeeded(_)) {
             // Also when its effects cannot be committed now: the handler did what it should.
             consumer.storm.note(consumer.record.config.storm, lease.sequence, None);
@@ -58,7 +69,7 @@ impl Engine {
         let handler = consumer.record.config.handler.clone();
         let settling = Settling { consumer: id, lease, message, earlier };
         tick.touched.insert(id);
-        match result {
+        let answer = match result {
             AttemptResult::Failed(record) => self.judge(tick, settling, record),
             AttemptResult::Succeeded(effects) => {
                 let answer = self.commit_effects(tick, settling, handler.as_ref(), &effects, *run);
@@ -67,7 +78,9 @@ impl Engine {
                 }
                 answer
             }
-        }
+        };
+        self.job_is_settled(tick, (id, lease.sequence), lease.attempt, &answer);
+        answer
     }
 
     fn commit_effects(
@@ -86,6 +99,10 @@ impl Engine {
         if effects.published.iter().any(|entry| entry.message.lineage.hops > HOPS_MAX) {
             return self.give_up_loop(tick, settling);
         }
+        if let Some(limit) = self.job_result_over(settling.place(), &effects.published) {
+            let record = AttemptRecord::without_sandbox(settling.lease.attempt, tick.now, Outcome::NeverFits { limit });
+            return self.judge(tick, settling, record);
+        }
         match self.check_published(tick, &effects.published) {
             Err(refusal) => self.refuse_published(tick, settling, refusal),
             Ok(places) => {
@@ -93,6 +110,7 @@ impl Engine {
                 if let Some(handler) = handler {
                     self.write_state(tick, handler, &effects.state);
                 }
+                self.keep_job_result(tick, settling.place(), &effects.published);
                 self.finish(tick, &settling, false);
                 self.end_storm(tick, settling.consumer);
                 SettleAnswer::Committed
@@ -114,8 +132,11 @@ impl Engine {
 
     /// The lease is over and the delivery leaves the place where it rested. `stays` says that it waits elsewhere.
     fn finish(&mut self, tick: &mut Tick, settling: &Settling, stays: bool) {
-        let Settling { consumer: id, lease, .. } = settling;
-        let Some(consumer) = self.consumers.get_mut(id) else { return };
+        self.leave(tick, settling.consumer, &settling.lease, stays);
+    }
+
+    pub(super) fn leave(&mut self, tick: &mut Tick, id: ConsumerId, lease: &Lease, stays: bool) {
+        let Some(consumer) = self.consumers.get_mut(&id) else { return };
         let Some(in_flight) = consumer.settle(lease, stays) else { return };
         if let (Some(sequencing), Some(hash), Some(rate)) =
             (&mut consumer.sequencing, in_flight.hash, consumer.record.config.key_rate_per_second)
@@ -125,11 +146,11 @@ impl Engine {
         consumer.lease_over(in_flight.hash, tick.now);
         tick.trimmable.insert(consumer.record.queue);
         if let Some(due) = lease.pending_due {
-            let key = PendingKey { consumer: *id, due, sequence: lease.sequence };
+            let key = PendingKey { consumer: id, due, sequence: lease.sequence };
             tick.writes.push(Write::DeletePending { key });
         }
-        self.lease_is_void(tick, *id, &in_flight);
-        self.forget_suspicion(tick, *id);
+        self.lease_is_void(tick, id, &in_flight);
+        self.forget_suspicion(tick, id);
     }
 
     fn refuse_published(&mut self, tick: &mut Tick, settling: Settling, refusal: PublishRefusal) -> SettleAnswer {
@@ -151,6 +172,12 @@ impl Engine {
                     AttemptRecord::without_sandbox(settling.lease.attempt, tick.now, Outcome::NeverFits { limit });
                 self.judge(tick, settling, record)
             }
+            // Only what is submitted as a job is refused for these reasons.
+            PublishRefusal::NoConsumer { topic } | PublishRefusal::TooManyConsumers { topic, .. } => {
+                let record =
+                    AttemptRecord::without_sandbox(settling.lease.attempt, tick.now, Outcome::Unroutable { topic });
+                self.judge(tick, settling, record)
+            }
             PublishRefusal::UnknownQueue { queue } => {
                 let topic = queue.to_string();
                 let record =
@@ -163,6 +190,7 @@ impl Engine {
     fn judge(&mut self, tick: &mut Tick, settling: Settling, record: AttemptRecord) -> SettleAnswer {
         let Some(consumer) = self.consumers.get_mut(&settling.consumer) else { return SettleAnswer::StaleFence };
         let attempts_made = settling.lease.attempt;
+        self.jobs.note_failed(settling.place(), &record.outcome);
         let identity = (u64::from(settling.consumer.0) << 40) ^ settling.lease.sequence.0;
         if let Outcome::Throttle { after_ms } = record.outcome {
             consumer.throttle(&settling.lease, tick.now.plus_ms(after_ms.min(HANDLER_DELAY_MS_MAX)));

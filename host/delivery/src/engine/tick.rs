@@ -75,6 +75,7 @@ impl Engine {
     pub(super) fn close(&mut self, mut tick: Tick) -> (Vec<Write>, Vec<Effect>) {
         self.ask_for_reads(&mut tick);
         self.set_alarms(&tick);
+        self.write_jobs(&mut tick);
         self.write_appended(&mut tick);
         self.write_cursors(&mut tick);
         self.write_trims(&mut tick);

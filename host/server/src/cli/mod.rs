@@ -4,8 +4,10 @@
 //! process answers with 1 (2 when the command line itself is wrong).
 
 mod consumer;
+mod delayed;
 mod filter;
 mod handler;
+mod job;
 mod message;
 pub(crate) mod output;
 mod publish;
@@ -41,6 +43,8 @@ enum Command {
     Serve(ServeArguments),
     Publish(publish::PublishArguments),
     Request(request::RequestArguments),
+    Job(job::JobArguments),
+    Delayed(delayed::DelayedArguments),
     Pull(pull::PullArguments),
     Queue(queue::QueueArguments),
     Consumer(consumer::ConsumerArguments),
@@ -97,6 +101,8 @@ async fn carry_out(command: Command) -> Result<ExitCode> {
         Command::Serve(arguments) => return Box::pin(serve::serve(arguments)).await,
         Command::Publish(arguments) => return publish::run(arguments).await,
         Command::Request(arguments) => request::run(arguments).await,
+        Command::Job(arguments) => return job::run(arguments).await,
+        Command::Delayed(arguments) => delayed::run(arguments).await,
         Command::Pull(arguments) => return pull::run(arguments).await,
         Command::Queue(arguments) => queue::run(arguments).await,
         Command::Consumer(arguments) => consumer::run(arguments).await,

@@ -71,7 +71,7 @@ pub(super) struct PublishArguments {
 
 /// When it is delivered, and when it is of no use any more.
 #[derive(Debug, clap::Args, Serialize)]
-struct Times {
+pub(super) struct Times {
     /// Hold it back for so long, for example 30s
     #[arg(long, value_name = "DURATION", value_parser = parse_duration_ms, conflicts_with = "at")]
     #[serde(rename = "delay_ms", skip_serializing_if = "Option::is_none")]
@@ -96,7 +96,7 @@ impl Times {
     }
 
     /// As headers of a request.
-    fn headers(&self) -> Vec<(&'static str, String)> {
+    pub(super) fn headers(&self) -> Vec<(&'static str, String)> {
         let span = |ms: u64| format!("{ms}ms");
         let at = |Time(at): Time| time_text(at);
         let headers = [
@@ -218,7 +218,8 @@ fn words(published: &model::Published) -> String {
         return format!("message {} was published before; nothing was added", published.id);
     }
     if let Some(until_ms) = published.delayed_until_ms {
-        return format!("message {} is held back until {}", published.id, time(until_ms));
+        let cancel = published.delayed_id.as_deref().map(|id| format!(" (wasmill delayed cancel {id})"));
+        return format!("message {} is held back until {}{}", published.id, time(until_ms), cancel.unwrap_or_default());
     }
     if published.places.is_empty() {
         return format!("message {} is taken; no queue holds it", published.id);

@@ -35,6 +35,7 @@ pub(crate) struct Published {
     #[serde(default)]
     pub(crate) places: Vec<Place>,
     pub(crate) delayed_until_ms: Option<u64>,
+    pub(crate) delayed_id: Option<String>,
 }
 
 /// Where a message went.

@@ -20,7 +20,7 @@ use super::{
 
 /// `base` is the folder that relative paths are relative to.
 pub(super) fn check(raw: Raw, base: &Path) -> Config {
-    let Raw { server, log, store, limits, handlers, handler, queue, schedule } = raw;
+    let Raw { server, log, store, limits, callbacks, handlers, handler, queue, schedule } = raw;
     Config {
         server: ServerConfig {
             listen: server.listen.0,
@@ -31,6 +31,7 @@ pub(super) fn check(raw: Raw, base: &Path) -> Config {
         log: LogConfig { level: log.level.0, format: log.format },
         store: check_store(store, base),
         limits: check_limits(limits),
+        callbacks: callbacks.allow.0,
         handlers_folder: resolve(handlers.folder, base),
         handlers: handler.into_iter().map(|(name, raw)| (name, check_handler(raw, base))).collect(),
         schedules: schedule.into_iter().map(|(name, raw)| (name, raw.settings())).collect(),
@@ -65,6 +66,10 @@ fn check_limits(raw: RawLimits) -> LimitsConfig {
             quarantine_max: raw.quarantine_max.get(),
             pending_max: raw.pending_max.get(),
             delayed_max: raw.delayed_max.get(),
+            jobs_max: raw.jobs_max.get(),
+            job_keep_ms: raw.job_keep.0,
+            job_result_bytes_max: raw.job_result_bytes_max.0,
+            job_results_bytes_max: raw.job_results_bytes_max.0,
             order_window_max: EngineLimits::default().order_window_max,
             unrouted: match raw.unrouted {
                 RawUnrouted::Refuse => Unrouted::Refuse,

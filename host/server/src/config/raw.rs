@@ -11,6 +11,8 @@ use wasmill_delivery::{
     schedule::ScheduleName,
 };
 
+use crate::callbacks::CallbackRules;
+
 use super::{
     LogFormat,
     queue::RawQueue,
@@ -24,6 +26,8 @@ pub(super) const ENDLESS: u64 = u64::MAX;
 const INSTANCES_CEILING: u64 = 4_096;
 /// The most threads that run handlers.
 const THREADS_CEILING: u64 = 1_024;
+/// The most jobs; each takes some hundred bytes of memory.
+const JOBS_CEILING: u64 = 10_000_000;
 /// The most memory of an instance, what a 32-bit memory can address.
 const MEMORY_CEILING: u64 = 4 * 1024 * 1024 * 1024;
 
@@ -34,6 +38,7 @@ pub(super) struct Raw {
     pub(super) log: RawLog,
     pub(super) store: RawStore,
     pub(super) limits: RawLimits,
+    pub(super) callbacks: RawCallbacks,
     pub(super) handlers: RawHandlers,
     pub(super) handler: BTreeMap<HandlerName, RawHandler>,
     pub(super) queue: BTreeMap<QueueName, RawQueue>,
@@ -109,9 +114,30 @@ pub(super) struct RawLimits {
     pub(super) quarantine_max: Count<1, ENDLESS>,
     pub(super) pending_max: Count<1, ENDLESS>,
     pub(super) delayed_max: Count<1, ENDLESS>,
+    pub(super) jobs_max: Count<1, JOBS_CEILING>,
+    pub(super) job_keep: DurationMs<0, ENDLESS>,
+    pub(super) job_result_bytes_max: Size<0, { limits::DATA_BYTES_MAX_CEILING as u64 }>,
+    pub(super) job_results_bytes_max: Size<0, ENDLESS>,
     pub(super) unrouted: RawUnrouted,
     pub(super) instances_max: Count<1, INSTANCES_CEILING>,
     pub(super) handler_threads: Option<Count<1, THREADS_CEILING>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(super) struct RawCallbacks {
+    pub(super) allow: AllowList,
+}
+
+/// Origins that may be called.
+#[derive(Clone, Debug, Default)]
+pub(super) struct AllowList(pub(super) CallbackRules);
+
+impl<'de> Deserialize<'de> for AllowList {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let list = Vec::<String>::deserialize(deserializer)?;
+        CallbackRules::parse(&list).map(Self).map_err(serde::de::Error::custom)
+    }
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -132,6 +158,10 @@ impl Default for RawLimits {
             quarantine_max: Count::new(engine.quarantine_max),
             pending_max: Count::new(engine.pending_max),
             delayed_max: Count::new(engine.delayed_max),
+            jobs_max: Count::new(engine.jobs_max),
+            job_keep: DurationMs(engine.job_keep_ms),
+            job_result_bytes_max: Size(engine.job_result_bytes_max),
+            job_results_bytes_max: Size(engine.job_results_bytes_max),
             unrouted: RawUnrouted::Refuse,
             instances_max: Count::new(2_000),
             handler_threads: None,

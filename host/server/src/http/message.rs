@@ -76,12 +76,21 @@ impl<'a> MessageInfo<'a> {
     }
 }
 
+/// Data as messages are shown: an object with `data`, `data_text` or `data_base64`.
+pub(super) fn data_fields(data: &[u8], content_type: Option<&str>) -> serde_json::Value {
+    serde_json::to_value(Data::of(data, content_type)).unwrap_or_default()
+}
+
 impl<'a> Data<'a> {
     fn new(message: &'a Message) -> Self {
-        let Ok(text) = std::str::from_utf8(&message.data) else {
-            return Self::Base64(BASE64_STANDARD.encode(&message.data));
+        Self::of(&message.data, message.content_type.as_deref())
+    }
+
+    fn of(data: &'a [u8], content_type: Option<&str>) -> Self {
+        let Ok(text) = std::str::from_utf8(data) else {
+            return Self::Base64(BASE64_STANDARD.encode(data));
         };
-        let json = message.content_type.as_deref().filter(|content_type| is_json(content_type));
+        let json = content_type.filter(|content_type| is_json(content_type));
         match json.and_then(|_| serde_json::from_str(text).ok()) {
             Some(json) => Self::Json(json),
             None => Self::Text(text),

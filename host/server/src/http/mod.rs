@@ -7,9 +7,11 @@ mod body;
 mod cloudevents;
 mod consumer_form;
 mod consumers;
+mod delayed;
 mod extract;
 mod handlers;
 mod idempotency;
+mod jobs;
 mod message;
 mod ndjson;
 mod probes;
@@ -34,12 +36,17 @@ use axum::{Router, middleware};
 use wasmill_runtime::Host;
 
 use self::{idempotency::Idempotency, rooms::Rooms};
-use crate::telemetry::Metrics;
+use crate::{callbacks::CallbackRules, telemetry::Metrics};
 
 pub(crate) use queues::oldest_message_age_ms;
 
 /// 2^20 bytes.
 const MIB: usize = 1024 * 1024;
+
+/// The result of a job as its status shows it; none when there is none, or it cannot be read.
+pub(crate) fn job_result(host: &Host, id: &wasmill_delivery::job::JobId) -> Option<serde_json::Value> {
+    jobs::result_of(host, id).ok().filter(|result| !result.is_null())
+}
 
 /// What one request may carry, and all of them together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,6 +92,8 @@ pub struct App {
     pub metrics: Arc<Metrics>,
     /// What one request may carry.
     pub limits: HttpLimits,
+    /// What may be called when a job has ended; nothing by default.
+    pub callbacks: Arc<CallbackRules>,
     /// Set when the server begins to stop: `/readyz` says so, and uploads that are under way end at the next line.
     pub draining: Arc<AtomicBool>,
 }
@@ -93,7 +102,7 @@ impl App {
     /// An API with the default limits that is not draining.
     #[must_use]
     pub fn new(host: Host, metrics: Arc<Metrics>) -> Self {
-        Self { host, metrics, limits: HttpLimits::default(), draining: Arc::default() }
+        Self { host, metrics, limits: HttpLimits::default(), callbacks: Arc::default(), draining: Arc::default() }
     }
 }
 
@@ -102,7 +111,13 @@ pub fn router(app: App) -> Router {
     let idempotency = Idempotency::new(&app.host, app.limits);
     let rooms = Rooms::new(app.limits);
     Router::new()
-        .merge(publish::routes().route_layer(middleware::from_fn_with_state(idempotency, idempotency::once)))
+        .merge(
+            publish::routes()
+                .merge(jobs::submit_routes())
+                .route_layer(middleware::from_fn_with_state(idempotency, idempotency::once)),
+        )
+        .merge(jobs::routes())
+        .merge(delayed::routes())
         .merge(request::routes())
         .merge(queues::routes())
         .merge(consumers::routes())

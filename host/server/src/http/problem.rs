@@ -165,6 +165,9 @@ impl From<NameError> for Problem {
             "handler name" => "invalid-handler-name",
             "message id" => "invalid-message-id",
             "message key" => "invalid-message-key",
+            "job id" => "invalid-job-id",
+            "job state" => "invalid-job-state",
+            "delayed id" => "invalid-delayed-id",
             "header" => "invalid-header",
             "content type" => "invalid-content-type",
             _ => "invalid-value",
@@ -183,6 +186,11 @@ impl From<OrderRefusal> for Problem {
             }
             OrderRefusal::UnknownHandler { .. } => Self::unknown("unknown-handler", detail),
             OrderRefusal::UnknownSchedule { .. } => Self::unknown("unknown-schedule", detail),
+            OrderRefusal::UnknownJob { .. } => Self::unknown("unknown-job", detail),
+            OrderRefusal::UnknownDelayed { .. } => Self::unknown("unknown-delayed", detail),
+            OrderRefusal::JobEnded { .. } => Self::new(StatusCode::CONFLICT, "job-ended", detail),
+            OrderRefusal::PublishedBefore { .. } => Self::new(StatusCode::CONFLICT, "published-before", detail),
+            OrderRefusal::DelayedJob { .. } => Self::new(StatusCode::CONFLICT, "delayed-job", detail),
             OrderRefusal::Publish(refusal) => refusal.into(),
             OrderRefusal::UnknownQuarantine { .. } => Self::unknown("unknown-quarantine", detail),
             OrderRefusal::HandlerInUse { .. } => Self::new(StatusCode::CONFLICT, "handler-in-use", detail),
@@ -200,6 +208,8 @@ impl From<PublishRefusal> for Problem {
         match refusal {
             PublishRefusal::Unroutable { .. } => Self::invalid("unroutable", detail),
             PublishRefusal::UnknownQueue { .. } => Self::unknown("unknown-queue", detail),
+            PublishRefusal::NoConsumer { .. } => Self::invalid("no-consumer", detail),
+            PublishRefusal::TooManyConsumers { .. } => Self::invalid("too-many-consumers", detail),
             PublishRefusal::NeverFits { .. } => Self::invalid("never-fits", detail),
             PublishRefusal::DelayedFull { .. } => Self {
                 retry_after_s: Some(QUEUE_FULL_RETRY_AFTER_S),
@@ -224,7 +234,9 @@ impl From<HostError> for Problem {
             HostError::NeedsApproval { .. } => Self::new(StatusCode::CONFLICT, "needs-approval", detail),
             HostError::Secret { .. } => Self::new(StatusCode::CONFLICT, "secret-missing", detail),
             HostError::Store(_) => Self::new(StatusCode::INTERNAL_SERVER_ERROR, "damaged-store", detail),
-            HostError::TooManyRequests | HostError::TooManyPulls => Self::too_many_requests(detail),
+            HostError::TooManyRequests | HostError::TooManyPulls | HostError::TooManyJobWaits => {
+                Self::too_many_requests(detail)
+            }
             HostError::TooManyPulled => Self {
                 retry_after_s: Some(QUEUE_FULL_RETRY_AFTER_S),
                 ..Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many-leases", detail)

@@ -245,7 +245,7 @@ fn answer_one(published: &Published) -> Response {
     let body = serde_json::to_vec(&Receipt::from(published)).map_or_else(|_| Body::empty(), Body::from);
     let status = match published {
         Published { duplicate: true, .. } => StatusCode::OK,
-        Published { delayed_until: Some(_), .. } => StatusCode::ACCEPTED,
+        Published { delayed: Some(_), .. } => StatusCode::ACCEPTED,
         Published { .. } => StatusCode::CREATED,
     };
     let mut response = (status, [(header::CONTENT_TYPE, "application/json")], body).into_response();
@@ -265,6 +265,9 @@ pub(super) struct Receipt<'a> {
     places: &'a [(QueueName, Sequence)],
     #[serde(skip_serializing_if = "Option::is_none")]
     delayed_until_ms: Option<u64>,
+    /// What it can be cancelled by.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    delayed_id: Option<String>,
 }
 
 impl<'a> From<&'a Published> for Receipt<'a> {
@@ -273,7 +276,8 @@ impl<'a> From<&'a Published> for Receipt<'a> {
             id: published.id.as_str(),
             duplicate: published.duplicate,
             places: &published.places,
-            delayed_until_ms: published.delayed_until.map(|until| until.0),
+            delayed_until_ms: published.delayed.map(|key| key.due.0),
+            delayed_id: published.delayed.map(|key| key.to_string()),
         }
     }
 }

@@ -277,6 +277,12 @@ impl Answer {
                 Ok(Self::RetryAt { due_ms: due.0, burned_attempt: *burned_attempt })
             }
             SettleAnswer::Quarantined { id, reason } => Ok(Self::Quarantined { quarantine_id: *id, reason: *reason }),
+            SettleAnswer::Cancelled => {
+                let Sequence(at) = sequence;
+                let detail =
+                    format!("the job of delivery {at} was cancelled meanwhile; its settlement changes nothing");
+                Err(Problem::new(StatusCode::CONFLICT, "job-cancelled", detail))
+            }
             SettleAnswer::StaleFence => Err(stale(sequence)),
             SettleAnswer::OutOfOrder => {
                 let Sequence(at) = sequence;

@@ -11,6 +11,8 @@ use prometheus_client::{
     metrics::{MetricType, exemplar::Exemplar},
 };
 
+use wasmill_delivery::job::JobState;
+
 use super::{
     Metrics,
     histogram::Counted,
@@ -27,6 +29,10 @@ impl Collector for Metrics {
         self.encode_settled(&mut encoder)?;
         self.encode_quarantined(&mut encoder)?;
         self.encode_handlers(&mut encoder)?;
+        let mut metric = begin(&mut encoder, names::JOBS_ENDED, MetricType::Counter)?;
+        put_words(&mut metric, [], names::STATE, &JobState::ALL.map(JobState::name), &self.jobs_ended)?;
+        let mut metric = begin(&mut encoder, names::CALLBACKS, MetricType::Counter)?;
+        put_words(&mut metric, [], names::OUTCOME, &names::CALLBACK_OUTCOMES, &self.callbacks)?;
         let mut metric = begin(&mut encoder, names::COMMIT_DURATION, MetricType::Histogram)?;
         put_histogram(&mut metric, &self.commits.counted(&names::COMMIT_BUCKETS_US))
     }

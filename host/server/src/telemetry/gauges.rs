@@ -5,6 +5,7 @@ use std::fmt::Error;
 use prometheus_client::{collector::Collector, encoding::DescriptorEncoder, metrics::MetricType};
 use wasmill_delivery::{
     engine::{ConsumerView, QueueView},
+    job::JobState,
     name::{HandlerName, QueueName},
 };
 use wasmill_runtime::{HandlerView, Host, HostError};
@@ -23,6 +24,7 @@ pub(super) struct Gauges {
     handlers: Vec<HandlerView>,
     delayed: u64,
     schedules_late: u64,
+    jobs: Vec<(JobState, u64)>,
     store_bytes: Option<u64>,
 }
 
@@ -31,6 +33,7 @@ impl Gauges {
     pub(super) async fn read(host: &Host) -> Result<Self, HostError> {
         let (queues, consumers, handlers) = (host.queues().await?, host.consumers().await?, host.handlers().await?);
         let delayed = host.delayed().await?;
+        let jobs = host.jobs_by_state().await?;
         let late = host.schedules().await?.iter().filter(|view| view.problem.is_some()).count();
         let host = host.clone();
         let reading = tokio::task::spawn_blocking(move || {
@@ -42,7 +45,7 @@ impl Gauges {
         });
         let read = reading.await.map_err(|error| HostError::Stopped { reason: Some(error.to_string()) });
         let (queues, store_bytes) = read?;
-        Ok(Self { queues, consumers, handlers, delayed, schedules_late: late as u64, store_bytes })
+        Ok(Self { queues, consumers, handlers, delayed, schedules_late: late as u64, jobs, store_bytes })
     }
 
     pub(super) fn has_queue(&self, name: &QueueName) -> bool {
@@ -127,6 +130,10 @@ impl Collector for Gauges {
         self.encode_handlers(&mut encoder)?;
         begin(&mut encoder, names::DELAYED_MESSAGES, MetricType::Gauge)?.encode_gauge(&self.delayed)?;
         begin(&mut encoder, names::SCHEDULES_LATE, MetricType::Gauge)?.encode_gauge(&self.schedules_late)?;
+        let mut metric = begin(&mut encoder, names::JOBS, MetricType::Gauge)?;
+        for (state, jobs) in &self.jobs {
+            put_gauge(&mut metric, &[(names::STATE, state.name())], *jobs)?;
+        }
         if let Some(bytes) = self.store_bytes {
             begin(&mut encoder, names::STORE_BYTES, MetricType::Gauge)?.encode_gauge(&bytes)?;
         }

@@ -15,10 +15,19 @@ mod labelled;
 pub mod names;
 mod series;
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+};
 
 use prometheus_client::{encoding::text, registry::Registry};
-use wasmill_delivery::name::{Digest, HandlerName, QueueName};
+use wasmill_delivery::{
+    job::JobState,
+    name::{Digest, HandlerName, QueueName},
+};
 use wasmill_runtime::{AttemptSeen, Commit, Host, Observer, SettleSeen};
 
 use self::{
@@ -39,6 +48,10 @@ pub struct Metrics {
     settled: Labelled<QueueName, Labelled<HandlerName, SettledSeries>>,
     /// What programs outside had; its handler is the empty word.
     settled_outside: Labelled<QueueName, SettledSeries>,
+    /// In the order of [`JobState::ALL`].
+    jobs_ended: [AtomicU64; JobState::ALL.len()],
+    /// In the order of [`names::CALLBACK_OUTCOMES`].
+    callbacks: [AtomicU64; names::CALLBACK_OUTCOMES.len()],
     commits: Histogram<{ names::COMMIT_BUCKETS_US.len() }>,
 }
 
@@ -47,6 +60,11 @@ impl Metrics {
     #[must_use]
     pub fn new() -> Arc<Self> {
         Arc::new(Self::default())
+    }
+
+    /// The callback of a job was called.
+    pub(crate) fn callback_called(&self, delivered: bool) {
+        self.callbacks[usize::from(!delivered)].fetch_add(1, Relaxed);
     }
 
     /// Everything as OpenMetrics text. When the host has stopped, only what was counted is there.
@@ -98,6 +116,10 @@ impl Observer for Metrics {
             }
             None => self.settled_outside.with(settled.queue, |series| series.settled(settled)),
         }
+    }
+
+    fn job_ended(&self, state: JobState) {
+        self.jobs_ended[state as usize].fetch_add(1, Relaxed);
     }
 
     fn handler_replaced(&self, handler: &HandlerName, _digest: Digest) {

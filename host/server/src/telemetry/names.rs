@@ -61,6 +61,12 @@ pub const CONSUMER_SUSPECTS: Name = metric(
 /// Gauge.
 pub const DELAYED_MESSAGES: Name =
     metric("wasmill_delayed_messages", "Messages that wait for the time they are to be delivered at");
+/// Gauge by state.
+pub const JOBS: Name = metric("wasmill_jobs", "Jobs that are known, by how far they are");
+/// Counter by state.
+pub const JOBS_ENDED: Name = metric("wasmill_jobs_ended", "Jobs that have ended, by how");
+/// Counter by outcome.
+pub const CALLBACKS: Name = metric("wasmill_callbacks", "Calls of callbacks of jobs: delivered, or failed");
 /// Gauge by queue and consumer.
 pub const QUARANTINE_MESSAGES: Name = metric("wasmill_quarantine_messages", "Deliveries that rest in quarantine");
 /// Gauge.
@@ -95,19 +101,24 @@ pub const STATE_PENDING: &str = "pending";
 /// State: in quarantine.
 pub const STATE_QUARANTINED: &str = "quarantined";
 
+/// Outcomes of a callback: the receiver took it, or did not.
+pub const CALLBACK_OUTCOMES: [&str; 2] = ["delivered", "failed"];
+
 /// Outcome: it succeeded, but what it read was changed meanwhile.
 pub const OUTCOME_CONFLICT: &str = "conflict";
 /// Outcome: it succeeded, but what it published was not taken.
 pub const OUTCOME_PUBLISH_REFUSED: &str = "publish-refused";
 /// Outcome: it ran before its turn, so nothing was settled.
 pub const OUTCOME_OUT_OF_ORDER: &str = "out-of-order";
+/// Outcome: its job was cancelled, so it was settled without effects.
+pub const OUTCOME_CANCELLED: &str = "cancelled";
 /// Outcome: its lease was over, so nothing was settled.
 pub const OUTCOME_STALE: &str = "stale-fence";
 /// Outcome: one that this list does not know.
 pub const OUTCOME_OTHER: &str = "other";
 
 /// All outcomes, the frequent ones first: those of [`Outcome::name`], then what only settling finds out.
-pub const OUTCOMES: [&str; 24] = [
+pub const OUTCOMES: [&str; 25] = [
     Outcome::Success.name(),
     "retry",
     "defer",
@@ -131,6 +142,7 @@ pub const OUTCOMES: [&str; 24] = [
     OUTCOME_CONFLICT,
     OUTCOME_PUBLISH_REFUSED,
     OUTCOME_STALE,
+    OUTCOME_CANCELLED,
     OUTCOME_OTHER,
 ];
 

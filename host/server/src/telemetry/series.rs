@@ -86,6 +86,7 @@ impl SettledSeries {
             }
             SettleAnswer::Conflict => names::OUTCOME_CONFLICT,
             SettleAnswer::PublishRefused { .. } => names::OUTCOME_PUBLISH_REFUSED,
+            SettleAnswer::Cancelled => names::OUTCOME_CANCELLED,
             SettleAnswer::OutOfOrder => names::OUTCOME_OUT_OF_ORDER,
             SettleAnswer::StaleFence => names::OUTCOME_STALE,
         };

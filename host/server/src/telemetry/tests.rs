@@ -57,6 +57,8 @@ fn line<'a>(text: &'a str, begin: &str) -> Option<&'a str> {
 fn what_happens_is_counted_under_its_name() {
     let (metrics, names) = (Metrics::new(), Names::new());
     metrics.published(&names.queue, 7);
+    metrics.job_ended(JobState::Expired);
+    [true, false, false].into_iter().for_each(|delivered| metrics.callback_called(delivered));
     metrics.committed(&Commit { duration: std::time::Duration::from_micros(1_500) });
     let trapped = Outcome::Trapped { trap: "unreachable".to_owned() };
     for outcome in [&Outcome::Success, &Outcome::Success, &trapped] {
@@ -81,6 +83,9 @@ fn what_happens_is_counted_under_its_name() {
         (r#"wasmill_handler_memory_peak_bytes{handler="validate"}"#, "65536"),
         (r#"wasmill_handler_traps_total{handler="validate",kind="trapped"}"#, "1"),
         ("wasmill_store_commit_duration_seconds_sum", "0.0015"),
+        (r#"wasmill_jobs_ended_total{state="expired"}"#, "1"),
+        (r#"wasmill_callbacks_total{outcome="delivered"}"#, "1"),
+        (r#"wasmill_callbacks_total{outcome="failed"}"#, "2"),
     ] {
         assert_eq!(line(&text, begin), Some(value), "{begin} in\n{text}");
     }
@@ -116,7 +121,10 @@ fn every_outcome_has_a_name_of_its_own() {
     for outcome in &all {
         assert!(names::OUTCOMES.contains(&outcome.name()), "{outcome:?} is counted as other");
     }
-    assert_eq!(all.len() + 5, names::OUTCOMES.len(), "a name that nothing has");
+    assert_eq!(all.len() + 6, names::OUTCOMES.len(), "a name that nothing has");
+    for (index, state) in JobState::ALL.iter().enumerate() {
+        assert_eq!(*state as usize, index, "{state:?} is counted as another");
+    }
     assert!(names::KINDS.iter().all(|kind| names::OUTCOMES.contains(kind)));
     for (index, reason) in series::REASONS.iter().enumerate() {
         assert_eq!(*reason as usize, index, "{reason:?} is counted as another");

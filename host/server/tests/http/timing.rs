@@ -28,7 +28,10 @@ async fn a_delayed_message_is_taken_now_and_published_then() {
     let server = Server::with_orders().await;
     let taken = publish(&server, &[("wasmill-delay", "1h"), ("wasmill-id", "late")]).await.expect_status(202);
     let until = taken.json()["delayed_until_ms"].as_u64().expect("a time");
-    assert_eq!(taken.json(), json!({"id": "late", "duplicate": false, "places": [], "delayed_until_ms": until}));
+    assert_eq!(
+        taken.json(),
+        json!({"id": "late", "duplicate": false, "places": [], "delayed_until_ms": until, "delayed_id": format!("{until}-0")})
+    );
     assert_eq!(taken.header("location"), None);
     let (time, ms) = next_year();
     let at = publish(&server, &[("wasmill-deliver-at", &time)]).await.expect_status(202).json();

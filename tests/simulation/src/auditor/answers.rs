@@ -54,11 +54,14 @@ impl Auditor {
         self.latest = self.latest.max(now);
         self.clock_went_back |= self.now < self.latest;
         let mut answers = Answers { effects: effects.iter().collect() };
+        self.jobs_ended.clear();
         self.crashed_is_told(&mut answers)?;
         for input in inputs {
             self.observe_input(input, &mut answers, notes, disk)?;
+            self.deliveries_are_lost();
         }
         self.delayed_are_asked_for(&mut answers)?;
+        self.jobs_are_tended(&mut answers, disk)?;
         while let Some(effect) = answers.effects.pop_front() {
             match effect {
                 Effect::Read { queue, .. } => self.may_read(*queue)?,
@@ -153,7 +156,7 @@ impl Auditor {
         let delayed_until = entry.deliver_at.filter(|due| *due > self.now);
         match (answer, wanted) {
             (Ok(receipt), Ok(_)) if delayed_until.is_some() => {
-                let shown = (receipt.delayed_until, receipt.places.len());
+                let shown = (receipt.delayed_until(), receipt.places.len());
                 ensure!(shown == (delayed_until, 0), "{id} is to wait until {delayed_until:?}, but: {receipt:?}");
                 self.delay(entry)?;
                 self.remember(entry);
@@ -212,7 +215,7 @@ impl Auditor {
         Ok(())
     }
 
-    fn remember(&mut self, entry: &PublishEntry) {
+    pub(super) fn remember(&mut self, entry: &PublishEntry) {
         if let Some(dedup) = entry.dedup.filter(|_| self.limits.dedup_window_ms > 0) {
             self.dedup.insert(dedup, self.now);
         }

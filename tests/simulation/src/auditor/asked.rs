@@ -6,6 +6,7 @@ use wasmill_delivery::{
     effect::{Effect, PublishRefusal},
     engine::{DELAYED_RETRY_MS, DELAYED_UNROUTABLE_MS},
     input::{Lease, PublishEntry},
+    job::JobId,
     name::{ConsumerId, QueueId, Sequence},
     record::{DelayedKey, DeliveryOrder},
 };
@@ -13,7 +14,7 @@ use wasmill_delivery::{
 use super::{Auditor, Waiting, answers::Answers};
 use crate::{
     disk::Disk,
-    violation::{Checked, ensure, violated},
+    violation::{Checked, Violation, ensure, violated},
 };
 
 impl Auditor {
@@ -80,7 +81,7 @@ impl Auditor {
     }
 
     /// A message is to wait for its time.
-    pub(super) fn delay(&mut self, entry: &PublishEntry) -> Checked {
+    pub(super) fn delay(&mut self, entry: &PublishEntry) -> Result<DelayedKey, Violation> {
         let Some(due) = entry.deliver_at else { violated!("{} has no time to wait for", entry.message.id) };
         let most = self.limits.delayed_max;
         ensure!((self.delayed.len() as u64) < most, "{} is delayed beyond {most}", entry.message.id);
@@ -88,7 +89,7 @@ impl Auditor {
         self.next_delayed += 1;
         self.delayed.insert(key, PublishEntry { dedup: None, ..entry.clone() });
         self.count("delayed");
-        Ok(())
+        Ok(key)
     }
 
     pub(super) fn delayed_are_asked_for(&mut self, answers: &mut Answers<'_>) -> Checked {
@@ -118,12 +119,27 @@ impl Auditor {
             let later = [DELAYED_RETRY_MS, DELAYED_UNROUTABLE_MS]
                 .map(|wait_ms| DelayedKey { due: self.now.plus_ms(wait_ms), number: key.number });
             let kept = later.into_iter().find(|later| disk.delayed.contains_key(later));
+            // Cancelled in the same tick, it waits on no disk.
+            let is_cancelled = |id: &JobId| disk.jobs.get(id).is_none_or(|job| job.cancelled_at.is_some());
+            let moved = self.delayed_job_id(*key).filter(is_cancelled).map(|_| later[0]);
+            let came = queues.as_ref().is_ok_and(|queues| {
+                let queue = queues.iter().map(|id| (self.queues[id].place_for(&entry.message), disk.queues.get(id)));
+                queue.filter_map(|(at, queue)| queue?.message(at)).any(|message| message.id == entry.message.id)
+            });
+            let kept = kept.or(moved.filter(|_| !came));
+            let unfollowed = queues.as_ref().is_ok_and(|queues| self.cannot_follow(*key, queues));
             match (queues, kept) {
+                (Ok(_), Some(kept)) if unfollowed => {
+                    self.keep_waiting(kept, entry);
+                    self.count("delayed job without a consumer");
+                }
                 (Ok(queues), None) => {
+                    ensure!(!unfollowed, "{key:?} is of a job and was published to nobody");
                     if let Some(full) = queues.iter().find(|queue| self.is_full(**queue, 1)) {
                         violated!("{key:?} was published to {full:?}, which is full");
                     }
-                    self.append_to(&queues, &entry.message);
+                    let places = self.append_to(&queues, &entry.message);
+                    self.delayed_job_starts(*key, &places);
                     self.count("delayed and published");
                 }
                 (Ok(queues), Some(kept)) => {
@@ -144,6 +160,7 @@ impl Auditor {
 
     fn keep_waiting(&mut self, key: DelayedKey, entry: &PublishEntry) {
         self.delayed.insert(key, PublishEntry { deliver_at: Some(key.due), ..entry.clone() });
+        self.delayed_job_waits(key);
         self.count("delayed once more");
     }
 

@@ -38,6 +38,7 @@ impl Auditor {
             disk.delayed.keys()
         );
         ensure!(engine.delayed_len() == self.delayed.len() as u64, "the engine shows {} delayed", engine.delayed_len());
+        self.compare_jobs(disk, engine)?;
         self.compare_views(engine)?;
         if let Some(difference) = self.state.difference(&disk.state) {
             violated!("state in commit order and on disk differ: {difference}");
@@ -165,7 +166,7 @@ impl Auditor {
     pub fn is_drained(&self) -> bool {
         let settled = self.consumers.values().all(|consumer| consumer.log.is_empty() && consumer.pending.is_empty());
         // What nobody takes waits for somebody who does.
-        settled && self.delayed.values().all(|entry| self.destinations(entry).is_err())
+        settled && self.delayed.iter().all(|(key, entry)| self.cannot_go(*key, entry))
     }
 
     /// What is left to be delivered, in words.

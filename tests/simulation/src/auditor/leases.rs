@@ -34,6 +34,7 @@ impl Auditor {
     /// What is ordered runs in order, what is closed waits, and what is suspect runs alone.
     fn runs_in_turn(&mut self, id: ConsumerId, lease: &Lease, run: &BTreeSet<Sequence>) -> Checked {
         let at = lease.sequence;
+        ensure!(!self.is_void(id, at), "{id:?} is given {lease:?}, which was cancelled");
         let Some(consumer) = self.consumers.get(&id) else { violated!("{id:?} is gone") };
         let Some(message) = self.message_of(consumer, at) else { violated!("{lease:?} of {id:?} has no message") };
         let before = self.must_wait_for(id, at, &message, run);
@@ -160,7 +161,7 @@ impl Auditor {
             consumer.first_waiting(|due| due > self.now).map(|due| due.max(closed))
         });
         let delayed = self.delayed.keys().filter(|_| self.delayed_asked.is_empty()).map(|key| key.due);
-        due.chain(delayed).min()
+        due.chain(delayed).chain(self.next_job_wanted()).min()
     }
 }
 

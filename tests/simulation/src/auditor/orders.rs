@@ -88,6 +88,9 @@ impl Auditor {
             | Order::DeleteSchedule { .. }
             | Order::FireSchedule { .. }
             | Order::ImportQuarantine { .. }
+            | Order::SubmitJob { .. }
+            | Order::CancelJob { .. }
+            | Order::CancelDelayed { .. }
             | Order::Rest => Vec::new(),
         }
     }
@@ -132,6 +135,9 @@ impl Auditor {
                 self.fire_schedule(name, *planned, *next, entry, given)?
             }
             Order::ImportQuarantine { record } => self.import(record, given)?,
+            Order::SubmitJob { job, entry } => self.submit(job, entry, given)?,
+            Order::CancelJob { id } => self.cancel_job(id),
+            Order::CancelDelayed { key } => self.cancel_delayed(*key),
         })
     }
 
@@ -344,6 +350,7 @@ impl Auditor {
         let waiting = Waiting { due, attempts_made: 0, message: std::sync::Arc::clone(message), evidence: 0 };
         consumer.pending.insert(record.sequence, waiting);
         self.quarantine.remove(&record.id);
+        self.job_is_redriven(record.consumer_id, record.sequence);
         Ok(OrderReceipt::Done)
     }
 
@@ -379,5 +386,8 @@ const fn name(order: &Order) -> &'static str {
         Order::DeleteSchedule { .. } => "schedule removed",
         Order::FireSchedule { .. } => "schedule asked to fire",
         Order::ImportQuarantine { .. } => "import carried out",
+        Order::SubmitJob { .. } => "job submitted or known",
+        Order::CancelJob { .. } => "job cancelled or cancelled before",
+        Order::CancelDelayed { .. } => "delayed cancelled",
     }
 }

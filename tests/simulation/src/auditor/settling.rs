@@ -54,6 +54,7 @@ impl Auditor {
         let mut broken = false;
         for (index, (settlement, answer)) in settlements.iter().zip(answers).enumerate() {
             self.settled_one(id, settlement, answer, notes.get(index), &mut broken, &mut paused)?;
+            self.job_is_settled(id, settlement, answer);
         }
         ensure!(paused.is_empty(), "{id:?} was paused or resumed without a reason: {paused:?}");
         Ok(())
@@ -92,6 +93,12 @@ impl Auditor {
             self.count("settle out of order");
             return Ok(());
         }
+        if self.is_void(id, lease.sequence) {
+            ensure!(*answer == SettleAnswer::Cancelled, "{lease:?} of {id:?} was cancelled, but: {answer:?}");
+            self.leave(id, &lease);
+            self.count("cancelled while it ran");
+            return Ok(());
+        }
         match &settlement.result {
             AttemptResult::Failed(record) => self.failed(id, settlement, record, answer, paused),
             AttemptResult::Succeeded(effects) => {
@@ -122,6 +129,10 @@ impl Auditor {
         ensure!(!broken || effects.state.is_empty(), "{lease:?} built on a delivery that was refused: {answer:?}");
         if effects.published.iter().any(|entry| entry.message.lineage.hops > HOPS_MAX) {
             return self.given_up(id, settlement, answer, QuarantineReason::Loop, 0, paused);
+        }
+        if let Some(limit) = self.result_over(id, lease, effects) {
+            self.count("job result too large");
+            return self.host_failed(id, settlement, Outcome::NeverFits { limit }, answer, paused);
         }
         match self.routes(&effects.published) {
             Ok(routes) => match answer {
@@ -227,7 +238,7 @@ impl Auditor {
         ensure!(handler == notes.handler, "{lease:?} ran as {} and committed as {handler}", notes.handler);
         notes.observed.iter().try_for_each(|seen| self.still_so(lease, notes, seen))?;
         for (entry, queues) in effects.published.iter().zip(routes) {
-            if entry.deliver_at.is_some_and(|due| due > self.now) {
+            if !entry.message.topic.is_reply() && entry.deliver_at.is_some_and(|due| due > self.now) {
                 self.delay(entry)?;
                 continue;
             }
@@ -432,7 +443,7 @@ impl Auditor {
     }
 
     /// The delivery leaves the place where it was; the caller says where it goes.
-    fn leave(&mut self, id: ConsumerId, lease: &Lease) {
+    pub(super) fn leave(&mut self, id: ConsumerId, lease: &Lease) {
         if self.runs_alone(id, lease) {
             self.alone = None;
         }
@@ -470,7 +481,8 @@ impl Auditor {
 
 fn settlement_delays(settlement: &Settlement, now: Timestamp) -> u64 {
     let AttemptResult::Succeeded(effects) = &settlement.result else { return 0 };
-    effects.published.iter().filter(|entry| entry.deliver_at.is_some_and(|due| due > now)).count() as u64
+    let kept = effects.published.iter().filter(|entry| !entry.message.topic.is_reply());
+    kept.filter(|entry| entry.deliver_at.is_some_and(|due| due > now)).count() as u64
 }
 
 /// Whether two failures are so alike that a third would be too.

@@ -58,6 +58,16 @@ impl Disk {
                 ensure!(kept, "schedule {} goes back from {old:?} to {record:?}", record.name);
                 Ok(())
             }
+            Write::PutJob { record } => {
+                let old = self.jobs.get(&record.id);
+                let kept = old.is_none_or(|old| old.ends <= record.ends && old.submitted_at == record.submitted_at);
+                ensure!(kept, "job {} goes back from {old:?} to {record:?}", record.id);
+                Ok(())
+            }
+            Write::PutJobResult { id, .. } | Write::DeleteJob { id } => {
+                ensure!(self.jobs.contains_key(id), "{write:?} names a job that is not there");
+                Ok(())
+            }
             Write::PutState { .. } | Write::DeleteState { .. } | Write::DeleteDedup { .. } => Ok(()),
             Write::AddState { handler, key, .. } => {
                 let value = self.state.get(handler, key);

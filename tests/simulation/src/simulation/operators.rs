@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use wasmill_delivery::{
     input::{Input, Order, PublishEntry},
+    job::CALLBACK_QUEUE,
     message::Lineage,
     name::{ConsumerId, ConsumerName, Digest, HandlerName, QuarantineId, QueueName, Sequence},
     policy::Backoff,
@@ -39,6 +40,19 @@ impl Simulation {
         }
     }
 
+    fn callback_queue(&mut self) -> Order {
+        let name = QueueName::new(CALLBACK_QUEUE).expect("a name");
+        let has_consumer = self.disk.queues.values().any(|queue| queue.record.name == name);
+        match self.random.below(6) {
+            0 => Order::DeleteQueue { name },
+            1..=3 if has_consumer => self.put_consumer(name, consumer_name(0)),
+            _ => {
+                let config = QueueConfig { messages_max: self.random.between(1, 20), ..QueueConfig::default() };
+                Order::PutQueue { name, config }
+            }
+        }
+    }
+
     pub(super) fn order(&mut self) {
         if let Some(order) = self.random_order() {
             self.send_order(order);
@@ -58,7 +72,7 @@ impl Simulation {
         let handler = self.random.below(4);
         let consumers: Vec<ConsumerId> = self.disk.consumers.keys().copied().collect();
         let consumer = self.random.pick(&consumers).copied().unwrap_or(ConsumerId(99));
-        Some(match self.random.below(38) {
+        Some(match self.random.below(50) {
             0..=2 => Order::PutQueue { name: queue, config: self.queue_config() },
             3 => Order::DeleteQueue { name: queue },
             4..=8 => self.put_consumer(queue, name),
@@ -75,6 +89,10 @@ impl Simulation {
             31 if self.random.chance(30) => Order::Rest,
             32..=35 => self.schedule_order(),
             36 | 37 => self.import()?,
+            38..=43 => self.submit_job(),
+            44..=47 => self.cancel_job(),
+            48 => self.cancel_delayed(),
+            49 => self.callback_queue(),
             _ => Order::Resume { consumer: ConsumerId(self.random.small(0, 30)) },
         })
     }

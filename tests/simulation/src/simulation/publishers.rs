@@ -20,6 +20,10 @@ const OLD_PUBLISHES: usize = 12;
 
 impl Simulation {
     pub(super) fn publish(&mut self) {
+        if self.random.chance(12) {
+            let order = self.submit_job();
+            return self.send_order(order);
+        }
         let entries: Vec<PublishEntry> = (0..self.random.between(1, 4)).map(|_| self.entry()).collect();
         let ticket = self.ticket();
         let names: Vec<String> = entries.iter().map(words).collect();
@@ -41,7 +45,7 @@ impl Simulation {
         entry
     }
 
-    fn new_entry(&mut self) -> PublishEntry {
+    pub(super) fn new_entry(&mut self) -> PublishEntry {
         let message = Arc::new(self.message());
         let queue = QueueName::new(format!("q{}", self.random.between(0, 3))).expect("a name");
         let to = if self.random.chance(25) { Destination::Queue(queue) } else { Destination::Topic };

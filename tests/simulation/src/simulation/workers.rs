@@ -112,6 +112,7 @@ impl Simulation {
                 | Effect::Ordered { .. }
                 | Effect::Paused { .. }
                 | Effect::Resumed { .. }
+                | Effect::JobEnded { .. }
                 | Effect::Reply { .. } => {}
                 Effect::Read { queue, from, limit } => {
                     let messages = self.disk.log_page(queue, from, limit);
@@ -193,7 +194,8 @@ impl Simulation {
             let Some(delivery) = self.disk.delivery(run.consumer, run.queue, &lease) else {
                 return self.unreadable(run, lease);
             };
-            let topics = if draining { Vec::new() } else { vec![self.topic(), self.topic()] };
+            let mut topics = if draining { Vec::new() } else { vec![self.topic(), self.topic()] };
+            topics.extend(self.reply_topic(&delivery.message, draining));
             let program = program(&mut self.random, &topics);
             let now = self.engine().revision();
             let revision = if self.random.chance(30) { run.leased_at } else { now };
