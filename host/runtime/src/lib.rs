@@ -14,6 +14,7 @@ mod dispatch;
 mod draft;
 mod embedded;
 mod error;
+mod handler_limits;
 mod handlers;
 mod host;
 mod import;
@@ -31,11 +32,13 @@ mod slot;
 mod why;
 
 pub use wasmill_delivery as delivery;
+pub use wasmill_sandbox::{CompileBounds, CompileWorker, Compiler, compile_worker};
 pub use wasmill_store::{Durability, StoreOptions};
 
 pub use self::{
     draft::Draft,
     error::{HostError, PublishError},
+    handler_limits::{HANDLER_LIMITS_CEILING_DEFAULT, at_most},
     handlers::{HandlerLoaded, HandlerSettings, HandlerView},
     host::{Host, PUBLISH_BYTES_WAITING_MAX, Published},
     import::{Import, Imported},

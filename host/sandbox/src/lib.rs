@@ -22,7 +22,10 @@
 
 mod attempt;
 mod bindings;
+mod compile_process;
+pub mod compile_worker;
 mod compiled;
+mod compiler;
 mod config_store;
 mod deadline;
 mod engine;
@@ -30,6 +33,7 @@ mod fit;
 mod guest_log;
 mod host_state;
 mod judge;
+mod lanes;
 pub mod limits;
 mod linker;
 mod meter;
@@ -46,7 +50,9 @@ mod trusted;
 mod wasi;
 
 pub use attempt::{Attempt, Delivery, HandlerContext, StateReader};
-pub use fit::LoadError;
+pub use compiler::{CompileBounds, CompileWorker, Compiler};
+pub use fit::{Bound, LoadError};
+pub use lanes::slow_lane;
 pub use limits::{LimitsError, check_limits};
 pub use overlay::StagedState;
 pub use program::Program;

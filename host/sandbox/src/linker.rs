@@ -84,7 +84,7 @@ mod tests {
 
     #[test]
     fn what_is_offered_is_in_the_linker() {
-        let mut linker = new(&crate::engine::new(1).unwrap()).unwrap();
+        let mut linker = new(&crate::engine::new(1, true).unwrap()).unwrap();
         linker.allow_shadowing(false);
         let mut is_new = |name: &str| linker.root().func_new(name, |_, _, _, _| Ok(())).is_ok();
         for interface in OFFERED {

@@ -1,5 +1,6 @@
 //! A component that was compiled and fits: ready to be started.
 
+use tokio::runtime::Handle;
 use wasmill_delivery::name::Digest;
 use wasmtime::{Engine, Store};
 
@@ -13,11 +14,17 @@ pub struct Program {
     digest: Digest,
     imports: Vec<String>,
     pre: MessageHandlerPre<HostState>,
+    slow_lane: Option<Handle>,
 }
 
 impl Program {
-    pub(crate) const fn new(digest: Digest, imports: Vec<String>, pre: MessageHandlerPre<HostState>) -> Self {
-        Self { digest, imports, pre }
+    pub(crate) const fn new(
+        digest: Digest,
+        imports: Vec<String>,
+        pre: MessageHandlerPre<HostState>,
+        slow_lane: Option<Handle>,
+    ) -> Self {
+        Self { digest, imports, pre, slow_lane }
     }
 
     /// The SHA-256 of the component.
@@ -30,6 +37,11 @@ impl Program {
     #[must_use]
     pub fn imports(&self) -> &[String] {
         &self.imports
+    }
+
+    /// Where calls that compute for long go on.
+    pub(crate) const fn slow_lane(&self) -> Option<&Handle> {
+        self.slow_lane.as_ref()
     }
 
     pub(crate) fn engine(&self) -> &Engine {

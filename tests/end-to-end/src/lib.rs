@@ -1,5 +1,8 @@
 //! What the end-to-end tests share: a host in a folder of its own, with the handlers a test asks for.
 
+pub mod hostile;
+pub mod malformed;
+
 use std::{fmt::Write as _, fs, time::Duration};
 
 use anyhow::{Context, Result};

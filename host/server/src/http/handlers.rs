@@ -130,7 +130,9 @@ async fn put_settings(app: App, name: HandlerName, body: Body) -> Result<Respons
     let given: SettingsDeclaration = from_json(&json)?;
     let before = find(&app.host, &name).await?;
     let status = if before.is_some() { StatusCode::OK } else { StatusCode::CREATED };
-    let (limits, config) = before.map(|view| (view.record.limits, view.record.config)).unwrap_or_default();
+    let default = app.host.default_settings();
+    let (limits, config) =
+        before.map_or((default.limits, default.config), |view| (view.record.limits, view.record.config));
     let settings = HandlerSettings {
         limits: given.limits.map_or(limits, |given| given.over(limits)),
         config: given.config.unwrap_or(config),

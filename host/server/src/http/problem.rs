@@ -200,7 +200,7 @@ impl From<HostError> for Problem {
             HostError::Refused(refusal) => refusal.into(),
             HostError::Stopped { .. } => Self::stopped(detail),
             HostError::Load { .. } => Self::invalid("component-unfit", detail),
-            HostError::Limits(_) => Self::invalid("out-of-range", detail),
+            HostError::Limits(_) | HostError::BeyondMaximum { .. } => Self::invalid("out-of-range", detail),
             HostError::Store(_) => Self::new(StatusCode::INTERNAL_SERVER_ERROR, "damaged-store", detail),
             HostError::TooManyRequests | HostError::TooManyPulls => Self {
                 retry_after_s: Some(QUEUE_FULL_RETRY_AFTER_S),

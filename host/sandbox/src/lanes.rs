@@ -1,0 +1,126 @@
+//! Calls that compute for long make room for those that do not.
+//!
+//! Every call begins on the threads that are for quick ones. One that has computed for [`QUICK_MAX`] goes on
+//! elsewhere: on threads of a lower priority, where it has all of the machine that nobody else wants, and a tenth of it
+//! otherwise. So handlers that burn their whole fuel cannot slow down the ones beside them, however many they are, and
+//! nothing has to be known of a handler beforehand. Waiting does not count.
+
+use std::{
+    future::{Future, poll_fn},
+    pin::Pin,
+    task::Poll,
+    time::{Duration, Instant},
+};
+
+use rustix::process::nice;
+use tokio::{
+    runtime::{Builder, Handle, Runtime},
+    task::JoinHandle,
+};
+
+/// What a call may compute before it makes room. Ten yields of a guest, more or less.
+const QUICK_MAX: Duration = Duration::from_millis(1);
+/// The nice value of the threads for long calls: the system gives a thread of 0 nine times as much.
+const NICE: i32 = 10;
+
+/// Threads for calls that compute for long. They are to be shut down by whoever made them.
+///
+/// # Errors
+/// When the system gives no threads.
+pub fn slow_lane(threads: usize) -> std::io::Result<Runtime> {
+    Builder::new_multi_thread()
+        .worker_threads(threads.max(1))
+        .thread_name("wasmill-slow")
+        .on_thread_start(|| {
+            // Without the permission to be polite they are as all others.
+            let _ = nice(NICE);
+        })
+        .enable_all()
+        .build()
+}
+
+/// Run a call to its end, here or in the slow lane.
+pub(crate) async fn run<F>(mut call: Pin<Box<F>>, slow: &Handle) -> F::Output
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    let mut computed = Duration::ZERO;
+    let quick = poll_fn(|context| {
+        let begun = Instant::now();
+        match call.as_mut().poll(context) {
+            Poll::Ready(output) => Poll::Ready(Some(output)),
+            Poll::Pending => {
+                computed += begun.elapsed();
+                if computed < QUICK_MAX { Poll::Pending } else { Poll::Ready(None) }
+            }
+        }
+    });
+    match quick.await {
+        Some(output) => output,
+        None => Moved(slow.spawn(call)).await,
+    }
+}
+
+/// A call in the slow lane. It ends when nobody waits for it.
+struct Moved<T>(JoinHandle<T>);
+
+impl<T> Future for Moved<T> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut std::task::Context<'_>) -> Poll<T> {
+        match Pin::new(&mut self.0).poll(context) {
+            Poll::Ready(Ok(output)) => Poll::Ready(output),
+            Poll::Ready(Err(error)) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            // The lane was shut down, and this one is about to be.
+            Poll::Ready(Err(_)) | Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+impl<T> Drop for Moved<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    async fn name_after(busy: Duration) -> Option<String> {
+        let until = Instant::now() + busy;
+        while Instant::now() < until {
+            tokio::task::yield_now().await;
+        }
+        std::thread::current().name().map(str::to_owned)
+    }
+
+    #[tokio::test]
+    async fn a_call_that_computes_for_long_is_moved_and_no_other() {
+        let lane = slow_lane(1).unwrap();
+        let slow = Some("wasmill-slow".to_owned());
+        assert_ne!(run(Box::pin(name_after(Duration::ZERO)), lane.handle()).await, slow);
+        assert_eq!(run(Box::pin(name_after(QUICK_MAX * 50)), lane.handle()).await, slow);
+        let waits = async {
+            tokio::time::sleep(QUICK_MAX * 50).await;
+            name_after(Duration::ZERO).await
+        };
+        assert_ne!(run(Box::pin(waits), lane.handle()).await, slow, "waiting does not count");
+        lane.shutdown_background();
+    }
+
+    #[tokio::test]
+    async fn a_moved_call_that_nobody_waits_for_ends() {
+        let lane = slow_lane(1).unwrap();
+        let (alive, mut ended) = tokio::sync::mpsc::channel::<()>(1);
+        let call = async move {
+            let _alive = alive;
+            name_after(Duration::from_secs(3_600)).await
+        };
+        let dropped = tokio::time::timeout(Duration::from_millis(50), run(Box::pin(call), lane.handle())).await;
+        assert!(dropped.is_err());
+        assert_eq!(tokio::time::timeout(Duration::from_secs(60), ended.recv()).await.unwrap(), None);
+        lane.shutdown_background();
+    }
+}
