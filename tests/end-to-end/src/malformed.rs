@@ -46,19 +46,38 @@ pub fn corpus(sound: &[u8]) -> Vec<Hostile> {
         refused("unknown-section", "damaged", section_of(HEADER, 99, &noise(10))),
         refused("a-billion-types", "damaged", section_of(HEADER, TYPE, &leb(1_000_000_000))),
         refused("name-that-is-no-text", "damaged", section_of(HEADER, CUSTOM, &[3, 0xff, 0xfe, 0xfd])),
-        refused("components-1000-deep", "nest", nested(1_000)),
-        refused("components-100000-deep", "nest", nested(100_000)),
+        refused("components-1000-deep", "does not export", nested(1_000)),
+        refused("components-100000-deep", "compiling the component took more than", nested(100_000)),
         refused(
             "blocks-1000000-deep",
-            "component",
+            "compiling the component took more than",
             in_component(&function(&[&[0x02, 0x40].repeat(1_000_000)[..], &[0x0b].repeat(1_000_000)].concat(), &[])),
         ),
-        refused("a-million-locals-of-a-billion", "component", in_component(&function(&[], &leb(0xffff_ffff)))),
-        refused("types-of-exponential-size", "component", exponential_types()),
-        refused("a-million-instances", "component", many_instances()),
-        refused("a-million-functions", "component", in_component(&functions(1_100_000))),
-        refused("exports-200000", "does not export", in_component(&exports(90_000))),
+        refused("4-billion-locals", "too many locals", in_component(&function(&[], &leb(0xffff_ffff)))),
+        refused("types-of-exponential-size", "effective type size", exponential_types()),
+        refused("a-million-instances", "instances count exceeds limit", many_instances()),
+        refused("a-million-functions", "functions count exceeds limit", in_component(&functions(1_100_000))),
+        refused("exports-90000", "does not export", in_component(&exports(90_000))),
     ]
+}
+
+/// A component that is sound and takes the compiler long: one function of many blocks that jump to each other by large
+/// tables, with values that live through all of them.
+#[must_use]
+pub fn slow_to_compile(blocks: u32) -> Vec<u8> {
+    let mut body = [2, 0x40].repeat(blocks as usize);
+    for block in 0..blocks {
+        // A jump to any of the blocks that are still open, chosen by a local; and work on some locals.
+        let open = blocks - block;
+        body.extend([&[0x20][..], &leb(block % 500), &[0xa7, 0x0e], &leb(open - 1)].concat());
+        (0..open).for_each(|target| body.extend(leb(target)));
+        body.push(0x0b);
+        for local in 0..20 {
+            let (from, to) = (leb((block * 7 + local) % 500), leb((block * 13 + local * 3) % 500));
+            body.extend([&[0x20][..], &from, &[0x20], &to, &[0x7c, 0x21], &to].concat());
+        }
+    }
+    in_component(&function(&body, &leb(500)))
 }
 
 fn leb(mut number: u32) -> Vec<u8> {

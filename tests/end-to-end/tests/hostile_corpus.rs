@@ -116,7 +116,7 @@ fn a_component_that_compiles_for_too_long_is_refused_and_delivery_goes_on() -> R
     let client = host.client().clone();
     let loading = std::thread::spawn(move || {
         let started = Instant::now();
-        let answer = client.put("/v1/handlers/slow", "application/wasm", malformed::slow_to_compile(3_000));
+        let answer = client.put("/v1/handlers/slow", "application/wasm", malformed::slow_to_compile(2_000));
         (answer, started.elapsed())
     });
     let mut delivered = 0;
