@@ -1,6 +1,9 @@
 //! What the host keeps for one instance.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use wasmtime_wasi::{WasiCtxView, WasiView};
 
@@ -28,11 +31,13 @@ pub(crate) struct Current {
     pub(crate) deadline: Instant,
     pub(crate) outbox: Outbox,
     pub(crate) state: StateView,
+    /// How long it has read its state since it last let others run.
+    pub(crate) reading: Duration,
 }
 
 impl Current {
     pub(crate) fn new(delivery: Delivery, deadline: Instant, staged: StagedState) -> Self {
-        Self { delivery, deadline, outbox: Outbox::default(), state: StateView::over(staged) }
+        Self { delivery, deadline, outbox: Outbox::default(), state: StateView::over(staged), reading: Duration::ZERO }
     }
 }
 
