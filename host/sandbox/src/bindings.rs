@@ -8,8 +8,9 @@ wasmtime::component::bindgen!({
     path: "../../wit",
     ownership: Borrowing { duplicate_if_necessary: false },
     imports: {
-        // These read a disk: after a while of it they let others run.
+        // These do much for little fuel: after a while of it they let others run.
         "wasmill:handler/state": async | trappable,
+        "wasmill:handler/producer": async | trappable,
         default: trappable,
     },
     exports: { default: async },

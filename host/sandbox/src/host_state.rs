@@ -1,15 +1,13 @@
 //! What the host keeps for one instance.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Instant};
 
 use wasmtime_wasi::{WasiCtxView, WasiView};
 
 use crate::{
     attempt::{Delivery, HandlerContext},
     bindings::wasmill::handler::types,
+    breath::Breath,
     meter::MemoryMeter,
     outbox::Outbox,
     overlay::StagedState,
@@ -31,13 +29,18 @@ pub(crate) struct Current {
     pub(crate) deadline: Instant,
     pub(crate) outbox: Outbox,
     pub(crate) state: StateView,
-    /// How long it has read its state since it last let others run.
-    pub(crate) reading: Duration,
+    pub(crate) breath: Breath,
 }
 
 impl Current {
     pub(crate) fn new(delivery: Delivery, deadline: Instant, staged: StagedState) -> Self {
-        Self { delivery, deadline, outbox: Outbox::default(), state: StateView::over(staged), reading: Duration::ZERO }
+        Self {
+            delivery,
+            deadline,
+            outbox: Outbox::default(),
+            state: StateView::over(staged),
+            breath: Breath::default(),
+        }
     }
 }
 

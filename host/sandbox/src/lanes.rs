@@ -57,8 +57,21 @@ where
     });
     match quick.await {
         Some(output) => output,
-        None => Moved(slow.spawn(call)).await,
+        None => Moved(slow.spawn(polite(call))).await,
     }
+}
+
+/// Offer the processor to others after each stretch of a call. A low priority alone is not enough: a thread that wakes
+/// up would still wait for milliseconds until the system takes the processor from one that computes.
+async fn polite<F: Future>(mut call: Pin<Box<F>>) -> F::Output {
+    poll_fn(|context| {
+        let polled = call.as_mut().poll(context);
+        if polled.is_pending() {
+            std::thread::yield_now();
+        }
+        polled
+    })
+    .await
 }
 
 /// A call in the slow lane. It ends when nobody waits for it.

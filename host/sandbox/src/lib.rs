@@ -22,6 +22,7 @@
 
 mod attempt;
 mod bindings;
+mod breath;
 mod compile_process;
 pub mod compile_worker;
 mod compiled;

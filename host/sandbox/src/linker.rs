@@ -10,6 +10,7 @@ use crate::{
         wasi::config::store,
         wasmill::handler::{producer, state, types},
     },
+    breath,
     host_state::HostState,
 };
 
@@ -53,6 +54,7 @@ pub(crate) const OFFERED: &[&str] = &[
 pub(crate) fn new(engine: &Engine) -> wasmtime::Result<Linker<HostState>> {
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    breath::add_to_linker(&mut linker)?;
     types::add_to_linker::<_, HasSelf<HostState>>(&mut linker, |state| state)?;
     producer::add_to_linker::<_, HasSelf<HostState>>(&mut linker, |state| state)?;
     state::add_to_linker::<_, HasSelf<HostState>>(&mut linker, |state| state)?;

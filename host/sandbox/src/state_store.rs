@@ -1,6 +1,6 @@
 //! `wasmill:handler/state`: the guest's side of [`StateView`](crate::state_view::StateView).
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::{
     bindings::wasmill::handler::state::{Host, KeyPage, StateError},
@@ -9,10 +9,6 @@ use crate::{
 };
 
 type Answer<T> = wasmtime::Result<Result<T, StateError>>;
-
-/// Reads of one attempt that together took this long let others run: they go to a disk, and cost the guest no fuel that
-/// would make it yield.
-const READING_MAX: Duration = Duration::from_millis(1);
 
 impl Host for HostState {
     async fn get(&mut self, key: String) -> Answer<Option<Vec<u8>>> {
@@ -45,11 +41,7 @@ impl HostState {
         let begun = Instant::now();
         let (state, below) = self.state();
         let read = answer(read(state, below));
-        self.current.reading += begun.elapsed();
-        if self.current.reading >= READING_MAX {
-            self.current.reading = Duration::ZERO;
-            tokio::task::yield_now().await;
-        }
+        self.current.breath.take(begun, 0).await;
         read
     }
 }
