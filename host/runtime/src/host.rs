@@ -408,8 +408,8 @@ impl Inner {
         let mut sandbox_options = SandboxOptions::new(options.store_folder.join("compiled"));
         sandbox_options.instances_max = options.instances_max;
         sandbox_options.compiler = options.compiler.clone();
-        let slow_lane = slow_lane(options.handler_threads).map_err(HostError::Thread)?;
-        sandbox_options.slow_lane = Some(slow_lane.handle().clone());
+        let (slow_lane, lane) = slow_lane(options.handler_threads).map_err(HostError::Thread)?;
+        sandbox_options.slow_lane = Some(lane);
         let sandbox = Sandbox::new(sandbox_options)?;
         let state = Arc::new(StoredState { shared: Arc::clone(&shared), reader: reader.clone() });
         let registry = Arc::new(Registry::new(sandbox, state, options.data_bytes_max, options.handler_limits_max));

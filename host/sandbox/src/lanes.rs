@@ -1,13 +1,13 @@
 //! Calls that compute for long make room for those that do not.
 //!
 //! Every call begins on the threads that are for quick ones. One that has computed for [`QUICK_MAX`] goes on
-//! elsewhere: on threads of a lower priority, where it has all of the machine that nobody else wants, and a tenth of it
-//! otherwise. So handlers that burn their whole fuel cannot slow down the ones beside them, however many they are, and
+//! elsewhere: on threads of a lower priority, where it has what nobody else wants of the machine, see [`crate::share`]. So handlers that burn their whole fuel cannot slow down the ones beside them, however many they are, and
 //! nothing has to be known of a handler beforehand. Waiting does not count.
 
 use std::{
     future::{Future, poll_fn},
     pin::Pin,
+    sync::Arc,
     task::Poll,
     time::{Duration, Instant},
 };
@@ -18,6 +18,8 @@ use tokio::{
     task::JoinHandle,
 };
 
+use crate::share::{Share, thread_time};
+
 /// What a call may compute before it makes room. Ten yields of a guest, more or less.
 const QUICK_MAX: Duration = Duration::from_millis(1);
 /// The nice value of the threads for long calls: the system gives a thread of 0 nine times as much.
@@ -27,20 +29,36 @@ const NICE: i32 = 10;
 ///
 /// # Errors
 /// When the system gives no threads.
-pub fn slow_lane(threads: usize) -> std::io::Result<Runtime> {
-    Builder::new_multi_thread()
-        .worker_threads(threads.max(1))
+pub fn slow_lane(threads: usize) -> std::io::Result<(Runtime, SlowLane)> {
+    let threads = threads.max(1);
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(threads)
         .thread_name("wasmill-slow")
         .on_thread_start(|| {
             // Without the permission to be polite they are as all others.
             let _ = nice(NICE);
         })
         .enable_all()
-        .build()
+        .build()?;
+    let lane = SlowLane { threads: runtime.handle().clone(), share: Arc::new(Share::new(threads)) };
+    Ok((runtime, lane))
+}
+
+/// Where long calls go on. Cheap to clone.
+#[derive(Clone)]
+pub struct SlowLane {
+    threads: Handle,
+    share: Arc<Share>,
+}
+
+impl std::fmt::Debug for SlowLane {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SlowLane").finish_non_exhaustive()
+    }
 }
 
 /// Run a call to its end, here or in the slow lane.
-pub(crate) async fn run<F>(mut call: Pin<Box<F>>, slow: &Handle) -> F::Output
+pub(crate) async fn run<F>(mut call: Pin<Box<F>>, slow: &SlowLane) -> F::Output
 where
     F: Future<Output: Send> + Send + 'static,
 {
@@ -57,17 +75,20 @@ where
     });
     match quick.await {
         Some(output) => output,
-        None => Moved(slow.spawn(polite(call))).await,
+        None => Moved(slow.threads.spawn(polite(call, Arc::clone(&slow.share)))).await,
     }
 }
 
-/// Offer the processor to others after each stretch of a call. A low priority alone is not enough: a thread that wakes
-/// up would still wait for milliseconds until the system takes the processor from one that computes.
-async fn polite<F: Future>(mut call: Pin<Box<F>>) -> F::Output {
+/// Rest after each stretch of a call as others want it, and offer them the processor: one who wakes up would wait for
+/// milliseconds until the system takes it from one who computes.
+async fn polite<F: Future>(mut call: Pin<Box<F>>, share: Arc<Share>) -> F::Output {
     poll_fn(|context| {
+        let begun = thread_time();
         let polled = call.as_mut().poll(context);
+        let rest = share.rest_after(thread_time().saturating_sub(begun));
         if polled.is_pending() {
-            std::thread::yield_now();
+            // The whole thread, for that is what is to leave the processor.
+            if rest.is_zero() { std::thread::yield_now() } else { std::thread::sleep(rest) }
         }
         polled
     })
@@ -111,29 +132,29 @@ mod tests {
 
     #[tokio::test]
     async fn a_call_that_computes_for_long_is_moved_and_no_other() {
-        let lane = slow_lane(1).unwrap();
+        let (threads, lane) = slow_lane(1).unwrap();
         let slow = Some("wasmill-slow".to_owned());
-        assert_ne!(run(Box::pin(name_after(Duration::ZERO)), lane.handle()).await, slow);
-        assert_eq!(run(Box::pin(name_after(QUICK_MAX * 50)), lane.handle()).await, slow);
+        assert_ne!(run(Box::pin(name_after(Duration::ZERO)), &lane).await, slow);
+        assert_eq!(run(Box::pin(name_after(QUICK_MAX * 50)), &lane).await, slow);
         let waits = async {
             tokio::time::sleep(QUICK_MAX * 50).await;
             name_after(Duration::ZERO).await
         };
-        assert_ne!(run(Box::pin(waits), lane.handle()).await, slow, "waiting does not count");
-        lane.shutdown_background();
+        assert_ne!(run(Box::pin(waits), &lane).await, slow, "waiting does not count");
+        threads.shutdown_background();
     }
 
     #[tokio::test]
     async fn a_moved_call_that_nobody_waits_for_ends() {
-        let lane = slow_lane(1).unwrap();
+        let (threads, lane) = slow_lane(1).unwrap();
         let (alive, mut ended) = tokio::sync::mpsc::channel::<()>(1);
         let call = async move {
             let _alive = alive;
             name_after(Duration::from_secs(3_600)).await
         };
-        let dropped = tokio::time::timeout(Duration::from_millis(50), run(Box::pin(call), lane.handle())).await;
+        let dropped = tokio::time::timeout(Duration::from_millis(50), run(Box::pin(call), &lane)).await;
         assert!(dropped.is_err());
         assert_eq!(tokio::time::timeout(Duration::from_secs(60), ended.recv()).await.unwrap(), None);
-        lane.shutdown_background();
+        threads.shutdown_background();
     }
 }

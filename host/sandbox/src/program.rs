@@ -1,12 +1,12 @@
 //! A component that was compiled and fits: ready to be started.
 
-use tokio::runtime::Handle;
 use wasmill_delivery::name::Digest;
 use wasmtime::{Engine, Store};
 
 use crate::{
     bindings::{MessageHandler, MessageHandlerPre},
     host_state::HostState,
+    lanes::SlowLane,
 };
 
 /// One version of a handler, compiled and linked. Shared by all its sessions.
@@ -14,7 +14,7 @@ pub struct Program {
     digest: Digest,
     imports: Vec<String>,
     pre: MessageHandlerPre<HostState>,
-    slow_lane: Option<Handle>,
+    slow_lane: Option<SlowLane>,
 }
 
 impl Program {
@@ -22,7 +22,7 @@ impl Program {
         digest: Digest,
         imports: Vec<String>,
         pre: MessageHandlerPre<HostState>,
-        slow_lane: Option<Handle>,
+        slow_lane: Option<SlowLane>,
     ) -> Self {
         Self { digest, imports, pre, slow_lane }
     }
@@ -40,7 +40,7 @@ impl Program {
     }
 
     /// Where calls that compute for long go on.
-    pub(crate) const fn slow_lane(&self) -> Option<&Handle> {
+    pub(crate) const fn slow_lane(&self) -> Option<&SlowLane> {
         self.slow_lane.as_ref()
     }
 

@@ -8,7 +8,6 @@ use std::{
 };
 
 use sha2::{Digest as _, Sha256};
-use tokio::runtime::Handle;
 use wasmill_delivery::name::Digest;
 use wasmtime::{
     Engine,
@@ -22,6 +21,7 @@ use crate::{
     engine,
     fit::{self, LoadError},
     host_state::HostState,
+    lanes::SlowLane,
     limits::{INSTANCES_MAX_CEILING, INSTANCES_MAX_DEFAULT},
     linker,
     program::Program,
@@ -42,7 +42,7 @@ pub struct SandboxOptions {
     pub pagemap_scan: bool,
     /// The threads on which calls that compute for long go on, see [`crate::slow_lane`]; without them they stay where
     /// they are.
-    pub slow_lane: Option<Handle>,
+    pub slow_lane: Option<SlowLane>,
 }
 
 impl SandboxOptions {
@@ -97,7 +97,7 @@ struct Shared {
     linker: Linker<HostState>,
     compiled: CompiledFolder,
     compiler: Compiler,
-    slow_lane: Option<Handle>,
+    slow_lane: Option<SlowLane>,
     /// Programs that somebody holds.
     loaded: Mutex<HashMap<Digest, Weak<Program>>>,
 }
