@@ -88,11 +88,16 @@ async fn polite<F: Future>(mut call: Pin<Box<F>>, share: Arc<Share>) -> F::Outpu
         let rest = share.rest_after(thread_time().saturating_sub(begun));
         if polled.is_pending() {
             // The whole thread, for that is what is to leave the processor.
-            if rest.is_zero() { std::thread::yield_now() } else { std::thread::sleep(rest) }
+            if rest.is_zero() { std::thread::yield_now() } else { share.rest(rest) }
         }
         polled
     })
     .await
+}
+
+/// Drop something large where it disturbs nobody, and wait for that.
+pub(crate) async fn drop_there<T: Send + 'static>(large: T, slow: &SlowLane) {
+    Moved(slow.threads.spawn(async move { drop(large) })).await;
 }
 
 /// A call in the slow lane. It ends when nobody waits for it.

@@ -31,6 +31,9 @@ use crate::{
 /// As good as no limit, and far from where adding it to a time would not work.
 const WALL_CLOCK_MS_CEILING: u64 = 365 * 24 * 60 * 60 * 1_000;
 
+/// An instance with more memory takes milliseconds to be cleaned, so that is not done on the threads for quick calls.
+const MEMORY_BYTES_DROPPED_HERE_MAX: u64 = 4 * 1024 * 1024;
+
 /// Runs deliveries of one handler, and keeps an instance warm between them.
 ///
 /// An instance serves first attempts until one of them does not succeed or it has served its number of calls. Every
@@ -79,7 +82,7 @@ impl Session {
         };
         let run = Run { delivery, started, fresh };
         let attempt = self.conclude(&mut instance, ended, &run, staged);
-        self.keep(instance, &attempt);
+        self.keep(instance, &attempt).await;
         attempt
     }
 
@@ -94,10 +97,14 @@ impl Session {
         (Box::new(Instance::new(&self.program, &self.context, current)), true)
     }
 
-    fn keep(&mut self, instance: Box<Instance>, attempt: &Attempt) {
+    async fn keep(&mut self, instance: Box<Instance>, attempt: &Attempt) {
         let succeeded = matches!(attempt.result, AttemptResult::Succeeded(_));
         if succeeded && instance.calls < self.context.limits.instance_calls_max {
             self.warm = Some(instance);
+        } else if let Some(slow) = self.program.slow_lane()
+            && attempt.memory_bytes_peak > MEMORY_BYTES_DROPPED_HERE_MAX
+        {
+            lanes::drop_there(instance, slow).await;
         }
     }
 

@@ -24,8 +24,10 @@ const OTHERS_WEIGHT: f64 = 3.0;
 const SHARE_MIN: f64 = 0.05;
 /// What is remembered of the others' use from one window to the next, so that a pause of a moment is not taken for rest.
 const KEPT: f64 = 0.8;
-/// The longest rest after one stretch.
-const REST_MAX: Duration = Duration::from_millis(5);
+/// A long rest is taken in parts, and ends when nobody else wants the machine any more.
+const REST_PART: Duration = Duration::from_millis(5);
+/// The longest rest after one stretch, which may have been one costly instruction.
+const REST_MAX: Duration = Duration::from_secs(1);
 /// A rest that is shorter is not worth going to sleep for.
 const REST_MIN: Duration = Duration::from_micros(20);
 
@@ -71,6 +73,20 @@ impl Share {
         let duty = self.duty.load(Ordering::Relaxed) as f64 / 1_000_000.0;
         let rest = computed.mul_f64(1.0 / duty - 1.0).min(REST_MAX);
         if rest < REST_MIN { Duration::ZERO } else { rest }
+    }
+
+    /// Leave the processor to others for so long, as far as they want it.
+    pub(crate) fn rest(&self, rest: Duration) {
+        let mut left = rest;
+        while !left.is_zero() {
+            std::thread::sleep(left.min(REST_PART));
+            left = left.saturating_sub(REST_PART);
+            // It looks again at what the others use.
+            self.rest_after(Duration::ZERO);
+            if self.duty.load(Ordering::Relaxed) == 1_000_000 {
+                return;
+            }
+        }
     }
 
     fn look(&self, window: &mut Window, computed_ns: u64) {
