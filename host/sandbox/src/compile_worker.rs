@@ -32,10 +32,10 @@ pub fn run(bounds: CompileBounds) -> ExitCode {
     match compile_one(bounds) {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(refusal)) => {
-            let (code, detail) = match refusal {
-                LoadError::Malformed { detail } => (MALFORMED, detail),
-                LoadError::Compile { detail } => (REFUSED, detail),
-                other => (REFUSED, other.to_string()),
+            let is_malformed = matches!(refusal, LoadError::Malformed { .. });
+            let code = if is_malformed { MALFORMED } else { REFUSED };
+            let (LoadError::Malformed { detail } | LoadError::Compile { detail }) = refusal else {
+                return ExitCode::FAILURE;
             };
             say(&detail);
             ExitCode::from(code)

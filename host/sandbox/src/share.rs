@@ -36,7 +36,7 @@ pub(crate) struct Share {
     threads: f64,
     cores: f64,
     computed_ns: AtomicU64,
-    /// The part of its time that a thread may compute, in millionths.
+    /// The part of its time that a thread may compute, as the bits of a number up to 1.
     duty: AtomicU64,
     window: Mutex<Window>,
 }
@@ -56,7 +56,7 @@ impl Share {
             threads: threads as f64,
             cores: cores as f64,
             computed_ns: AtomicU64::new(0),
-            duty: AtomicU64::new(1_000_000),
+            duty: AtomicU64::new(1.0_f64.to_bits()),
             window: Mutex::new(window),
         }
     }
@@ -70,7 +70,7 @@ impl Share {
         {
             self.look(&mut window, computed_ns);
         }
-        let duty = self.duty.load(Ordering::Relaxed) as f64 / 1_000_000.0;
+        let duty = self.duty();
         let rest = computed.mul_f64(1.0 / duty - 1.0).min(REST_MAX);
         if rest < REST_MIN { Duration::ZERO } else { rest }
     }
@@ -83,10 +83,14 @@ impl Share {
             left = left.saturating_sub(REST_PART);
             // It looks again at what the others use.
             self.rest_after(Duration::ZERO);
-            if self.duty.load(Ordering::Relaxed) == 1_000_000 {
+            if self.duty() >= 1.0 {
                 return;
             }
         }
+    }
+
+    fn duty(&self) -> f64 {
+        f64::from_bits(self.duty.load(Ordering::Relaxed))
     }
 
     fn look(&self, window: &mut Window, computed_ns: u64) {
@@ -96,7 +100,7 @@ impl Share {
         let ours = Duration::from_nanos(computed_ns.saturating_sub(window.computed_ns)).as_secs_f64();
         let others = ((used - ours) / passed).clamp(0.0, self.cores).max(window.others * KEPT);
         *window = Window { began: now, process, computed_ns, others };
-        self.duty.store((duty(self.cores, self.threads, others) * 1_000_000.0) as u64, Ordering::Relaxed);
+        self.duty.store(duty(self.cores, self.threads, others).to_bits(), Ordering::Relaxed);
     }
 }
 
