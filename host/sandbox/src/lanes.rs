@@ -1,7 +1,8 @@
 //! Calls that compute for long make room for those that do not.
 //!
 //! Every call begins on the threads that are for quick ones. One that has computed for [`QUICK_MAX`] goes on
-//! elsewhere: on threads of a lower priority, where it has what nobody else wants of the machine, see [`crate::share`]. So handlers that burn their whole fuel cannot slow down the ones beside them, however many they are, and
+//! elsewhere: on threads of a lower priority, where it has what nobody else wants of the machine, see
+//! [`crate::share`]. So handlers that burn their whole fuel cannot slow down the ones beside them, however many they are, and
 //! nothing has to be known of a handler beforehand. Waiting does not count.
 
 use std::{
