@@ -30,6 +30,19 @@ pub enum HostError {
     /// The sandbox cannot keep a limit.
     #[error(transparent)]
     Limits(#[from] LimitsError),
+    /// A handler asks for more than the operator lets it have.
+    #[error(
+        "{limit} is {given}; this host allows a handler at most {most}: ask for that or less, or raise the maximum under \
+         [limits.handler] in the host's configuration"
+    )]
+    BeyondMaximum {
+        /// The limit's name.
+        limit: &'static str,
+        /// What was asked for, in the unit of the limit: bytes, milliseconds, or a count.
+        given: u64,
+        /// What there is.
+        most: u64,
+    },
     /// A component does not fit. The one that was there stays.
     #[error("handler {handler}: {problem}")]
     Load {

@@ -10,7 +10,15 @@ use wasmill_delivery::{
 };
 use wasmill_sandbox::{Program, Secrets, check_limits};
 
-use crate::{capabilities, draft::now, error::HostError, host::Host, registry::Slot, secrets};
+use crate::{
+    capabilities,
+    draft::now,
+    error::HostError,
+    handler_limits::{self, at_most},
+    host::Host,
+    registry::Slot,
+    secrets,
+};
 
 /// What an operator declares of a handler besides its component.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -80,7 +88,7 @@ impl Host {
         let digest = program.digest();
         let changed = before.as_ref().is_none_or(|record| record.digest != Some(digest));
         if changed || !matches!(self.inner.registry.current(&name), Slot::Ready(_)) {
-            let settings = before.map(settings_of).unwrap_or_default();
+            let settings = before.map_or_else(|| self.default_settings(), settings_of);
             let record = new_record(name, Some(&program), settings);
             let secrets = read_secrets(&record).await?;
             self.order(Order::PutHandler { record: Box::new(record.clone()) }).await?;
@@ -112,9 +120,11 @@ impl Host {
     /// Declare a handler's limits, configuration and grants. It need not be loaded yet.
     ///
     /// # Errors
-    /// When a limit is beyond what the sandbox can enforce, a secret is not there, or the store fails.
+    /// When a limit is beyond what the sandbox can enforce or the operator allows, a secret is not there, or the store
+    /// fails.
     pub async fn put_handler(&self, name: HandlerName, settings: HandlerSettings) -> Result<(), HostError> {
         check_limits(&settings.limits)?;
+        handler_limits::check(&settings.limits, &self.inner.options.handler_limits_max)?;
         settings.grants.check().map_err(HostError::Grants)?;
         let _one_at_a_time = self.inner.changing_handlers.lock().await;
         let before = self.handler_record(&name).await?;
@@ -140,6 +150,13 @@ impl Host {
             Slot::Loading | Slot::Broken(_) => {}
         }
         Ok(())
+    }
+
+    /// What a handler has that was given no settings: the defaults, as far as the host allows them.
+    #[must_use]
+    pub fn default_settings(&self) -> HandlerSettings {
+        let limits = at_most(HandlerLimits::default(), &self.inner.options.handler_limits_max);
+        HandlerSettings { limits, ..HandlerSettings::default() }
     }
 
     /// Remove a handler that no consumer runs. Its state stays.

@@ -22,7 +22,7 @@ use wasmill_delivery::{
     record::{ConsumerConfig, Overflow, PauseReason, QueueConfig, Start},
     time::Timestamp,
 };
-use wasmill_sandbox::{Sandbox, SandboxOptions, StateReader};
+use wasmill_sandbox::{Sandbox, SandboxOptions, StateReader, slow_lane};
 use wasmill_store::{Components, Reader, Store};
 
 use crate::{
@@ -74,6 +74,8 @@ pub(crate) struct Inner {
     pub(crate) some_queue_waits: AtomicBool,
     pump: Mutex<Option<JoinHandle<()>>>,
     handler_threads: Mutex<Option<Runtime>>,
+    /// Calls that compute for long go on here.
+    slow_lane: Mutex<Option<Runtime>>,
 }
 
 impl Host {
@@ -313,9 +315,12 @@ impl Inner {
         let shared = Arc::new(Shared::default());
         let mut sandbox_options = SandboxOptions::new(options.store_folder.join("compiled"));
         sandbox_options.instances_max = options.instances_max;
+        sandbox_options.compiler = options.compiler.clone();
+        let (slow_lane, lane) = slow_lane(options.handler_threads).map_err(HostError::Thread)?;
+        sandbox_options.slow_lane = Some(lane);
         let sandbox = Sandbox::new(sandbox_options)?;
         let state = Arc::new(StoredState { shared: Arc::clone(&shared), reader: reader.clone() });
-        let registry = Arc::new(Registry::new(sandbox, state, options.data_bytes_max));
+        let registry = Arc::new(Registry::new(sandbox, state, options.data_bytes_max, options.handler_limits_max));
         let broker = EmbeddedBroker::new(Arc::clone(&shared), reader.clone());
         let handler_threads = start_handler_threads(options.handler_threads)?;
         let waits = |queue: QueueView| matches!(queue.record.config.overflow, Overflow::Wait { .. });
@@ -352,6 +357,7 @@ impl Inner {
             some_queue_waits,
             pump: Mutex::new(Some(pump)),
             handler_threads: Mutex::new(Some(handler_threads)),
+            slow_lane: Mutex::new(Some(slow_lane)),
         })
     }
 
@@ -364,9 +370,11 @@ impl Inner {
     }
 
     fn stop_threads(&self) {
-        let threads = self.handler_threads.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(threads) = threads {
-            threads.shutdown_background();
+        for threads in [&self.handler_threads, &self.slow_lane] {
+            let threads = threads.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some(threads) = threads {
+                threads.shutdown_background();
+            }
         }
     }
 }

@@ -15,6 +15,7 @@ mod dispatch;
 mod draft;
 mod embedded;
 mod error;
+mod handler_limits;
 mod handlers;
 mod host;
 mod import;
@@ -35,12 +36,14 @@ mod slot;
 mod why;
 
 pub use wasmill_delivery as delivery;
+pub use wasmill_sandbox::{CompileBounds, CompileWorker, Compiler, compile_worker};
 pub use wasmill_store::{Durability, StoreOptions};
 
 pub use self::{
     capabilities::{grants_unused, imports_not_granted},
     draft::Draft,
     error::{HostError, PublishError},
+    handler_limits::{HANDLER_LIMITS_CEILING_DEFAULT, at_most},
     handlers::{HandlerLoaded, HandlerSettings, HandlerView},
     host::Host,
     import::{Import, Imported},

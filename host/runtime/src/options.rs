@@ -2,10 +2,14 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use wasmill_delivery::{engine::EngineLimits, limits};
+use wasmill_delivery::{engine::EngineLimits, limits, record::HandlerLimits};
+use wasmill_sandbox::Compiler;
 use wasmill_store::StoreOptions;
 
-use crate::observer::{NoObserver, Observer};
+use crate::{
+    handler_limits::HANDLER_LIMITS_CEILING_DEFAULT,
+    observer::{NoObserver, Observer},
+};
 
 /// How a host is set up. Start from [`HostOptions::new`] and change what you need.
 #[derive(Clone)]
@@ -22,6 +26,10 @@ pub struct HostOptions {
     pub handler_threads: usize,
     /// Instances of all handlers that live at once.
     pub instances_max: u32,
+    /// What handlers may set their limits to at most.
+    pub handler_limits_max: HandlerLimits,
+    /// Where components are compiled.
+    pub compiler: Compiler,
     /// Who is told what happens.
     pub observer: Arc<dyn Observer>,
 }
@@ -36,6 +44,8 @@ impl HostOptions {
             data_bytes_max: limits::DATA_BYTES_MAX_DEFAULT,
             handler_threads: std::thread::available_parallelism().map_or(1, usize::from),
             instances_max: wasmill_sandbox::limits::INSTANCES_MAX_DEFAULT,
+            handler_limits_max: HANDLER_LIMITS_CEILING_DEFAULT,
+            compiler: Compiler::default(),
             observer: Arc::new(NoObserver),
         }
     }

@@ -7,8 +7,13 @@ use std::{
 };
 
 use tokio::sync::watch;
-use wasmill_delivery::{name::HandlerName, record::HandlerRecord};
+use wasmill_delivery::{
+    name::HandlerName,
+    record::{HandlerLimits, HandlerRecord},
+};
 use wasmill_sandbox::{HandlerContext, LoadError, Program, Sandbox, Secrets, StateReader};
+
+use crate::handler_limits::at_most;
 
 /// A version of a handler, ready to run.
 pub(crate) struct Version {
@@ -33,12 +38,18 @@ pub(crate) struct Registry {
     sandbox: Sandbox,
     state: Arc<dyn StateReader>,
     data_bytes_max: usize,
+    handler_limits_max: HandlerLimits,
     slots: RwLock<BTreeMap<HandlerName, watch::Sender<Slot>>>,
 }
 
 impl Registry {
-    pub(crate) const fn new(sandbox: Sandbox, state: Arc<dyn StateReader>, data_bytes_max: usize) -> Self {
-        Self { sandbox, state, data_bytes_max, slots: RwLock::new(BTreeMap::new()) }
+    pub(crate) const fn new(
+        sandbox: Sandbox,
+        state: Arc<dyn StateReader>,
+        data_bytes_max: usize,
+        handler_limits_max: HandlerLimits,
+    ) -> Self {
+        Self { sandbox, state, data_bytes_max, handler_limits_max, slots: RwLock::new(BTreeMap::new()) }
     }
 
     /// Compile a component, or find its compiled code. Blocks for as long as that takes.
@@ -50,7 +61,8 @@ impl Registry {
     pub(crate) fn switch(&self, record: &HandlerRecord, program: Arc<Program>, secrets: Secrets) {
         let context = Arc::new(HandlerContext {
             handler: record.name.clone(),
-            limits: record.limits,
+            // The operator may have lowered the maximum since it was declared.
+            limits: at_most(record.limits, &self.handler_limits_max),
             config: record.config.clone(),
             grants: Arc::new(record.grants.clone()),
             secrets,

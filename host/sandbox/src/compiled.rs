@@ -71,6 +71,27 @@ impl CompiledFolder {
         }
     }
 
+    /// Where code that is not known to be good yet can be written.
+    pub(crate) fn unfinished(&self) -> PathBuf {
+        let number = self.unfinished.fetch_add(1, Ordering::Relaxed);
+        self.path.join(format!("{}-{number}.{UNFINISHED}", std::process::id()))
+    }
+
+    /// Keep code that a compiler wrote to a file of [`CompiledFolder::unfinished`], and map it. The file is gone then.
+    pub(crate) fn adopt(&self, engine: &Engine, digest: &Digest, code: &Path) -> Result<Component, String> {
+        let component = trusted::map_compiled(engine, code).map_err(|error| format!("{error:#}"));
+        let kept = component.and_then(|component| {
+            let checksum = checksum(code).map_err(|error| error.to_string())?;
+            self.write(digest, CHECKSUM, checksum.as_bytes()).map_err(|error| error.to_string())?;
+            fs::rename(code, self.file(digest, CODE)).map_err(|error| error.to_string())?;
+            Ok(component)
+        });
+        if kept.is_err() {
+            remove_if_there(code);
+        }
+        kept
+    }
+
     /// Forget a component's code.
     pub(crate) fn remove(&self, digest: &Digest) {
         for kind in [CODE, CHECKSUM] {
@@ -81,9 +102,7 @@ impl CompiledFolder {
     fn open_checked(&self, engine: &Engine, digest: &Digest, code: &Path) -> Result<Component, String> {
         let expected =
             fs::read_to_string(self.file(digest, CHECKSUM)).map_err(|error| format!("no checksum: {error}"))?;
-        let mut hash = Sha256::new();
-        File::open(code).and_then(|mut file| io::copy(&mut file, &mut hash)).map_err(|error| error.to_string())?;
-        let found = Digest(hash.finalize().into()).to_string();
+        let found = checksum(code).map_err(|error| error.to_string())?;
         if found != expected {
             return Err(format!("its checksum is {found} and should be {expected}"));
         }
@@ -91,8 +110,7 @@ impl CompiledFolder {
     }
 
     fn write(&self, digest: &Digest, kind: &str, content: &[u8]) -> io::Result<()> {
-        let number = self.unfinished.fetch_add(1, Ordering::Relaxed);
-        let unfinished = self.path.join(format!("{}-{number}.{UNFINISHED}", std::process::id()));
+        let unfinished = self.unfinished();
         let written = File::create_new(&unfinished).and_then(|mut file| file.write_all(content));
         let kept = written.and_then(|()| fs::rename(&unfinished, self.file(digest, kind)));
         if kept.is_err() {
@@ -129,7 +147,13 @@ impl CompiledFolder {
     }
 }
 
-fn remove_if_there(path: &Path) {
+fn checksum(file: &Path) -> io::Result<String> {
+    let mut hash = Sha256::new();
+    io::copy(&mut File::open(file)?, &mut hash)?;
+    Ok(Digest(hash.finalize().into()).to_string())
+}
+
+pub(crate) fn remove_if_there(path: &Path) {
     match fs::remove_file(path) {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}

@@ -13,11 +13,22 @@ const MEMORY_BYTES_RESIDENT: usize = 1024 * 1024;
 const MEMORY_BYTES_RESIDENT_WITHOUT_SCAN: usize = 2 * 1024 * 1024;
 const TABLE_BYTES_RESIDENT: usize = 64 * 1024;
 
-/// Make the engine, with a pool for so many instances.
-pub(crate) fn new(instances_max: u32) -> wasmtime::Result<Engine> {
+/// Make the engine, with a pool for so many instances. `scan`: whether the kernel may be asked which pages were
+/// touched; only where it can be.
+pub(crate) fn new(instances_max: u32, scan: bool) -> wasmtime::Result<Engine> {
+    let scan = scan && PoolingAllocationConfig::is_pagemap_scan_available();
+    with(InstanceAllocationStrategy::Pooling(pool(instances_max, scan)))
+}
+
+/// An engine that runs nothing and reserves nothing: its code is the same.
+pub(crate) fn for_compiling() -> wasmtime::Result<Engine> {
+    with(InstanceAllocationStrategy::OnDemand)
+}
+
+fn with(strategy: InstanceAllocationStrategy) -> wasmtime::Result<Engine> {
     let mut config = Config::new();
     config
-        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool(instances_max)))
+        .allocation_strategy(strategy)
         .memory_reservation(limits::MEMORY_BYTES_CEILING)
         .memory_init_cow(true)
         .consume_fuel(true)
@@ -31,7 +42,7 @@ pub(crate) fn new(instances_max: u32) -> wasmtime::Result<Engine> {
     Engine::new(&config)
 }
 
-fn pool(instances_max: u32) -> PoolingAllocationConfig {
+fn pool(instances_max: u32, scan: bool) -> PoolingAllocationConfig {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(instances_max)
         .total_stacks(instances_max)
@@ -50,16 +61,12 @@ fn pool(instances_max: u32) -> PoolingAllocationConfig {
         // Slots that once held a module are cheap to fill with it again; 150 handlers on the default of 100 such
         // slots took two and a half times as long.
         .max_unused_warm_slots(instances_max)
-        .linear_memory_keep_resident(memory_bytes_resident())
+        .linear_memory_keep_resident(memory_bytes_resident(scan))
         .table_keep_resident(TABLE_BYTES_RESIDENT)
-        .pagemap_scan(Enabled::Auto);
+        .pagemap_scan(if scan { Enabled::Yes } else { Enabled::No });
     pool
 }
 
-fn memory_bytes_resident() -> usize {
-    if PoolingAllocationConfig::is_pagemap_scan_available() {
-        MEMORY_BYTES_RESIDENT
-    } else {
-        MEMORY_BYTES_RESIDENT_WITHOUT_SCAN
-    }
+const fn memory_bytes_resident(scan: bool) -> usize {
+    if scan { MEMORY_BYTES_RESIDENT } else { MEMORY_BYTES_RESIDENT_WITHOUT_SCAN }
 }

@@ -1,8 +1,5 @@
 //! Whether bytes are a handler that this host can run, and if not, in which way.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
-use wasmparser::{Parser, Payload, Validator, WasmFeatures};
 use wasmtime::{
     Engine,
     component::{Component, InstancePre, Linker, types::ComponentItem},
@@ -21,6 +18,10 @@ use crate::{
 /// The interface that a handler exports.
 const HANDLER: &str = "wasmill:handler/handler@0.1.0";
 const HANDLE: &str = "handle";
+/// Names that an error lists; a component may have a million.
+const NAMES_LISTED_MAX: usize = 20;
+/// What an error shows of one name, in bytes.
+const NAME_BYTES_MAX: usize = 200;
 const MAGIC: &[u8] = b"\0asm";
 /// Version 1 in the layer of core modules, from the component model's binary format.
 const CORE_MODULE: &[u8] = &[1, 0, 0, 0];
@@ -61,6 +62,17 @@ pub enum LoadError {
         /// Why.
         detail: String,
     },
+    /// Compiling it takes more than it may.
+    #[error(
+        "compiling the component took more than {0}; make it smaller or split it, or raise the limit in the host's configuration"
+    )]
+    CompileBound(Bound),
+    /// The process that compiles does not do its work; the component may be fine.
+    #[error("components cannot be compiled: {detail}")]
+    NoCompiler {
+        /// Why.
+        detail: String,
+    },
     /// It does not export what a handler exports.
     #[error(
         "the component does not export {HANDLER}, so it is not a handler; it exports {}. Make it target the world \
@@ -78,7 +90,7 @@ pub enum LoadError {
         detail: String,
     },
     /// It asks for what there is not.
-    #[error("the component imports what this host does not have: {}. See what it may import in wit/world.wit", .imports.join(", "))]
+    #[error("the component imports what this host does not have: {}. See what it may import in wit/world.wit", listed(.imports))]
     UnknownImports {
         /// Interfaces with the functions it wants of them.
         imports: Vec<String>,
@@ -91,8 +103,47 @@ pub enum LoadError {
     },
 }
 
+/// What compiling a component may take at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Bound {
+    /// Processor time.
+    #[error("{seconds} s of processor time (compile-cpu-max)")]
+    Cpu {
+        /// The limit, in seconds.
+        seconds: u64,
+    },
+    /// Time, because something else had the processors.
+    #[error("{seconds} s (compile-cpu-max, and what the host's other work left over)")]
+    WallClock {
+        /// The limit, in seconds.
+        seconds: u64,
+    },
+    /// Memory.
+    #[error("{bytes} bytes of memory (compile-memory-max)")]
+    Memory {
+        /// The limit, in bytes.
+        bytes: u64,
+    },
+    /// The code that comes out.
+    #[error("{bytes} bytes of code")]
+    Code {
+        /// The limit, in bytes.
+        bytes: u64,
+    },
+}
+
 fn listed(names: &[String]) -> String {
-    if names.is_empty() { "nothing".to_owned() } else { names.join(", ") }
+    if names.is_empty() {
+        return "nothing".to_owned();
+    }
+    let more = names.len().saturating_sub(NAMES_LISTED_MAX);
+    let listed: Vec<&str> = names.iter().take(NAMES_LISTED_MAX).map(|name| cut(name)).collect();
+    let listed = listed.join(", ");
+    if more == 0 { listed } else { format!("{listed} and {more} more") }
+}
+
+fn cut(name: &str) -> &str {
+    &name[..name.floor_char_boundary(NAME_BYTES_MAX)]
 }
 
 /// What can be told before anything is compiled.
@@ -122,44 +173,6 @@ fn describe_beginning(bytes: &[u8]) -> String {
         return "it looks like the text format; give the binary one, `wasm-tools parse` makes it".to_owned();
     }
     format!("it begins with {:02x?} and not with 00 61 73 6d", &bytes[..bytes.len().min(MAGIC.len())])
-}
-
-/// Compile checked bytes.
-pub(crate) fn compile(engine: &Engine, wasm: &[u8]) -> Result<Component, LoadError> {
-    // A mistake in the compiler that some component brings out must not be the end of the host. The compiler works on
-    // copies, and only adds to the engine what is complete.
-    let compiled = catch_unwind(AssertUnwindSafe(|| Component::from_binary(engine, wasm)));
-    let detail = match compiled {
-        Ok(Ok(component)) => return Ok(component),
-        Ok(Err(error)) => format!("{error:#}"),
-        Err(_) => "the compiler panicked; this is a mistake in it, please report it with the component".to_owned(),
-    };
-    Err(malformed(wasm).unwrap_or(LoadError::Compile { detail }))
-}
-
-/// Whether a component that does not compile is at fault itself. All features are taken for granted: one that the
-/// engine does not have is a matter of compiling.
-fn malformed(wasm: &[u8]) -> Option<LoadError> {
-    let validated = catch_unwind(|| Validator::new_with_features(WasmFeatures::all()).validate_all(wasm));
-    let detail = match validated {
-        Ok(Ok(_)) if is_cut_short(wasm) => "it ends in the middle of a part of it".to_owned(),
-        Ok(Ok(_)) => return None,
-        Ok(Err(error)) => error.to_string(),
-        Err(_) => "it cannot even be read".to_owned(),
-    };
-    Some(LoadError::Malformed { detail })
-}
-
-/// Whether a module or component in it ends behind its end. The validator is content when it ends between two
-/// sections of it.
-fn is_cut_short(wasm: &[u8]) -> bool {
-    Parser::new(0).parse_all(wasm).flatten().any(|payload| {
-        matches!(
-            payload,
-            Payload::ModuleSection { unchecked_range: part, .. } | Payload::ComponentSection { unchecked_range: part, .. }
-                if part.end > wasm.len()
-        )
-    })
 }
 
 /// Link a compiled component; all that can be checked before it is started is checked here.

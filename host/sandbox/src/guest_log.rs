@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tokio::io::AsyncWrite;
 use wasmtime_wasi::{
     cli::{IsTerminal, StdoutStream},
-    p2::{OutputStream, Pollable, StreamResult},
+    p2::{OutputStream, Pollable, StreamError, StreamResult},
 };
 
 use crate::{attempt::Delivery, secrets::Secrets};
@@ -105,6 +105,10 @@ impl StdoutStream for GuestLog {
 
 impl OutputStream for GuestLog {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        if bytes.len() > WRITE_BYTES_MAX {
+            let problem = format!("wrote {} bytes at once where {WRITE_BYTES_MAX} were permitted", bytes.len());
+            return Err(StreamError::trap(&problem));
+        }
         Self::write(self, &bytes);
         Ok(())
     }

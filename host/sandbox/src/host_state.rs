@@ -8,6 +8,7 @@ use wasmtime_wasi_http::{WasiHttpCtxView, WasiHttpView};
 use crate::{
     attempt::{Delivery, HandlerContext},
     bindings::wasmill::handler::types,
+    breath::Breath,
     meter::MemoryMeter,
     outbox::Outbox,
     overlay::StagedState,
@@ -29,11 +30,18 @@ pub(crate) struct Current {
     pub(crate) deadline: Instant,
     pub(crate) outbox: Outbox,
     pub(crate) state: StateView,
+    pub(crate) breath: Breath,
 }
 
 impl Current {
     pub(crate) fn new(delivery: Delivery, deadline: Instant, staged: StagedState) -> Self {
-        Self { delivery, deadline, outbox: Outbox::default(), state: StateView::over(staged) }
+        Self {
+            delivery,
+            deadline,
+            outbox: Outbox::default(),
+            state: StateView::over(staged),
+            breath: Breath::default(),
+        }
     }
 }
 

@@ -22,7 +22,11 @@
 
 mod attempt;
 mod bindings;
+mod breath;
+mod compile_process;
+pub mod compile_worker;
 mod compiled;
+mod compiler;
 mod config_store;
 mod deadline;
 mod engine;
@@ -30,6 +34,7 @@ mod fit;
 mod guest_log;
 mod host_state;
 mod judge;
+mod lanes;
 pub mod limits;
 mod linker;
 mod meter;
@@ -40,6 +45,7 @@ mod program;
 mod sandbox;
 mod secrets;
 mod session;
+mod share;
 mod state_store;
 mod state_view;
 mod stop;
@@ -48,7 +54,9 @@ mod trusted;
 mod wasi;
 
 pub use attempt::{Attempt, Delivery, HandlerContext, StateReader};
-pub use fit::LoadError;
+pub use compiler::{CompileBounds, CompileWorker, Compiler};
+pub use fit::{Bound, LoadError};
+pub use lanes::{SlowLane, slow_lane};
 pub use limits::{LimitsError, check_limits};
 pub use overlay::StagedState;
 pub use program::Program;

@@ -4,6 +4,18 @@ use wasmill_delivery::{limits::DATA_BYTES_MAX_CEILING, record::HandlerLimits};
 
 /// A component, in bytes. Python with a few libraries makes 18 to 40 MiB.
 pub const COMPONENT_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Seconds of processor time that compiling one component may take, unless configured otherwise: five times what a
+/// Python component takes.
+pub const COMPILE_CPU_S_MAX_DEFAULT: u64 = 120;
+/// Memory that compiling one component may take, in bytes, unless configured otherwise.
+pub const COMPILE_MEMORY_BYTES_MAX_DEFAULT: u64 = 4 * 1024 * 1024 * 1024;
+/// The share of a processor that compiling is sure to get, as a divisor: it is given up after the limit of processor
+/// time, taken as wall clock, times this.
+pub const COMPILE_CPU_SHARE_MIN: u64 = 10;
+/// The code of one component, in bytes.
+pub const CODE_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+/// What is kept of a compiler's complaint, in bytes.
+pub const DETAIL_BYTES_MAX: usize = 4 * 1024;
 /// The most that `memory-bytes-max` of a handler can be set to: what a 32-bit memory can address.
 pub const MEMORY_BYTES_CEILING: u64 = 4 * 1024 * 1024 * 1024;
 /// Instances at once, of all handlers, unless configured otherwise.

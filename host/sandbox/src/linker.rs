@@ -10,6 +10,7 @@ use crate::{
         wasi::config::store,
         wasmill::handler::{producer, state, types},
     },
+    breath,
     host_state::HostState,
 };
 
@@ -56,6 +57,7 @@ pub(crate) fn new(engine: &Engine) -> wasmtime::Result<Linker<HostState>> {
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
+    breath::add_to_linker(&mut linker)?;
     types::add_to_linker::<_, HasSelf<HostState>>(&mut linker, |state| state)?;
     producer::add_to_linker::<_, HasSelf<HostState>>(&mut linker, |state| state)?;
     state::add_to_linker::<_, HasSelf<HostState>>(&mut linker, |state| state)?;
@@ -87,7 +89,7 @@ mod tests {
 
     #[test]
     fn what_is_offered_is_in_the_linker() {
-        let mut linker = new(&crate::engine::new(1).unwrap()).unwrap();
+        let mut linker = new(&crate::engine::new(1, true).unwrap()).unwrap();
         linker.allow_shadowing(false);
         let mut is_new = |name: &str| linker.root().func_new(name, |_, _, _, _| Ok(())).is_ok();
         for interface in OFFERED {

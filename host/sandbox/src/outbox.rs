@@ -2,7 +2,7 @@
 
 use std::{
     sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
 use bytes::Bytes;
@@ -50,7 +50,16 @@ impl Outbox {
 }
 
 impl Host for HostState {
-    fn publish(&mut self, outgoing: Outgoing) -> wasmtime::Result<Result<String, PublishError>> {
+    async fn publish(&mut self, outgoing: Outgoing) -> wasmtime::Result<Result<String, PublishError>> {
+        let (begun, bytes) = (Instant::now(), outgoing.data.len());
+        let published = self.note_down(outgoing);
+        self.current.breath.take(begun, bytes).await;
+        published
+    }
+}
+
+impl HostState {
+    fn note_down(&mut self, outgoing: Outgoing) -> wasmtime::Result<Result<String, PublishError>> {
         let checked = match Checked::new(outgoing, self.context.data_bytes_max) {
             Ok(checked) => checked,
             Err(refusal) => return Ok(Err(refusal)),

@@ -6,6 +6,7 @@ use wasmtime::{Engine, Store};
 use crate::{
     bindings::{MessageHandler, MessageHandlerPre},
     host_state::HostState,
+    lanes::SlowLane,
 };
 
 /// One version of a handler, compiled and linked. Shared by all its sessions.
@@ -13,11 +14,17 @@ pub struct Program {
     digest: Digest,
     imports: Vec<String>,
     pre: MessageHandlerPre<HostState>,
+    slow_lane: Option<SlowLane>,
 }
 
 impl Program {
-    pub(crate) const fn new(digest: Digest, imports: Vec<String>, pre: MessageHandlerPre<HostState>) -> Self {
-        Self { digest, imports, pre }
+    pub(crate) const fn new(
+        digest: Digest,
+        imports: Vec<String>,
+        pre: MessageHandlerPre<HostState>,
+        slow_lane: Option<SlowLane>,
+    ) -> Self {
+        Self { digest, imports, pre, slow_lane }
     }
 
     /// The SHA-256 of the component.
@@ -30,6 +37,11 @@ impl Program {
     #[must_use]
     pub fn imports(&self) -> &[String] {
         &self.imports
+    }
+
+    /// Where calls that compute for long go on.
+    pub(crate) const fn slow_lane(&self) -> Option<&SlowLane> {
+        self.slow_lane.as_ref()
     }
 
     pub(crate) fn engine(&self) -> &Engine {

@@ -9,13 +9,19 @@ use std::{
 
 use sha2::{Digest as _, Sha256};
 use wasmill_delivery::name::Digest;
-use wasmtime::{Engine, component::Linker};
+use wasmtime::{
+    Engine,
+    component::{Component, Linker},
+};
 
 use crate::{
-    compiled::CompiledFolder,
+    compile_process,
+    compiled::{CompiledFolder, remove_if_there},
+    compiler::{self, Compiler},
     engine,
     fit::{self, LoadError},
     host_state::HostState,
+    lanes::SlowLane,
     limits::{INSTANCES_MAX_CEILING, INSTANCES_MAX_DEFAULT},
     linker,
     program::Program,
@@ -29,13 +35,27 @@ pub struct SandboxOptions {
     /// Instances of all handlers at once, warm ones included: at least the sum of all consumers' concurrency. From
     /// 1 to [`INSTANCES_MAX_CEILING`].
     pub instances_max: u32,
+    /// Where components are compiled.
+    pub compiler: Compiler,
+    /// Whether memory is cleaned between instances with the help of the kernel, where it can give it (Linux 6.7). The
+    /// other way is as safe and slower.
+    pub pagemap_scan: bool,
+    /// The threads on which calls that compute for long go on, see [`crate::slow_lane`]; without them they stay where
+    /// they are.
+    pub slow_lane: Option<SlowLane>,
 }
 
 impl SandboxOptions {
     /// The defaults, with compiled code in this folder.
     #[must_use]
     pub fn new(compiled_folder: impl Into<PathBuf>) -> Self {
-        Self { compiled_folder: compiled_folder.into(), instances_max: INSTANCES_MAX_DEFAULT }
+        Self {
+            compiled_folder: compiled_folder.into(),
+            instances_max: INSTANCES_MAX_DEFAULT,
+            compiler: Compiler::InProcess,
+            pagemap_scan: true,
+            slow_lane: None,
+        }
     }
 }
 
@@ -76,6 +96,8 @@ struct Shared {
     engine: Engine,
     linker: Linker<HostState>,
     compiled: CompiledFolder,
+    compiler: Compiler,
+    slow_lane: Option<SlowLane>,
     /// Programs that somebody holds.
     loaded: Mutex<HashMap<Digest, Weak<Program>>>,
 }
@@ -86,16 +108,16 @@ impl Sandbox {
     /// # Errors
     /// When an option is out of range, the machine does not give the address space, or the folder cannot be used.
     pub fn new(options: SandboxOptions) -> Result<Self, SandboxError> {
-        let SandboxOptions { compiled_folder, instances_max } = options;
+        let SandboxOptions { compiled_folder, instances_max, compiler, pagemap_scan, slow_lane } = options;
         if !(1..=INSTANCES_MAX_CEILING).contains(&instances_max) {
             return Err(SandboxError::Instances { given: instances_max });
         }
         let engine_error = |error| SandboxError::Engine { instances_max, detail: format!("{error:#}") };
-        let engine = engine::new(instances_max).map_err(engine_error)?;
+        let engine = engine::new(instances_max, pagemap_scan).map_err(engine_error)?;
         let linker = linker::new(&engine).map_err(engine_error)?;
         let compiled = CompiledFolder::open(compiled_folder.clone(), &engine)
             .map_err(|source| SandboxError::Folder { folder: compiled_folder, source })?;
-        Ok(Self(Arc::new(Shared { engine, linker, compiled, loaded: Mutex::default() })))
+        Ok(Self(Arc::new(Shared { engine, linker, compiled, compiler, slow_lane, loaded: Mutex::default() })))
     }
 
     /// Make a program of a component. The same component gives the same program as long as somebody holds it.
@@ -122,14 +144,35 @@ impl Sandbox {
 
     fn make(&self, wasm: &[u8], digest: Digest) -> Result<Program, LoadError> {
         let shared = &*self.0;
-        let found = shared.compiled.find(&shared.engine, &digest);
-        let is_new = found.is_none();
-        let component = found.map_or_else(|| fit::compile(&shared.engine, wasm), Ok)?;
-        let pre = fit::link(&shared.linker, &component)?;
-        if is_new {
-            shared.compiled.keep(&digest, &component);
+        let component = match shared.compiled.find(&shared.engine, &digest) {
+            Some(component) => component,
+            None => self.compile(wasm, &digest)?,
+        };
+        match fit::link(&shared.linker, &component) {
+            Ok(pre) => Ok(Program::new(digest, fit::imports(&component), pre, shared.slow_lane.clone())),
+            Err(refusal) => {
+                // It is never asked for again.
+                shared.compiled.remove(&digest);
+                Err(refusal)
+            }
         }
-        Ok(Program::new(digest, fit::imports(&component), pre))
+    }
+
+    fn compile(&self, wasm: &[u8], digest: &Digest) -> Result<Component, LoadError> {
+        let Shared { engine, compiled, compiler, .. } = &*self.0;
+        match compiler {
+            Compiler::InProcess => {
+                let component = compiler::compile(engine, wasm)?;
+                compiled.keep(digest, &component);
+                Ok(component)
+            }
+            Compiler::Worker(worker) => {
+                let code = compiled.unfinished();
+                let done = compile_process::compile_to(worker, wasm, &code);
+                done.inspect_err(|_| remove_if_there(&code))?;
+                compiled.adopt(engine, digest, &code).map_err(|detail| LoadError::Compile { detail })
+            }
+        }
     }
 
     fn held(&self, digest: &Digest) -> Option<Arc<Program>> {

@@ -22,6 +22,7 @@ use crate::{
     guest_log,
     host_state::{Current, HostState},
     judge::{self, Circumstances, Ended},
+    lanes,
     limits::{self, LimitsError, check_limits},
     overlay::StagedState,
     program::Program,
@@ -29,6 +30,9 @@ use crate::{
 
 /// As good as no limit, and far from where adding it to a time would not work.
 const WALL_CLOCK_MS_CEILING: u64 = 365 * 24 * 60 * 60 * 1_000;
+
+/// An instance with more memory takes milliseconds to be cleaned, so that is not done on the threads for quick calls.
+const MEMORY_BYTES_DROPPED_HERE_MAX: u64 = 4 * 1024 * 1024;
 
 /// Runs deliveries of one handler, and keeps an instance warm between them.
 ///
@@ -70,14 +74,15 @@ impl Session {
         let wall_clock_ms = self.context.limits.wall_clock_ms_max.min(WALL_CLOCK_MS_CEILING);
         let deadline = started + Duration::from_millis(wall_clock_ms);
         let current = Current::new(delivery.clone(), deadline, std::mem::take(staged));
-        let (mut instance, fresh) = self.take_instance(current);
-        let ended = {
-            let call = pin!(instance.call(&self.program, delivery, &self.context));
-            within(deadline, call).await.unwrap_or_else(|Elapsed| Ended::TimedOut)
+        let (instance, fresh) = self.take_instance(current);
+        let call = instance.call_within(deadline, Arc::clone(&self.program), delivery.clone());
+        let (mut instance, ended) = match self.program.slow_lane() {
+            Some(slow) => lanes::run(Box::pin(call), slow).await,
+            None => call.await,
         };
         let run = Run { delivery, started, fresh };
         let attempt = self.conclude(&mut instance, ended, &run, staged);
-        self.keep(instance, &attempt);
+        self.keep(instance, &attempt).await;
         attempt
     }
 
@@ -92,11 +97,15 @@ impl Session {
         (Box::new(Instance::new(&self.program, &self.context, current)), true)
     }
 
-    fn keep(&mut self, instance: Box<Instance>, attempt: &Attempt) {
+    async fn keep(&mut self, instance: Box<Instance>, attempt: &Attempt) {
         let succeeded = matches!(attempt.result, AttemptResult::Succeeded(_));
         // A request that is still open belongs to this delivery and ends with it.
         if succeeded && instance.store.data().is_idle() && instance.calls < self.context.limits.instance_calls_max {
             self.warm = Some(instance);
+        } else if let Some(slow) = self.program.slow_lane()
+            && attempt.memory_bytes_peak > MEMORY_BYTES_DROPPED_HERE_MAX
+        {
+            lanes::drop_there(instance, slow).await;
         }
     }
 
@@ -196,9 +205,24 @@ impl Instance {
         Self { store, handler: None, calls: 0 }
     }
 
+    /// Call the guest, and end it at the deadline.
+    async fn call_within(
+        mut self: Box<Self>,
+        deadline: Instant,
+        program: Arc<Program>,
+        delivery: Delivery,
+    ) -> (Box<Self>, Ended) {
+        let ended = {
+            let call = pin!(self.call(&program, &delivery));
+            within(deadline, call).await.unwrap_or_else(|Elapsed| Ended::TimedOut)
+        };
+        (self, ended)
+    }
+
     /// Call the guest, starting it first when it is fresh: its start is paid from the same fuel.
-    async fn call(&mut self, program: &Program, delivery: &Delivery, context: &HandlerContext) -> Ended {
-        if let Err(error) = self.refuel(context.limits.fuel_max) {
+    async fn call(&mut self, program: &Program, delivery: &Delivery) -> Ended {
+        let fuel_max = self.store.data().context.limits.fuel_max;
+        if let Err(error) = self.refuel(fuel_max) {
             return Ended::NotStarted(error);
         }
         if self.handler.is_none() {

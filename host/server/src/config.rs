@@ -29,10 +29,10 @@ use std::{
 use wasmill_delivery::{
     engine::EngineLimits,
     name::{ConsumerName, HandlerName, QueueName},
-    record::{ConsumerConfig, QueueConfig},
+    record::{ConsumerConfig, HandlerLimits, QueueConfig},
     schedule::ScheduleName,
 };
-use wasmill_runtime::{HandlerSettings, ScheduleSettings, StoreOptions};
+use wasmill_runtime::{CompileBounds, HandlerSettings, ScheduleSettings, StoreOptions};
 
 use crate::callbacks::CallbackRules;
 
@@ -116,6 +116,10 @@ pub struct LimitsConfig {
     pub instances_max: u32,
     /// Threads that run handlers; one for each core when none.
     pub handler_threads: Option<usize>,
+    /// What compiling one component may take.
+    pub compile: CompileBounds,
+    /// What handlers may set their limits to at most.
+    pub handler: HandlerLimits,
 }
 
 /// A handler as the file declares it.

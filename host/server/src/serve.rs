@@ -29,6 +29,7 @@ use wasmill_runtime::{Host, HostOptions};
 use self::stop::{Cause, Signals};
 use crate::{
     callbacks,
+    cli::compile_worker,
     config::{Config, LogFormat},
     http::{self, App, HttpLimits},
     telemetry::Metrics,
@@ -135,6 +136,8 @@ fn host_options(config: &Config, metrics: &Arc<Metrics>) -> HostOptions {
     options.data_bytes_max = config.limits.data_bytes_max;
     options.instances_max = config.limits.instances_max;
     options.handler_threads = config.limits.handler_threads.unwrap_or(options.handler_threads);
+    options.handler_limits_max = config.limits.handler;
+    options.compiler = compile_worker::compiler(config.limits.compile);
     options.observer = Arc::clone(metrics) as _;
     options
 }

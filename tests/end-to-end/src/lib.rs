@@ -1,5 +1,7 @@
 //! What the end-to-end tests share: a host in a folder of its own, with the handlers a test asks for.
 
+pub mod hostile;
+pub mod malformed;
 pub mod server;
 
 use std::{fmt::Write as _, fs, path::Path, process::Command, time::Duration};

@@ -9,9 +9,10 @@ use wasmill_delivery::{
     record::{ConsumerConfig, QueueConfig},
     topic::TopicPattern,
 };
-use wasmill_runtime::{Host, HostOptions};
+use wasmill_runtime::{CompileBounds, Host, HostOptions};
 
 use super::{count::Count, plan::Plan};
+use crate::cli::compile_worker;
 
 /// The topic, and the name of the queue, the consumer and the handler.
 pub(super) const NAME: &str = "bench";
@@ -29,6 +30,7 @@ impl Measured {
     pub(super) async fn open(plan: &Plan, store: &Path) -> Result<Self> {
         let count = Count::new();
         let mut options = HostOptions::new(store);
+        options.compiler = compile_worker::compiler(CompileBounds::default());
         options.store = plan.store_options();
         options.data_bytes_max = options.data_bytes_max.max(plan.data.len());
         options.observer = Arc::clone(&count) as _;

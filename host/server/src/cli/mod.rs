@@ -3,6 +3,7 @@
 //! Each command prints tables for people, or with `--json` what the host answered. Errors go to standard error, and the
 //! process answers with 1 (2 when the command line itself is wrong).
 
+pub(crate) mod compile_worker;
 mod consumer;
 mod delayed;
 mod filter;
@@ -53,6 +54,8 @@ enum Command {
     Schedule(schedule::ScheduleArguments),
     Why(why::WhyArguments),
     Bench(BenchArguments),
+    #[command(hide = true)]
+    CompileWorker(compile_worker::CompileWorkerArguments),
 }
 
 /// Which host, and how its answers are shown.
@@ -89,6 +92,9 @@ pub fn run() -> ExitCode {
 }
 
 fn run_command(command: Command) -> Result<ExitCode> {
+    if let Command::CompileWorker(arguments) = &command {
+        return Ok(arguments.run());
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
     let result = runtime.block_on(Box::pin(carry_out(command)));
     // A component that is being compiled cannot be told to stop, and nobody waits for it any more.
@@ -109,6 +115,7 @@ async fn carry_out(command: Command) -> Result<ExitCode> {
         Command::Handler(arguments) => handler::run(arguments).await,
         Command::Schedule(arguments) => schedule::run(arguments).await,
         Command::Quarantine(arguments) => return quarantine::run(arguments).await,
+        Command::CompileWorker(arguments) => return Ok(arguments.run()),
         Command::Why(arguments) => why::run(arguments).await,
         Command::Bench(arguments) => Box::pin(bench::run(arguments)).await,
     };

@@ -9,18 +9,22 @@ use wasmill_delivery::{
     engine::{EngineLimits, Unrouted},
     record::{HandlerLimits, SecretSource},
 };
-use wasmill_runtime::{Durability, HandlerSettings, StoreOptions};
+use wasmill_runtime::{
+    CompileBounds, Durability, HANDLER_LIMITS_CEILING_DEFAULT, HandlerSettings, StoreOptions, at_most,
+};
 
 use super::{
     Config, HandlerDeclaration, LimitsConfig, LogConfig, ServerConfig, StoreConfig,
     queue::check_queue,
     raw::{Raw, RawDurability, RawHandler, RawHandlerLimits, RawLimits, RawStore, RawUnrouted},
-    value::FilePath,
+    value::{Count, FilePath},
 };
 
 /// `base` is the folder that relative paths are relative to.
 pub(super) fn check(raw: Raw, base: &Path) -> Config {
     let Raw { server, log, store, limits, callbacks, handlers, handler, queue, schedule } = raw;
+    let limits = check_limits(limits);
+    let most = limits.handler;
     Config {
         server: ServerConfig {
             listen: server.listen.0,
@@ -30,10 +34,10 @@ pub(super) fn check(raw: Raw, base: &Path) -> Config {
         },
         log: LogConfig { level: log.level.0, format: log.format },
         store: check_store(store, base),
-        limits: check_limits(limits),
+        limits,
         callbacks: callbacks.allow.0,
         handlers_folder: resolve(handlers.folder, base),
-        handlers: handler.into_iter().map(|(name, raw)| (name, check_handler(raw, base))).collect(),
+        handlers: handler.into_iter().map(|(name, raw)| (name, check_handler(raw, base, &most))).collect(),
         schedules: schedule.into_iter().map(|(name, raw)| (name, raw.settings())).collect(),
         queues: queue.into_iter().map(|(name, raw)| (name, check_queue(raw))).collect(),
     }
@@ -78,15 +82,17 @@ fn check_limits(raw: RawLimits) -> LimitsConfig {
             },
         },
         instances_max: raw.instances_max.get(),
-        handler_threads: raw.handler_threads.map(super::value::Count::get),
+        handler_threads: raw.handler_threads.map(Count::get),
+        compile: CompileBounds { cpu_s_max: raw.compile_cpu_max.0 / 1_000, memory_bytes_max: raw.compile_memory_max.0 },
+        handler: limits_over(&raw.handler, HANDLER_LIMITS_CEILING_DEFAULT),
     }
 }
 
-fn check_handler(raw: RawHandler, base: &Path) -> HandlerDeclaration {
+fn check_handler(raw: RawHandler, base: &Path, most: &HandlerLimits) -> HandlerDeclaration {
     HandlerDeclaration {
         file: raw.file.map(|file| resolve(file, base)),
         settings: HandlerSettings {
-            limits: check_handler_limits(&raw.limits),
+            limits: limits_over(&raw.limits, at_most(HandlerLimits::default(), most)),
             config: raw.config,
             grants: raw.grants,
             secrets: raw.secrets.into_iter().map(|(name, source)| (name, secret(source, base))).collect(),
@@ -105,20 +111,21 @@ fn secret(source: SecretSource, base: &Path) -> SecretSource {
     }
 }
 
-fn check_handler_limits(raw: &RawHandlerLimits) -> HandlerLimits {
+/// What was written, and for the rest what is given here.
+fn limits_over(raw: &RawHandlerLimits, rest: HandlerLimits) -> HandlerLimits {
     HandlerLimits {
-        fuel_max: raw.fuel.get(),
-        memory_bytes_max: raw.memory.0,
-        wall_clock_ms_max: raw.wall_clock.0,
-        published_max: raw.published_max.get(),
-        published_bytes_max: raw.published_bytes.0,
-        state_bytes_max: raw.state_bytes.0,
-        log_bytes_max: u32::try_from(raw.log_bytes.0).unwrap_or(u32::MAX),
-        instance_calls_max: raw.instance_calls.get(),
-        http_requests_max: raw.http_requests.get(),
-        http_open_max: raw.http_open.get(),
-        http_sent_bytes_max: raw.http_sent_bytes.0,
-        http_received_bytes_max: raw.http_received_bytes.0,
+        fuel_max: raw.fuel.map_or(rest.fuel_max, Count::get),
+        memory_bytes_max: raw.memory.map_or(rest.memory_bytes_max, |size| size.0),
+        wall_clock_ms_max: raw.wall_clock.map_or(rest.wall_clock_ms_max, |duration| duration.0),
+        published_max: raw.published_max.map_or(rest.published_max, Count::get),
+        published_bytes_max: raw.published_bytes.map_or(rest.published_bytes_max, |size| size.0),
+        state_bytes_max: raw.state_bytes.map_or(rest.state_bytes_max, |size| size.0),
+        log_bytes_max: raw.log_bytes.map_or(rest.log_bytes_max, |size| u32::try_from(size.0).unwrap_or(u32::MAX)),
+        instance_calls_max: raw.instance_calls.map_or(rest.instance_calls_max, Count::get),
+        http_requests_max: raw.http_requests.map_or(rest.http_requests_max, Count::get),
+        http_open_max: raw.http_open.map_or(rest.http_open_max, Count::get),
+        http_sent_bytes_max: raw.http_sent_bytes.map_or(rest.http_sent_bytes_max, |size| size.0),
+        http_received_bytes_max: raw.http_received_bytes.map_or(rest.http_received_bytes_max, |size| size.0),
     }
 }
 

@@ -7,9 +7,10 @@ use wasmill_delivery::{
     engine::EngineLimits,
     limits,
     name::{HandlerName, QueueName},
-    record::{Grants, HandlerLimits, SecretSource},
+    record::{Grants, SecretSource},
     schedule::ScheduleName,
 };
+use wasmill_runtime::CompileBounds;
 
 use crate::callbacks::CallbackRules;
 
@@ -121,6 +122,9 @@ pub(super) struct RawLimits {
     pub(super) unrouted: RawUnrouted,
     pub(super) instances_max: Count<1, INSTANCES_CEILING>,
     pub(super) handler_threads: Option<Count<1, THREADS_CEILING>>,
+    pub(super) compile_cpu_max: DurationMs<1_000, { 24 * 60 * 60 * 1_000 }>,
+    pub(super) compile_memory_max: Size<{ 64 * 1024 * 1024 }, { 1 << 40 }>,
+    pub(super) handler: RawHandlerLimits,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -165,6 +169,9 @@ impl Default for RawLimits {
             unrouted: RawUnrouted::Refuse,
             instances_max: Count::new(2_000),
             handler_threads: None,
+            compile_cpu_max: DurationMs(CompileBounds::default().cpu_s_max * 1_000),
+            compile_memory_max: Size(CompileBounds::default().memory_bytes_max),
+            handler: RawHandlerLimits::default(),
         }
     }
 }
@@ -191,39 +198,20 @@ pub(super) struct RawHandler {
     pub(super) secrets: BTreeMap<String, SecretSource>,
 }
 
-#[derive(Debug, Deserialize)]
+/// Limits of one handler, or the most that handlers may have.
+#[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub(super) struct RawHandlerLimits {
-    pub(super) fuel: Count<1, ENDLESS>,
-    pub(super) memory: Size<1, MEMORY_CEILING>,
-    pub(super) wall_clock: DurationMs<1, ENDLESS>,
-    pub(super) published_max: Count<0, { u32::MAX as u64 }>,
-    pub(super) published_bytes: Size<0, ENDLESS>,
-    pub(super) state_bytes: Size<0, ENDLESS>,
-    pub(super) log_bytes: Size<0, { u32::MAX as u64 }>,
-    pub(super) instance_calls: Count<1, { u32::MAX as u64 }>,
-    pub(super) http_requests: Count<0, { u32::MAX as u64 }>,
-    pub(super) http_open: Count<1, 1_000>,
-    pub(super) http_sent_bytes: Size<0, ENDLESS>,
-    pub(super) http_received_bytes: Size<0, ENDLESS>,
-}
-
-impl Default for RawHandlerLimits {
-    fn default() -> Self {
-        let limits = HandlerLimits::default();
-        Self {
-            fuel: Count::new(limits.fuel_max),
-            memory: Size(limits.memory_bytes_max),
-            wall_clock: DurationMs(limits.wall_clock_ms_max),
-            published_max: Count::new(limits.published_max.into()),
-            published_bytes: Size(limits.published_bytes_max),
-            state_bytes: Size(limits.state_bytes_max),
-            log_bytes: Size(limits.log_bytes_max.into()),
-            instance_calls: Count::new(limits.instance_calls_max.into()),
-            http_requests: Count::new(limits.http_requests_max.into()),
-            http_open: Count::new(limits.http_open_max.into()),
-            http_sent_bytes: Size(limits.http_sent_bytes_max),
-            http_received_bytes: Size(limits.http_received_bytes_max),
-        }
-    }
+    pub(super) fuel: Option<Count<1, ENDLESS>>,
+    pub(super) memory: Option<Size<1, MEMORY_CEILING>>,
+    pub(super) wall_clock: Option<DurationMs<1, ENDLESS>>,
+    pub(super) published_max: Option<Count<0, { u32::MAX as u64 }>>,
+    pub(super) published_bytes: Option<Size<0, ENDLESS>>,
+    pub(super) state_bytes: Option<Size<0, ENDLESS>>,
+    pub(super) log_bytes: Option<Size<0, { u32::MAX as u64 }>>,
+    pub(super) instance_calls: Option<Count<1, { u32::MAX as u64 }>>,
+    pub(super) http_requests: Option<Count<0, { u32::MAX as u64 }>>,
+    pub(super) http_open: Option<Count<1, 1_000>>,
+    pub(super) http_sent_bytes: Option<Size<0, ENDLESS>>,
+    pub(super) http_received_bytes: Option<Size<0, ENDLESS>>,
 }

@@ -160,7 +160,8 @@ async fn put_settings(app: App, name: HandlerName, body: Body) -> Result<Respons
     let before = find(&app.host, &name).await?;
     let status = if before.is_some() { StatusCode::OK } else { StatusCode::CREATED };
     let before = before.map(|view| view.record);
-    let limits = before.as_ref().map(|record| record.limits).unwrap_or_default();
+    let default = app.host.default_settings();
+    let limits = before.as_ref().map_or(default.limits, |record| record.limits);
     let (config, grants, secrets) =
         before.map(|record| (record.config, record.grants, record.secrets)).unwrap_or_default();
     let settings = HandlerSettings {

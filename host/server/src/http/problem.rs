@@ -230,7 +230,9 @@ impl From<HostError> for Problem {
             HostError::Refused(refusal) => refusal.into(),
             HostError::Stopped { .. } => Self::stopped(detail),
             HostError::Load { .. } => Self::invalid("component-unfit", detail),
-            HostError::Limits(_) | HostError::Grants(_) => Self::invalid("out-of-range", detail),
+            HostError::Limits(_) | HostError::Grants(_) | HostError::BeyondMaximum { .. } => {
+                Self::invalid("out-of-range", detail)
+            }
             HostError::NeedsApproval { .. } => Self::new(StatusCode::CONFLICT, "needs-approval", detail),
             HostError::Secret { .. } => Self::new(StatusCode::CONFLICT, "secret-missing", detail),
             HostError::Store(_) => Self::new(StatusCode::INTERNAL_SERVER_ERROR, "damaged-store", detail),

@@ -1,0 +1,5 @@
+;; Rejects for a reason that is no text. | trapped
+(data (memory $memory) (i32.const 100) "\ff\fe\80")
+(func (export "handle") (param $delivery i32) (result i32)
+  (i32.store8 (i32.const 8) (i32.const 1)) (i32.store8 (i32.const 16) (i32.const 2))
+  (i32.store (i32.const 24) (i32.const 100)) (i32.store (i32.const 28) (i32.const 3)) (i32.const 8))

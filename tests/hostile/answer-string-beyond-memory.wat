@@ -1,0 +1,4 @@
+;; Rejects for a reason that ends beyond its memory. | trapped
+(func (export "handle") (param $delivery i32) (result i32)
+  (i32.store8 (i32.const 8) (i32.const 1)) (i32.store8 (i32.const 16) (i32.const 2))
+  (i32.store (i32.const 24) (i32.const 131000)) (i32.store (i32.const 28) (i32.const 1000)) (i32.const 8))

@@ -1,0 +1,16 @@
+;; More core instances than a component may be made of. | refused: core module instances
+(component
+  (core module $m)
+  (core instance (instantiate $m)) (core instance (instantiate $m)) (core instance (instantiate $m))
+  (core instance (instantiate $m)) (core instance (instantiate $m)) (core instance (instantiate $m))
+  (core instance (instantiate $m)) (core instance (instantiate $m)) (core instance (instantiate $m))
+  (core instance (instantiate $m)) (core instance (instantiate $m)) (core instance (instantiate $m))
+  (core instance (instantiate $m)) (core instance (instantiate $m)) (core instance (instantiate $m))
+  (core instance (instantiate $m)) (core instance (instantiate $m)) (core instance (instantiate $m))
+  (core instance (instantiate $m)) (core instance (instantiate $m)) (core instance (instantiate $m))
+  (core instance (instantiate $m)) (core instance (instantiate $m)) (core instance (instantiate $m))
+  (core instance (instantiate $m)) (core instance (instantiate $m)) (core instance (instantiate $m))
+  (core instance (instantiate $m)) (core instance (instantiate $m)) (core instance (instantiate $m))
+  (core instance (instantiate $m)) (core instance (instantiate $m)) (core instance (instantiate $m))
+  (core instance (instantiate $m)) (core instance (instantiate $m)) (core instance (instantiate $m))
+  (instance $handler) (export "wasmill:handler/handler@0.1.0" (instance $handler)))

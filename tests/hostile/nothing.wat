@@ -1,0 +1,2 @@
+;; An empty component. | refused: exports nothing
+(component)
