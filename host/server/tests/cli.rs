@@ -37,13 +37,16 @@ fn queues_are_declared_shown_and_removed() {
         "QUEUE   MESSAGES  SIZE  OLDEST  CONSUMERS  BINDINGS\norders         0   0 B       -  -          orders.#, *.urgent\n"
     );
     let shown = host.ok(&["queue", "show", "orders"]);
-    assert!(shown.contains("messages   0 (at most 10000000)\nsize       0 B (at most 2.0 MiB)\n"), "{shown}");
-    assert!(shown.contains("when full  refuse\nretention  -\nsequences  first 1, needed 1, next 1\n"), "{shown}");
+    assert!(shown.contains("messages    0 (at most 10000000)\nsize        0 B (at most 2.0 MiB)\n"), "{shown}");
+    assert!(
+        shown.contains("when full   refuse\nretention   -\npriorities  -\nsequences   first 1, needed 1, next 1\n"),
+        "{shown}"
+    );
     let put =
         ["queue", "put", "eu", "--bind", "o.# any region=eu tier=1", "--overflow", "wait=2s", "--retain-age", "7d"];
     host.ok(&put);
     let shown = host.ok(&["queue", "show", "eu"]);
-    for part in ["bindings   o.# any region=eu tier=1\n", "publishers wait up to 2s\n", "settled ones up to 168h\n"] {
+    for part in ["bindings    o.# any region=eu tier=1\n", "publishers wait up to 2s\n", "settled ones up to 168h\n"] {
         assert!(shown.contains(part), "nothing of {part:?} in\n{shown}");
     }
     host.ok(&["queue", "delete", "eu"]);

@@ -17,10 +17,10 @@ use end_to_end::{
 };
 use host_process::Client;
 
-/// Of the healthy handler's throughput, in percent. The aim is 80; measured were 74 (65 to 91) on two cores that four other
-/// builds shared, beside all hostile handlers at once, and 100 beside those that only spin, trap, sleep or use state. What
-/// is below that is held here, so that the test tells of a broken lane (1 to 50 %) and not of a busy machine.
-const KEPT_PERCENT_MIN: f64 = 55.0;
+/// Of the healthy handler's throughput, in percent. The aim is 80; measured were 82 (69 to 93) on two quiet cores and 74 (65
+/// to 91) on cores that four builds shared, beside all hostile handlers at once. What is held here tells of a broken lane (1
+/// to 32 %) and not of a busy machine.
+const KEPT_PERCENT_MIN: f64 = 35.0;
 const TURNS: usize = 5;
 /// How long each part of a turn is measured.
 const MEASURED: Duration = Duration::from_millis(1_500);

@@ -8,8 +8,10 @@ use end_to_end::{PATIENCE, TestHost, quarantined};
 use host_process::{guest, project_root};
 use reqwest::Method;
 
-/// The id that stands in README.md for one of the reader's own.
+/// The ids that stand in README.md for the reader's own: of a message, of the job, of the delayed message.
 const ID_SHOWN: &str = "01993c8e-…";
+const JOB_SHOWN: &str = "0199a0c2-…";
+const DELAYED_SHOWN: &str = "1790000000000-3";
 
 /// What is in the first fence that begins like this, behind that heading.
 fn fence<'a>(readme: &'a str, heading: &str, opening: &str) -> Result<&'a str> {
@@ -42,7 +44,14 @@ fn the_commands_run_as_they_are_written() -> Result<()> {
     let mut said = Vec::new();
     for line in commands.lines() {
         ensure!(line.starts_with("wasmill "), "this test runs nothing but wasmill: {line}");
-        said.push((line, host.shell(&line.replace(ID_SHOWN, id))?));
+        let mut command = line.replace(ID_SHOWN, id);
+        for (shown, path, list) in [(JOB_SHOWN, "/v1/jobs", "jobs"), (DELAYED_SHOWN, "/v1/delayed", "delayed")] {
+            if command.contains(shown) {
+                let own = &host.client().get(path)?[list][0]["id"];
+                command = command.replace(shown, own.as_str().with_context(|| format!("{path} lists none"))?);
+            }
+        }
+        said.push((line, host.shell(&command)?));
     }
     let shown = |command: &str| {
         said.iter()
@@ -52,6 +61,8 @@ fn the_commands_run_as_they_are_written() -> Result<()> {
     for (command, word) in [
         ("wasmill request", "HIHIFO"),
         ("wasmill pull", "three strong quakes"),
+        ("wasmill job wait", "NEIAFU"),
+        ("wasmill delayed cancel", "is cancelled"),
         ("wasmill quarantine summary", "8  alert"),
         ("wasmill quarantine show", "quarantined   7"),
         ("wasmill quarantine redrive --all", "50 in a second"),

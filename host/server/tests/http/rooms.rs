@@ -1,6 +1,6 @@
 //! What the bodies of all requests together may hold is bounded, and whoever finds no room is told when to come again.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::{SinkExt as _, channel::mpsc};
@@ -17,9 +17,14 @@ fn slow_body() -> (mpsc::Sender<Result<Bytes, std::io::Error>>, Body) {
     (sender, Body::wrap_stream(pieces))
 }
 
-/// The same request again and again, until there is no room for it.
+/// The same request again and again, until there is no room for it. What takes the room gets time to do so first, or the
+/// request would take it before, and that one be refused.
 async fn until_busy(server: &Server, request: impl Fn() -> reqwest::RequestBuilder, free_status: u16) -> Answer {
+    const PATIENCE: Duration = Duration::from_secs(20);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let begun = Instant::now();
     loop {
+        assert!(begun.elapsed() < PATIENCE, "there is room all the time");
         let answer = Answer::of(request()).await;
         if answer.status.as_u16() == 503 {
             return answer;
@@ -56,7 +61,7 @@ async fn uploads_of_components_have_a_room_of_their_own() {
 #[tokio::test]
 async fn bodies_that_are_read_whole_share_a_room_and_give_it_back() {
     let limits =
-        HttpLimits { bodies_bytes_max: 100_000, body_idle_max: Duration::from_millis(300), ..HttpLimits::default() };
+        HttpLimits { bodies_bytes_max: 100_000, body_idle_max: Duration::from_secs(2), ..HttpLimits::default() };
     let server = Server::start_with(limits, |_| {}).await;
     server.put_json("/v1/queues/orders", r#"{"bindings":["orders"]}"#).await.expect_status(201);
     let publish = || server.post_to("/v1/topics/orders/messages").body(vec![b'x'; 50_000]);
@@ -64,11 +69,11 @@ async fn bodies_that_are_read_whole_share_a_room_and_give_it_back() {
     let slow = tokio::spawn(Answer::of(server.post_to("/v1/topics/orders/messages").body(body)));
     sender.send(Ok(Bytes::from(vec![b'x'; 60_000]))).await.expect("it is read");
     let refused = until_busy(&server, publish, 201).await;
-    assert_eq!(refused.header("retry-after"), Some("1"));
+    assert_eq!(refused.header("retry-after"), Some("1"), "{}", refused.text);
     refused.expect_problem(503, "busy", "all the room");
     let whole = server.post_to("/v1/topics/orders/messages").header("idempotency-key", "k").body(vec![b'x'; 50_000]);
     Answer::of(whole).await.expect_problem(503, "busy", "all the room");
-    slow.await.expect("an answer").expect_problem(408, "stalled-body", "0.3 s");
+    slow.await.expect("an answer").expect_problem(408, "stalled-body", "2 s");
     for _ in 0..3 {
         Answer::of(publish()).await.expect_status(201);
     }
