@@ -51,7 +51,10 @@ fn a_disk_that_loses_writes_is_found() {
         ("PutJob", &["job"]),
         ("PutJobResult", &["result"]),
         ("DeleteJob", &["jobs are"]),
-        ("PutCounters", &["is the same message", "used again", "used before", "go back"]),
+        (
+            "PutCounters",
+            &["is the same message", "delayed are", "fence from before", "used again", "used before", "go back"],
+        ),
     ] {
         check(Sabotage::DiskLoses(lost), words);
     }
@@ -84,7 +87,9 @@ fn one_queue_of_two_forgotten_is_found() {
 fn effects_before_their_commit_are_found() {
     let failure = first_failure(Sabotage::EffectsBeforeCommit);
     assert!(
-        ["on disk", "differ", "(due, attempts, evidence)"].iter().any(|words| failure.problem.contains(words)),
+        ["on disk", "differ", "(due, attempts, evidence)", "fence from before"]
+            .iter()
+            .any(|words| failure.problem.contains(words)),
         "{failure}"
     );
 }

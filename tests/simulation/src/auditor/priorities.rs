@@ -29,7 +29,9 @@ impl Auditor {
         let (now, pending_max) = (self.now, self.limits.pending_max);
         let Some(consumer) = self.consumers.get_mut(&id) else { violated!("{id:?} is gone") };
         let Some(queue) = self.queues.get(&consumer.record.queue) else { violated!("{id:?} has no queue") };
-        if !queue.record.config.priorities || self.alone == Some((id, at)) {
+        // A cancelled delivery takes a turn and is given to nobody; the model does not see which.
+        let cancelled = self.counts.contains_key("job cancelled or cancelled before");
+        if !queue.record.config.priorities || self.alone == Some((id, at)) || cancelled {
             return Ok(());
         }
         let ready = consumer.ready(now, pending_max);
