@@ -113,6 +113,8 @@ struct ModelConsumer {
     log: BTreeSet<Sequence>,
     /// Off the log.
     pending: BTreeMap<Sequence, Waiting>,
+    /// How many of those were dropped with the last commit, because they had been cancelled.
+    dropped_pending: usize,
     leased: BTreeMap<Sequence, Lease>,
     waiting: VecDeque<(Ticket, u32)>,
     /// How often each delivery was committed: once or not at all.

@@ -66,6 +66,14 @@ pub(super) enum Ready {
     Pending { due: Timestamp, sequence: Sequence, attempts_made: u32, hash: Option<KeyHash> },
 }
 
+impl Ready {
+    pub(super) const fn sequence(&self) -> Sequence {
+        match self {
+            Self::Log { sequence, .. } | Self::Pending { sequence, .. } => *sequence,
+        }
+    }
+}
+
 impl Consumer {
     pub(super) fn new(record: ConsumerRecord, lanes: Vec<Lane>) -> Self {
         let sequencing = (record.config.order != DeliveryOrder::None).then(Sequencing::default);
@@ -148,7 +156,9 @@ impl Consumer {
 
     /// Whether nothing off the log can run, now or later, before something in the log did.
     pub(super) fn waits_for_log(&self) -> bool {
-        self.sequencing.is_some() && self.plain_lane().due.is_empty() && self.in_flight.is_empty()
+        // A key that is closed for a while goes on by itself, or each further key that is closed would add one.
+        let no_gate = self.sequencing.as_ref().is_some_and(|sequencing| sequencing.next_gate().is_none());
+        no_gate && self.plain_lane().due.is_empty() && self.in_flight.is_empty()
     }
 
     /// How much of `room` is for what waits off the log of a lane.
@@ -176,11 +186,20 @@ impl Consumer {
         Some(Ready::Log { sequence, hash: None })
     }
 
-    /// Take the most urgent delivery that is ready, but for the turns of those that are less urgent.
-    pub(super) fn next_by_priority(&mut self, now: Timestamp, logs: &[Log], log_is_open: bool) -> Option<Ready> {
+    /// Take the most urgent delivery that is ready, but for the turns of those that are less urgent. What is void is
+    /// given to nobody and takes no turn.
+    pub(super) fn next_by_priority(
+        &mut self,
+        now: Timestamp,
+        logs: &[Log],
+        log_is_open: bool,
+        is_void: impl Fn(Sequence) -> bool,
+    ) -> Option<Ready> {
         let mut lanes = self.turns.order();
         let (lane, ready) = lanes.find_map(|lane| Some((lane, self.next_of_lane(lane, now, logs, log_is_open)?)))?;
-        self.turns.given(lane);
+        if !is_void(ready.sequence()) {
+            self.turns.given(lane);
+        }
         Some(ready)
     }
 

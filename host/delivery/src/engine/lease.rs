@@ -166,7 +166,8 @@ impl Engine {
             log_is_open = true;
             room = room.min(1);
         }
-        let ready = gather_ready(consumer, room, tick.now, logs, log_is_open);
+        let is_void = |sequence| self.jobs.is_void((id, sequence));
+        let ready = gather_ready(consumer, room, tick.now, logs, log_is_open, is_void);
         if ready.is_empty() {
             return None;
         }
@@ -401,13 +402,20 @@ fn look_ahead_at(consumer: &mut Consumer, messages: &[(Sequence, Arc<Message>)],
 
 /// Up to `room` deliveries: what waited off the log gets its share of it while there is something in the log, so
 /// that retries never starve new work, nor the other way round.
-fn gather_ready(consumer: &mut Consumer, room: usize, now: Timestamp, logs: &[Log], log_is_open: bool) -> Vec<Ready> {
+fn gather_ready(
+    consumer: &mut Consumer,
+    room: usize,
+    now: Timestamp,
+    logs: &[Log],
+    log_is_open: bool,
+    is_void: impl Fn(Sequence) -> bool,
+) -> Vec<Ready> {
     let mut ready = Vec::new();
     if room == 0 {
         return ready;
     }
     if logs.len() > 1 {
-        ready.extend(std::iter::from_fn(|| consumer.next_by_priority(now, logs, log_is_open)).take(room));
+        ready.extend(std::iter::from_fn(|| consumer.next_by_priority(now, logs, log_is_open, &is_void)).take(room));
         return ready;
     }
     let plain = Priority::LOWEST;

@@ -6,7 +6,7 @@ use wasmill_delivery::{
     engine::Engine,
     name::{ConsumerId, QueueId, Sequence},
     priority::Priority,
-    record::{DeliveryOrder, PendingKey, QueueRecord},
+    record::{PendingKey, QueueRecord},
 };
 
 use super::{Auditor, ModelConsumer, ModelQueue};
@@ -143,10 +143,7 @@ impl Auditor {
             let redriven = self.counts.get("redriven").copied().unwrap_or_default();
             // Suspects run whatever waits, or a host that was full when it crashed would never get rid of them.
             let suspects = self.counts.get("suspect ran alone").copied().unwrap_or_default();
-            // With an order, what is off the log may wait for messages in it, which then go one at a time.
-            let ordered = consumer.record.config.order != DeliveryOrder::None;
-            let ahead = if ordered { self.limits.order_window_max as u64 } else { 0 };
-            let most = self.limits.pending_max + u64::from(consumer.in_flight_max_ever) + redriven + suspects + ahead;
+            let most = self.limits.pending_max + u64::from(consumer.in_flight_max_ever) + redriven + suspects;
             ensure!(view.pending <= most, "{id:?} has {} pending, at most {most}", view.pending);
         }
         Ok(())

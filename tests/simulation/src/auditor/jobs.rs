@@ -54,6 +54,11 @@ struct Part {
 }
 
 impl ModelJob {
+    /// The deliveries of a consumer that were cancelled and that it has not come to.
+    pub(super) fn void_of(&self, consumer: ConsumerId) -> impl Iterator<Item = Sequence> {
+        self.parts.iter().filter(move |part| part.void && part.consumer == consumer).map(|part| part.at)
+    }
+
     fn state(&self) -> JobState {
         let worst_first = [
             JobState::Retrying,
@@ -360,6 +365,9 @@ impl Auditor {
     /// The engine says by its cursor and its pending deliveries that it came to a cancelled one; when it does is its
     /// own choice, until somebody waits who would get it.
     fn void_are_dropped(&mut self, disk: &Disk) {
+        for consumer in self.consumers.values_mut() {
+            consumer.dropped_pending = 0;
+        }
         let mut dropped = Vec::new();
         for (id, job) in &mut self.jobs {
             let kept = disk.jobs.get(id);
@@ -374,7 +382,7 @@ impl Auditor {
         for (id, at) in dropped {
             if let Some(consumer) = self.consumers.get_mut(&id) {
                 consumer.log.remove(&at);
-                consumer.pending.remove(&at);
+                consumer.dropped_pending += usize::from(consumer.pending.remove(&at).is_some());
                 consumer.suspects.remove(&at);
             }
             self.count("cancelled before it ran");

@@ -258,6 +258,7 @@ impl Auditor {
             record,
             log: starts().flat_map(|(_, start, next)| (start.0..next.0).map(Sequence)).collect(),
             pending: BTreeMap::new(),
+            dropped_pending: 0,
             leased: BTreeMap::new(),
             waiting: VecDeque::new(),
             committed: BTreeMap::new(),

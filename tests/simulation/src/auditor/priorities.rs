@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use wasmill_delivery::{
     name::{ConsumerId, Sequence},
     priority::Priority,
+    time::Timestamp,
 };
 
 use super::{Auditor, ModelConsumer};
@@ -29,12 +30,11 @@ impl Auditor {
         let (now, pending_max) = (self.now, self.limits.pending_max);
         let Some(consumer) = self.consumers.get_mut(&id) else { violated!("{id:?} is gone") };
         let Some(queue) = self.queues.get(&consumer.record.queue) else { violated!("{id:?} has no queue") };
-        // A cancelled delivery takes a turn and is given to nobody; the model does not see which.
-        let cancelled = self.counts.contains_key("job cancelled or cancelled before");
-        if !queue.record.config.priorities || self.alone == Some((id, at)) || cancelled {
+        if !queue.record.config.priorities || self.alone == Some((id, at)) {
             return Ok(());
         }
-        let ready = consumer.ready(now, pending_max);
+        let void = self.jobs.values().flat_map(|job| job.void_of(id)).collect();
+        let ready = consumer.ready(now, pending_max, &void);
         let given = Priority::of(at);
         let highest = ready.last().copied().unwrap_or(given);
         let history = &mut consumer.given;
@@ -61,10 +61,11 @@ impl Auditor {
 }
 
 impl ModelConsumer {
-    /// The priorities of which something could be leased now.
-    fn ready(&self, now: wasmill_delivery::time::Timestamp, pending_max: u64) -> BTreeSet<Priority> {
-        let free = |at: &Sequence| !self.leased.contains_key(at) && !self.suspects.contains(at);
-        let log_is_open = (self.pending.len() as u64) < pending_max;
+    /// The priorities of which something could be leased now, besides what was cancelled.
+    fn ready(&self, now: Timestamp, pending_max: u64, void: &BTreeSet<Sequence>) -> BTreeSet<Priority> {
+        let free = |at: &Sequence| !self.leased.contains_key(at) && !self.suspects.contains(at) && !void.contains(at);
+        // What was cancelled still counted when this tick's deliveries were chosen.
+        let log_is_open = (self.pending.len() + self.dropped_pending) < pending_max as usize;
         let log = self.log.iter().filter(|_| log_is_open);
         let due = self.pending.iter().filter(|(_, waiting)| waiting.due <= now).map(|(at, _)| at);
         log.chain(due).copied().filter(free).map(Priority::of).collect()
