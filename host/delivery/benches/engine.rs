@@ -47,6 +47,8 @@ fn declared() -> Engine {
                 grants: Default::default(),
                 secrets: Default::default(),
                 imports: None,
+                versions: Default::default(),
+                replacing: Default::default(),
             }),
         },
         Order::PutQueue { name: queue.clone(), config: QueueConfig { bindings, ..QueueConfig::default() } },

@@ -5,6 +5,7 @@
 //! [`effect::Effect`]. [`engine::Engine::tick`] lets no effect out before its writes are durable, and consumes
 //! the engine, so that a failed commit leaves none behind that could be misused.
 
+pub mod canary;
 pub mod consumer_config;
 pub mod cursor;
 pub mod dedup;
@@ -28,4 +29,5 @@ pub mod state_window;
 pub mod time;
 pub mod topic;
 pub mod trace_context;
+pub mod versions;
 pub mod write;

@@ -128,3 +128,21 @@ pub const JOB_DELIVERIES_MAX: usize = 100;
 pub const JOBS_FORGOTTEN_MAX: usize = 256;
 /// Callbacks that one step of the engine puts into their queue.
 pub const JOB_CALLBACKS_MAX: usize = 256;
+/// What is kept of a handler's versions, the newest first. Components that none of it names are removed.
+pub const HANDLER_VERSIONS_MAX: usize = 20;
+/// Data of the sample message that is kept with a handler, in bytes.
+pub const SAMPLE_DATA_BYTES_MAX: usize = 64 * 1024;
+/// The largest share of keys that a canary can be given, in percent: some must be left to compare with.
+pub const CANARY_SHARE_PERCENT_MAX: u32 = 99;
+/// Deliveries that decide a canary unless configured otherwise.
+pub const CANARY_DELIVERIES_DEFAULT: u64 = 200;
+/// The most deliveries that a canary can be told to wait for.
+pub const CANARY_DELIVERIES_CEILING: u64 = 1_000_000_000;
+/// How much worse the failure rate of a canary may be unless configured otherwise, in percentage points.
+pub const CANARY_MARGIN_POINTS_DEFAULT: u32 = 5;
+/// How long a canary lasts at most unless configured otherwise, 1 hour in milliseconds.
+pub const CANARY_DURATION_MS_DEFAULT: u64 = 60 * 60 * 1_000;
+/// The longest that a canary can be told to last, 30 days in milliseconds.
+pub const CANARY_DURATION_MS_MAX: u64 = 30 * 24 * 60 * 60 * 1_000;
+/// Deliveries of each version before a canary can be found worse by its failures, so that no single one decides.
+pub const CANARY_DELIVERIES_COMPARED_MIN: u64 = 10;

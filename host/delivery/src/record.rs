@@ -15,6 +15,7 @@ use crate::{
 pub use crate::consumer_config::{ConsumerConfig, DeliveryOrder, Expired, Poison, Start, StormPolicy};
 pub use crate::grants::{Grants, SecretSource};
 pub use crate::queue_config::{Binding, HeaderMatch, MatchMode, Overflow, QueueConfig, Retention};
+pub use crate::versions::{Replacing, Retries, Sample, Versions};
 
 /// A queue as it is kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -95,6 +96,12 @@ pub struct HandlerRecord {
     /// operator's approval.
     #[serde(default)]
     pub imports: Option<Vec<String>>,
+    /// Its earlier versions, and the one that is tried.
+    #[serde(default)]
+    pub versions: Versions,
+    /// How another version takes the place of this one.
+    #[serde(default)]
+    pub replacing: Replacing,
 }
 
 /// What stops a handler. Each is an operator's maximum for one attempt.

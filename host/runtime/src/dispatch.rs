@@ -46,6 +46,11 @@ impl<B: Broker> Dispatch<B> {
         Self { broker, registry, observer, threads, crews: Mutex::new(BTreeMap::new()) }
     }
 
+    /// Where handlers run.
+    pub(crate) const fn threads(&self) -> &Handle {
+        &self.threads
+    }
+
     /// Work for these consumers, as they are declared, and for no others.
     pub(crate) fn reconcile(&self, consumers: Vec<ConsumerView>) {
         let mut crews = self.crews.lock().unwrap_or_else(PoisonError::into_inner);

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use wasmill_delivery::{
     effect::{OrderRefusal, PublishRefusal},
     name::{ConsumerName, HandlerName, NameError, QueueName},
+    outcome::Outcome,
 };
 use wasmill_sandbox::{LimitsError, LoadError, SandboxError};
 use wasmill_store::StoreError;
@@ -76,6 +77,57 @@ pub enum HostError {
     /// More is granted than a handler can have.
     #[error(transparent)]
     Grants(NameError),
+    /// How a handler is replaced, or its sample message, breaks a rule.
+    #[error(transparent)]
+    Replacing(NameError),
+    /// A component fails on the sample message of its handler. The one that was there stays.
+    #[error(
+        "handler {handler}: this component fails on the handler's sample message: {}; the version before it stays",
+        crate::smoke::describe(.outcome, .log)
+    )]
+    SmokeTest {
+        /// Which handler.
+        handler: HandlerName,
+        /// How its attempt ended.
+        outcome: Box<Outcome>,
+        /// What it printed, cut.
+        log: String,
+    },
+    /// There is nothing to go back to.
+    #[error(
+        "handler {handler} has no earlier version that was not given up; `wasmill handler history {handler}` shows what it has, \
+         and --to goes to any of them"
+    )]
+    NoEarlierVersion {
+        /// Which handler.
+        handler: HandlerName,
+    },
+    /// No version that is kept begins so.
+    #[error(
+        "handler {handler} has no version {given:?} in its history; `wasmill handler history {handler}` shows what it has"
+    )]
+    UnknownVersion {
+        /// Which handler.
+        handler: HandlerName,
+        /// What was asked for.
+        given: String,
+    },
+    /// More than one version begins so.
+    #[error("handler {handler} has more than one version that begins with {given:?}; give more of its digest")]
+    AmbiguousVersion {
+        /// Which handler.
+        handler: HandlerName,
+        /// What was asked for.
+        given: String,
+    },
+    /// No version is tried.
+    #[error(
+        "handler {handler} has no version that is tried; begin one with `wasmill handler load {handler} FILE --canary 10%`"
+    )]
+    NoCanary {
+        /// Which handler.
+        handler: HandlerName,
+    },
     /// A component that was loaded earlier is gone from the store.
     #[error("handler {handler}: its component {digest} is missing from the store; load it again")]
     ComponentMissing {

@@ -6,9 +6,9 @@ use bytes::Bytes;
 use wasmill_delivery::{
     input::Order,
     name::{Digest, HandlerName},
-    record::{Grants, HandlerLimits, HandlerRecord, SecretSource},
+    record::{Grants, HandlerLimits, HandlerRecord, Replacing, SecretSource, Versions},
 };
-use wasmill_sandbox::{Program, Secrets, check_limits};
+use wasmill_sandbox::{Program, check_limits};
 
 use crate::{
     capabilities,
@@ -17,6 +17,7 @@ use crate::{
     handler_limits::{self, at_most},
     host::Host,
     registry::Slot,
+    replace::{CanaryView, LoadOptions, with_settings_of},
     secrets,
 };
 
@@ -31,6 +32,8 @@ pub struct HandlerSettings {
     pub grants: Grants,
     /// Where the secrets come from that it reads by `wasi:config`, by name. They are read when it is loaded.
     pub secrets: BTreeMap<String, SecretSource>,
+    /// How another version takes the place of the one that runs.
+    pub replacing: Replacing,
 }
 
 /// A handler and what runs for it.
@@ -42,6 +45,8 @@ pub struct HandlerView {
     pub imports: Vec<String>,
     /// Why it cannot run, when it cannot.
     pub problem: Option<String>,
+    /// How the trial of another version stands.
+    pub canary: Option<CanaryView>,
 }
 
 /// A component was loaded.
@@ -51,8 +56,18 @@ pub struct HandlerLoaded {
     pub digest: Digest,
     /// What it imports.
     pub imports: Vec<String>,
-    /// Whether it is another version than before.
+    /// Whether another version runs than before, or is tried.
     pub changed: bool,
+    /// The share of keys in percent that it runs for first; none when it runs for all.
+    pub canary_share_percent: Option<u32>,
+    /// Whether it was left alone because it was given up before.
+    pub given_up: bool,
+}
+
+impl HandlerLoaded {
+    pub(crate) const fn unchanged(digest: Digest, imports: Vec<String>) -> Self {
+        Self { digest, imports, changed: false, canary_share_percent: None, given_up: false }
+    }
 }
 
 impl Host {
@@ -62,7 +77,7 @@ impl Host {
     /// # Errors
     /// When the component does not fit, a secret is not there, or the store fails.
     pub async fn load_handler(&self, name: HandlerName, wasm: Bytes) -> Result<HandlerLoaded, HostError> {
-        self.load(name, wasm, |_, _, _| Ok(())).await
+        self.load(name, wasm, LoadOptions { approve: true, ..LoadOptions::default() }).await
     }
 
     /// Like [`Host::load_handler`], unless the component imports what the one before it did not.
@@ -70,38 +85,33 @@ impl Host {
     /// # Errors
     /// When it does, with what that is; and as there.
     pub async fn upgrade_handler(&self, name: HandlerName, wasm: Bytes) -> Result<HandlerLoaded, HostError> {
-        self.load(name, wasm, Self::check_upgrade).await
+        self.load(name, wasm, LoadOptions::default()).await
     }
 
-    async fn load(
+    /// Compile beside the deliveries, check, and switch. Only the last step keeps others from changing handlers.
+    pub(crate) async fn load(
         &self,
         name: HandlerName,
         wasm: Bytes,
-        check: impl FnOnce(&Self, &HandlerRecord, &Program) -> Result<(), HostError>,
+        options: LoadOptions,
     ) -> Result<HandlerLoaded, HostError> {
-        let _one_at_a_time = self.inner.changing_handlers.lock().await;
+        let _one_at_a_time = self.inner.loading_components.lock().await;
         let before = self.handler_record(&name).await?;
-        let program = self.compile(&name, wasm).await?;
-        if let Some(before) = &before {
-            check(self, before, &program)?;
+        let program = self.compile(&name, wasm.clone()).await?;
+        if let Some(before) = before.filter(|before| before.digest != Some(program.digest())) {
+            if !options.approve {
+                self.check_upgrade(&before, &program)?;
+            }
+            if !options.skip_sample {
+                self.smoke_test(&before, &program).await?;
+            }
         }
-        let digest = program.digest();
-        let changed = before.as_ref().is_none_or(|record| record.digest != Some(digest));
-        if changed || !matches!(self.inner.registry.current(&name), Slot::Ready(_)) {
-            let settings = before.map_or_else(|| self.default_settings(), settings_of);
-            let record = new_record(name, Some(&program), settings);
-            let secrets = read_secrets(&record).await?;
-            self.order(Order::PutHandler { record: Box::new(record.clone()) }).await?;
-            self.inner.registry.switch(&record, Arc::clone(&program), secrets);
-            self.inner.options.observer.handler_replaced(&record.name, digest);
-            tracing::info!(handler = %record.name, %digest, "handler loaded");
-        }
-        Ok(HandlerLoaded { digest, imports: program.imports().to_vec(), changed })
+        self.replace(name, wasm, program, options).await
     }
 
     /// What a component asks for is compared with what the one before it did. When that is not known, because it was
     /// loaded by an earlier version of the host and cannot run now, everything is more.
-    fn check_upgrade(&self, before: &HandlerRecord, program: &Program) -> Result<(), HostError> {
+    pub(crate) fn check_upgrade(&self, before: &HandlerRecord, program: &Program) -> Result<(), HostError> {
         if before.digest.is_none_or(|digest| digest == program.digest()) {
             return Ok(());
         }
@@ -126,15 +136,16 @@ impl Host {
         check_limits(&settings.limits)?;
         handler_limits::check(&settings.limits, &self.inner.options.handler_limits_max)?;
         settings.grants.check().map_err(HostError::Grants)?;
+        settings.replacing.check().map_err(HostError::Replacing)?;
         let _one_at_a_time = self.inner.changing_handlers.lock().await;
         let before = self.handler_record(&name).await?;
         let same = before.as_ref().is_some_and(|record| settings_of(record.clone()) == settings);
-        let mut record = new_record(name, None, settings);
-        if let Some(before) = before {
-            (record.digest, record.imports) = (before.digest, before.imports);
+        let mut record = new_record(name, settings);
+        if let Some(before) = &before {
+            record = with_settings_of(before, record);
         }
         // Also when nothing else changed: a secret that is gone is told now and not by a handler that fails.
-        let secrets = read_secrets(&record).await?;
+        let secrets = secrets::read_off_thread(&record).await?;
         if same && record.secrets.is_empty() {
             return Ok(());
         }
@@ -142,7 +153,10 @@ impl Host {
             self.order(Order::PutHandler { record: Box::new(record.clone()) }).await?;
         }
         match self.inner.registry.current(&record.name) {
-            Slot::Ready(version) => self.inner.registry.switch(&record, Arc::clone(&version.program), secrets),
+            Slot::Ready(version) => {
+                let candidate = version.release.canary.as_ref().map(|canary| Arc::clone(&canary.candidate.program));
+                self.inner.registry.switch(&record, Arc::clone(&version.program), candidate, secrets);
+            }
             Slot::Loading if record.digest.is_none() => {
                 self.inner.registry.set_broken(&record.name, not_loaded(&record.name));
             }
@@ -167,6 +181,7 @@ impl Host {
         let _one_at_a_time = self.inner.changing_handlers.lock().await;
         self.order(Order::DeleteHandler { name: name.clone() }).await?;
         self.inner.registry.remove(&name);
+        self.collect_components().await;
         Ok(())
     }
 
@@ -185,22 +200,21 @@ impl Host {
             Slot::Loading => (Vec::new(), Some("it is being loaded".to_owned())),
             Slot::Broken(problem) => (Vec::new(), Some(problem)),
         };
-        HandlerView { record, imports, problem }
+        let canary = self.canary(&record);
+        HandlerView { record, imports, problem, canary }
     }
 
-    async fn handler_record(&self, name: &HandlerName) -> Result<Option<HandlerRecord>, HostError> {
+    pub(crate) async fn handler_record(&self, name: &HandlerName) -> Result<Option<HandlerRecord>, HostError> {
         let name = name.clone();
         self.inner.broker.query(move |engine| engine.handler(&name).cloned()).await
     }
 
-    /// Compile away from the threads that deliver, and keep the component.
+    /// Compile away from the threads that deliver.
     async fn compile(&self, name: &HandlerName, wasm: Bytes) -> Result<Arc<Program>, HostError> {
         let inner = Arc::clone(&self.inner);
         let handler = name.clone();
         let compiling = tokio::task::spawn_blocking(move || {
-            let program = inner.registry.compile(&wasm).map_err(|problem| HostError::Load { handler, problem })?;
-            inner.components.put(&wasm, program.digest())?;
-            Ok(program)
+            inner.registry.compile(&wasm).map_err(|problem| HostError::Load { handler, problem })
         });
         compiling.await.map_err(|error| HostError::Stopped { reason: Some(error.to_string()) })?
     }
@@ -211,6 +225,9 @@ impl Host {
         let records = self.inner.broker.query(|engine| engine.handlers().cloned().collect::<Vec<_>>()).await?;
         let host = self.clone();
         tokio::spawn(async move {
+            let one_at_a_time = host.inner.changing_handlers.lock().await;
+            host.collect_components().await;
+            drop(one_at_a_time);
             for record in records {
                 let name = record.name.clone();
                 if let Err(error) = host.load_recovered(record).await {
@@ -227,59 +244,43 @@ impl Host {
             self.inner.registry.set_broken(&recovered.name, not_loaded(&recovered.name));
             return Ok(());
         };
-        let name = recovered.name.clone();
-        let host = self.clone();
-        let finding = tokio::task::spawn_blocking(move || host.find_program(&recovered, digest));
-        let program = finding.await.map_err(|error| HostError::Stopped { reason: Some(error.to_string()) })??;
+        let name = recovered.name;
+        let program = self.find_off_thread(&name, digest).await?;
         // Meanwhile an operator may have declared other settings or loaded another component.
         let _one_at_a_time = self.inner.changing_handlers.lock().await;
         let now = self.handler_record(&name).await?;
         if let Some(mut record) = now.filter(|record| record.digest == Some(digest)) {
-            let secrets = read_secrets(&record).await?;
+            let secrets = secrets::read_off_thread(&record).await?;
             record.imports = Some(program.imports().to_vec());
-            self.inner.registry.switch(&record, program, secrets);
+            let candidate = self.find_candidate(&mut record).await;
+            self.inner.registry.switch(&record, program, candidate, secrets);
             // Declared again, it resumes consumers that had been paused because it could not run.
             self.order(Order::PutHandler { record: Box::new(record) }).await?;
         }
         Ok(())
     }
-
-    fn find_program(&self, record: &HandlerRecord, digest: Digest) -> Result<Arc<Program>, HostError> {
-        let handler = || record.name.clone();
-        let Some(wasm) = self.inner.components.get(digest)? else {
-            return Err(HostError::ComponentMissing { handler: handler(), digest: digest.to_string() });
-        };
-        self.inner.registry.compile(&wasm).map_err(|problem| HostError::Load { handler: handler(), problem })
-    }
 }
 
-fn new_record(name: HandlerName, program: Option<&Program>, settings: HandlerSettings) -> HandlerRecord {
-    let HandlerSettings { limits, config, grants, secrets } = settings;
+/// One that is not loaded yet.
+pub(crate) fn new_record(name: HandlerName, settings: HandlerSettings) -> HandlerRecord {
+    let HandlerSettings { limits, config, grants, secrets, replacing } = settings;
     HandlerRecord {
         name,
-        digest: program.map(Program::digest),
+        digest: None,
         loaded_at: now(),
         config,
         limits,
         grants,
         secrets,
-        imports: program.map(|program| program.imports().to_vec()),
+        imports: None,
+        versions: Versions::default(),
+        replacing,
     }
 }
 
 fn settings_of(record: HandlerRecord) -> HandlerSettings {
-    let HandlerRecord { limits, config, grants, secrets, .. } = record;
-    HandlerSettings { limits, config, grants, secrets }
-}
-
-/// Files are read away from the threads that answer requests.
-async fn read_secrets(record: &HandlerRecord) -> Result<Secrets, HostError> {
-    if record.secrets.is_empty() {
-        return secrets::read(record);
-    }
-    let record = record.clone();
-    let reading = tokio::task::spawn_blocking(move || secrets::read(&record));
-    reading.await.map_err(|error| HostError::Stopped { reason: Some(error.to_string()) })?
+    let HandlerRecord { limits, config, grants, secrets, replacing, .. } = record;
+    HandlerSettings { limits, config, grants, secrets, replacing }
 }
 
 fn not_loaded(name: &HandlerName) -> String {

@@ -11,7 +11,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::{runtime::Runtime, sync::Semaphore};
+use tokio::{
+    runtime::Runtime,
+    sync::{Semaphore, mpsc::UnboundedReceiver},
+};
 use wasmill_delivery::{
     effect::OrderReceipt,
     engine::{ConsumerView, Engine, QueueView, Recovery},
@@ -26,6 +29,7 @@ use wasmill_sandbox::{Sandbox, SandboxOptions, StateReader, slow_lane};
 use wasmill_store::{Components, Reader, Store};
 
 use crate::{
+    canary::{self, Trial, Trials},
     dispatch::Dispatch,
     draft::now,
     embedded::EmbeddedBroker,
@@ -59,9 +63,13 @@ pub(crate) struct Inner {
     pub(crate) reader: Reader,
     pub(crate) components: Components,
     pub(crate) options: HostOptions,
-    /// Handlers are changed one at a time, and so components are compiled one at a time; only those that a start finds
-    /// in the store are compiled beside that, one after the other.
+    /// Components that are loaded are compiled and tried one at a time, which may take long; only those that a start
+    /// finds in the store are compiled beside that, one after the other. It is taken before `changing_handlers`.
+    pub(crate) loading_components: tokio::sync::Mutex<()>,
+    /// Handlers are changed one at a time.
     pub(crate) changing_handlers: tokio::sync::Mutex<()>,
+    /// Until somebody listens.
+    ended_trials: Mutex<Option<UnboundedReceiver<Arc<Trial>>>>,
     pub(crate) schedules: Arc<Schedules>,
     /// Quarantined deliveries are imported by one at a time.
     pub(crate) importing: Arc<tokio::sync::Mutex<()>>,
@@ -92,6 +100,7 @@ impl Host {
         host.inner.pulls.reconcile(&consumers);
         host.inner.dispatch.reconcile(consumers);
         host.inner.start_schedules(&host.inner, started);
+        host.inner.keep_trials(&host.inner);
         Ok(host)
     }
 
@@ -320,7 +329,15 @@ impl Inner {
         sandbox_options.slow_lane = Some(lane);
         let sandbox = Sandbox::new(sandbox_options)?;
         let state = Arc::new(StoredState { shared: Arc::clone(&shared), reader: reader.clone() });
-        let registry = Arc::new(Registry::new(sandbox, state, options.data_bytes_max, options.handler_limits_max));
+        let (ends, ended) = tokio::sync::mpsc::unbounded_channel();
+        let registry = Arc::new(Registry::new(
+            sandbox,
+            state,
+            options.data_bytes_max,
+            options.handler_limits_max,
+            components.clone(),
+            Trials::new(ends),
+        ));
         let broker = EmbeddedBroker::new(Arc::clone(&shared), reader.clone());
         let handler_threads = start_handler_threads(options.handler_threads)?;
         let waits = |queue: QueueView| matches!(queue.record.config.overflow, Overflow::Wait { .. });
@@ -347,7 +364,9 @@ impl Inner {
             reader,
             components,
             options,
+            loading_components: tokio::sync::Mutex::new(()),
             changing_handlers: tokio::sync::Mutex::new(()),
+            ended_trials: Mutex::new(Some(ended)),
             schedules: Arc::default(),
             importing: Arc::default(),
             redrives: Redrives::default(),
@@ -366,6 +385,13 @@ impl Inner {
         let threads = self.handler_threads.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(threads) = threads.as_ref() {
             threads.spawn(schedules::run(Arc::downgrade(host), Arc::clone(&self.schedules), started));
+        }
+    }
+
+    fn keep_trials(&self, host: &Arc<Self>) {
+        let ended = self.ended_trials.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(ended) = ended {
+            self.dispatch.threads().spawn(canary::keep(Arc::downgrade(host), ended));
         }
     }
 

@@ -10,6 +10,7 @@
 //! `examples/embed` is a whole program around it.
 
 pub mod broker;
+mod canary;
 mod capabilities;
 mod dispatch;
 mod draft;
@@ -29,10 +30,13 @@ mod pump;
 mod quarantine;
 mod redrives;
 mod registry;
+mod release;
+mod replace;
 mod request;
 mod schedules;
 mod secrets;
 mod slot;
+mod smoke;
 mod why;
 
 pub use wasmill_delivery as delivery;
@@ -48,7 +52,7 @@ pub use self::{
     host::Host,
     import::{Import, Imported},
     jobs::{JOB_WAITS_MAX, Submitted},
-    observer::{AttemptSeen, Commit, NoObserver, Observer, SettleSeen},
+    observer::{AttemptSeen, CanarySeen, Commit, NoObserver, Observer, SettleSeen},
     options::HostOptions,
     publish::{PUBLISH_BYTES_WAITING_MAX, Published},
     pull::{
@@ -56,11 +60,13 @@ pub use self::{
         PulledOutcome, PulledSettlement,
     },
     redrives::{REDRIVES_KEPT_MAX, REDRIVES_RUNNING_MAX, RedriveId, RedriveOperation, RedriveRefused, RedriveState},
+    replace::{CanaryView, LoadOptions},
     request::{Answered, REPLY_TO_HEADER, REQUESTS_WAITING_MAX},
     schedules::{
         Calendar, CalendarError, SCHEDULE_HEADER, SCHEDULE_UPCOMING_MAX, SCHEDULED_AT_HEADER, ScheduleError,
         ScheduleProblem, ScheduleSettings, ScheduleView,
     },
+    smoke::SMOKE_TEST_MS_MAX,
     why::{
         Answer as WhyAnswer, Node as WhyNode, Place as WhyPlace, Step as WhyStep, StepAttempt as WhyAttempt,
         StepState as WhyState, WHY_MESSAGES_MAX,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use wasmill_delivery::{
+    canary::CanaryEnd,
     effect::SettleAnswer,
     job::JobState,
     name::{ConsumerName, Digest, HandlerName, QueueName},
@@ -50,6 +51,19 @@ pub struct SettleSeen<'a> {
     pub answer: &'a SettleAnswer,
 }
 
+/// One trial of a version, as it ended.
+#[derive(Clone, Copy, Debug)]
+pub struct CanarySeen<'a> {
+    /// The handler.
+    pub handler: &'a HandlerName,
+    /// The version that was tried.
+    pub digest: Digest,
+    /// Why it ended.
+    pub end: &'a CanaryEnd,
+    /// Whether that version runs for all from then on.
+    pub promoted: bool,
+}
+
 /// Whoever keeps the metrics.
 pub trait Observer: Send + Sync + 'static {
     /// Messages were added to a queue, durably.
@@ -64,6 +78,8 @@ pub trait Observer: Send + Sync + 'static {
     fn job_ended(&self, _state: JobState) {}
     /// A handler runs this version from now on.
     fn handler_replaced(&self, _handler: &HandlerName, _digest: Digest) {}
+    /// A version is not tried any more.
+    fn canary_ended(&self, _canary: &CanarySeen<'_>) {}
 }
 
 /// Nobody looks.

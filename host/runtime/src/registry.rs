@@ -8,17 +8,25 @@ use std::{
 
 use tokio::sync::watch;
 use wasmill_delivery::{
-    name::HandlerName,
+    name::{Digest, HandlerName},
     record::{HandlerLimits, HandlerRecord},
 };
 use wasmill_sandbox::{HandlerContext, LoadError, Program, Sandbox, Secrets, StateReader};
+use wasmill_store::Components;
 
-use crate::handler_limits::at_most;
+use crate::{
+    canary::Trials,
+    error::HostError,
+    handler_limits::at_most,
+    release::{Canary, Release, Stay},
+};
 
 /// A version of a handler, ready to run.
 pub(crate) struct Version {
     pub(crate) program: Arc<Program>,
     pub(crate) context: Arc<HandlerContext>,
+    /// Which other versions run some deliveries, as long as this is the current one.
+    pub(crate) release: Release,
 }
 
 /// What there is to run under a name.
@@ -39,6 +47,8 @@ pub(crate) struct Registry {
     state: Arc<dyn StateReader>,
     data_bytes_max: usize,
     handler_limits_max: HandlerLimits,
+    components: Components,
+    trials: Trials,
     slots: RwLock<BTreeMap<HandlerName, watch::Sender<Slot>>>,
 }
 
@@ -48,8 +58,11 @@ impl Registry {
         state: Arc<dyn StateReader>,
         data_bytes_max: usize,
         handler_limits_max: HandlerLimits,
+        components: Components,
+        trials: Trials,
     ) -> Self {
-        Self { sandbox, state, data_bytes_max, handler_limits_max, slots: RwLock::new(BTreeMap::new()) }
+        let slots = RwLock::new(BTreeMap::new());
+        Self { sandbox, state, data_bytes_max, handler_limits_max, components, trials, slots }
     }
 
     /// Compile a component, or find its compiled code. Blocks for as long as that takes.
@@ -57,9 +70,46 @@ impl Registry {
         self.sandbox.load(wasm)
     }
 
-    /// Run this program under the record's name from now on.
-    pub(crate) fn switch(&self, record: &HandlerRecord, program: Arc<Program>, secrets: Secrets) {
-        let context = Arc::new(HandlerContext {
+    /// A version whose component is kept. Blocks for as long as compiling takes, when its code is not kept too.
+    pub(crate) fn find(&self, name: &HandlerName, digest: Digest) -> Result<Arc<Program>, HostError> {
+        let Some(wasm) = self.components.get(digest)? else {
+            return Err(HostError::ComponentMissing { handler: name.clone(), digest: digest.to_string() });
+        };
+        self.compile(&wasm).map_err(|problem| HostError::Load { handler: name.clone(), problem })
+    }
+
+    /// Remove what is kept of a component besides itself.
+    pub(crate) fn forget(&self, digest: &Digest) {
+        self.sandbox.forget(digest);
+    }
+
+    pub(crate) const fn trials(&self) -> &Trials {
+        &self.trials
+    }
+
+    /// Run this program under the record's name from now on, and beside it the one that the record says is tried.
+    pub(crate) fn switch(
+        &self,
+        record: &HandlerRecord,
+        program: Arc<Program>,
+        candidate: Option<Arc<Program>>,
+        secrets: Secrets,
+    ) {
+        let context = Arc::new(self.context(record, secrets));
+        let canary = record.versions.canary.as_ref().zip(candidate).map(|(tried, program)| Canary {
+            trial: self.trials.begin(&record.name, tried),
+            candidate: Arc::new(Version { program, context: Arc::clone(&context), release: Release::default() }),
+        });
+        if canary.is_none() {
+            self.trials.forget(&record.name);
+        }
+        let release = Release { canary, stay: Stay::of(record) };
+        self.set(&record.name, Slot::Ready(Arc::new(Version { program, context, release })));
+    }
+
+    /// What is the same for all deliveries of a handler.
+    pub(crate) fn context(&self, record: &HandlerRecord, secrets: Secrets) -> HandlerContext {
+        HandlerContext {
             handler: record.name.clone(),
             // The operator may have lowered the maximum since it was declared.
             limits: at_most(record.limits, &self.handler_limits_max),
@@ -68,8 +118,7 @@ impl Registry {
             secrets,
             data_bytes_max: self.data_bytes_max,
             state: Arc::clone(&self.state),
-        });
-        self.set(&record.name, Slot::Ready(Arc::new(Version { program, context })));
+        }
     }
 
     /// There is nothing to run under that name, and why.
@@ -95,6 +144,7 @@ impl Registry {
 
     /// Forget a handler.
     pub(crate) fn remove(&self, name: &HandlerName) {
+        self.trials.forget(name);
         self.set_broken(name, "the handler was removed".to_owned());
         self.slots.write().unwrap_or_else(PoisonError::into_inner).remove(name);
     }

@@ -11,6 +11,16 @@ use wasmill_sandbox::Secrets;
 
 use crate::error::HostError;
 
+/// As [`read`]. Files are read away from the threads that answer requests.
+pub(crate) async fn read_off_thread(record: &HandlerRecord) -> Result<Secrets, HostError> {
+    if record.secrets.is_empty() {
+        return read(record);
+    }
+    let record = record.clone();
+    let reading = tokio::task::spawn_blocking(move || read(&record));
+    reading.await.map_err(|error| HostError::Stopped { reason: Some(error.to_string()) })?
+}
+
 /// Read the secrets of a handler, from where its record says they are.
 ///
 /// # Errors
@@ -98,6 +108,8 @@ mod tests {
             grants: Default::default(),
             secrets: secrets.iter().map(|(name, source)| ((*name).to_owned(), source.clone())).collect(),
             imports: None,
+            versions: Default::default(),
+            replacing: Default::default(),
         }
     }
 

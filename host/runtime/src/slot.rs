@@ -31,6 +31,7 @@ use crate::{
     error::HostError,
     observer::{AttemptSeen, Observer, SettleSeen},
     registry::{Registry, Slot as HandlerSlot, Version},
+    release::{Sessions, TrialNotes},
 };
 
 /// A run is made so long that trying it takes about this: long enough to share a commit, short enough that other
@@ -64,7 +65,7 @@ pub(crate) struct Slot<B: Broker> {
     observer: Arc<dyn Observer>,
     worked: Arc<Worked>,
     stop: watch::Receiver<bool>,
-    session: Option<(Arc<Version>, Session)>,
+    sessions: Sessions,
     run_deliveries_max: u32,
     settling: VecDeque<Settling>,
 }
@@ -72,12 +73,14 @@ pub(crate) struct Slot<B: Broker> {
 /// A run that was handed to the broker.
 struct Settling {
     outcomes: Vec<&'static str>,
+    trial: Option<TrialNotes>,
     answers: SettleFuture,
 }
 
 /// What trying a run brought.
 struct Tried<T> {
     settled: Vec<Settled<T>>,
+    trial: Option<TrialNotes>,
     wrote_state: bool,
 }
 
@@ -95,7 +98,7 @@ impl<B: Broker> Slot<B> {
             observer,
             worked,
             stop,
-            session: None,
+            sessions: Sessions::default(),
             run_deliveries_max: RUN_DELIVERIES_FIRST,
             settling: VecDeque::new(),
         }
@@ -151,9 +154,9 @@ impl<B: Broker> Slot<B> {
                     }
                     run => return run,
                 },
-                () = tokio::time::sleep(IDLE_MAX), if self.session.is_some() => {
+                () = tokio::time::sleep(IDLE_MAX), if !self.sessions.is_empty() => {
                     self.settled_all().await?;
-                    self.session = None;
+                    self.sessions.clear();
                 }
             }
         }
@@ -189,9 +192,9 @@ impl<B: Broker> Slot<B> {
         run: B::Run,
         ahead: &mut Option<LeaseFuture<B>>,
     ) -> Tried<B::Token> {
-        let mut session = self.session_for(version);
         let mut staged = StagedState::default();
-        let mut tried = Tried { settled: Vec::with_capacity(run.size_hint().0), wrote_state: false };
+        let settled = Vec::with_capacity(run.size_hint().0);
+        let mut tried = Tried { settled, trial: TrialNotes::of(version), wrote_state: false };
         let started = Instant::now();
         let mut run = Some(run);
         let mut held = Held::new(self.worked.config.order);
@@ -200,8 +203,15 @@ impl<B: Broker> Slot<B> {
                 self.broker.give_back(self.worked.id, vec![leased.token]);
                 continue;
             }
+            let other = version.other_for(&self.registry, &leased.message, &leased.earlier).await;
+            let chosen = other.unwrap_or_else(|| Arc::clone(version));
+            let mut session = self.sessions.take(&chosen);
             let waiting = (&mut run, &mut *ahead);
             let settled = unless_slow(self.try_one(&mut session, &mut staged, leased), waiting).await;
+            if let Some(trial) = &mut tried.trial {
+                trial.sides.push(version.note_attempt(&chosen, &settled.result, &settled.earlier));
+            }
+            self.sessions.put(chosen, session, version);
             tried.wrote_state |= wrote_state(&settled.result);
             held.note(&settled);
             tried.settled.push(settled);
@@ -212,15 +222,7 @@ impl<B: Broker> Slot<B> {
         // Whatever was not tried goes back with the rest of the run.
         drop(run);
         self.adapt(started.elapsed(), tried.settled.len());
-        self.session = Some((Arc::clone(version), session));
         tried
-    }
-
-    fn session_for(&mut self, version: &Arc<Version>) -> Session {
-        match self.session.take() {
-            Some((of, session)) if Arc::ptr_eq(&of, version) => session,
-            _ => Session::new(Arc::clone(&version.program), Arc::clone(&version.context)),
-        }
     }
 
     async fn try_one(
@@ -283,7 +285,7 @@ impl<B: Broker> Slot<B> {
     async fn settle(&mut self, tried: Tried<B::Token>) -> Result<(), HostError> {
         let outcomes = tried.settled.iter().map(|settled| settled.result.outcome().name()).collect();
         let answers = Box::pin(self.broker.settle(self.worked.id, tried.settled));
-        self.settling.push_back(Settling { outcomes, answers });
+        self.settling.push_back(Settling { outcomes, trial: tried.trial, answers });
         if tried.wrote_state {
             // The next run must see what this one stored.
             return self.settled_all().await;
@@ -308,7 +310,10 @@ impl<B: Broker> Slot<B> {
     }
 
     fn seen_first(&mut self, answers: Vec<SettleAnswer>) {
-        let outcomes = self.settling.pop_front().map(|settling| settling.outcomes).unwrap_or_default();
+        let Some(Settling { outcomes, trial, .. }) = self.settling.pop_front() else { return };
+        if let Some(trial) = trial {
+            trial.settled(&outcomes, &answers);
+        }
         for (outcome, answer) in outcomes.into_iter().zip(answers) {
             self.observer.settled(&SettleSeen {
                 queue: &self.worked.queue,

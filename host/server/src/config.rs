@@ -16,6 +16,7 @@ mod consumer;
 mod problem;
 mod queue;
 mod raw;
+mod replacing;
 mod schedule;
 mod value;
 
@@ -129,6 +130,8 @@ pub struct HandlerDeclaration {
     pub file: Option<PathBuf>,
     /// Limits and configuration.
     pub settings: HandlerSettings,
+    /// Where the data of its sample message is, when it is not in the settings.
+    pub sample_file: Option<PathBuf>,
 }
 
 /// A queue as the file declares it.

@@ -114,6 +114,17 @@ impl fmt::Display for StartForm {
     }
 }
 
+/// Read a percentage, with or without its sign.
+///
+/// # Errors
+/// When it is not one, in words for whoever wrote it.
+pub(crate) fn parse_percent(text: &str) -> Result<u32, String> {
+    let number = text.strip_suffix('%').unwrap_or(text).trim();
+    let percent = number.parse().ok().filter(|percent| *percent <= 100);
+    percent
+        .ok_or_else(|| format!("{text:?} is not a percentage; write a whole number from 0 to 100, for example \"10%\""))
+}
+
 /// Headers as `{name: value}`, or `[[name, value]]` when names repeat.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Headers(pub(crate) Vec<(String, String)>);

@@ -16,7 +16,7 @@ use wasmill_delivery::{
     record::{Binding, ConsumerConfig, QueueConfig},
     topic::TopicPattern,
 };
-use wasmill_runtime::Host;
+use wasmill_runtime::{Host, LoadOptions};
 
 pub(crate) use self::sources::Sources;
 use self::{events::Events, sources::Print};
@@ -80,7 +80,9 @@ impl Loader {
 
     async fn load(&self, name: &HandlerName, path: &PathBuf) -> Result<()> {
         let wasm = tokio::fs::read(path).await.with_context(|| format!("cannot read {}", path.display()))?;
-        let loading = self.host.load_handler(name.clone(), wasm.into());
+        // Whoever writes the file approves of what it imports.
+        let options = LoadOptions { approve: true, from_file: true, ..LoadOptions::default() };
+        let loading = self.host.load_version(name.clone(), wasm.into(), options);
         loading.await.with_context(|| format!("cannot load {}", path.display()))?;
         if self.sources.makes_queues() {
             self.make_queue(name).await?;

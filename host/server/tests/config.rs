@@ -3,13 +3,14 @@
 use std::path::Path;
 
 use wasmill_delivery::{
+    canary::CanaryPolicy,
     engine::{EngineLimits, Unrouted},
     limits::BACKOFF_DELAYS_MAX,
     name::{HandlerName, Sequence},
     policy::Backoff,
     record::{
-        ConsumerConfig, DeliveryOrder, Expired, HandlerLimits, MatchMode, Overflow, Poison, QueueConfig, Retention,
-        Start, StormPolicy,
+        ConsumerConfig, DeliveryOrder, Expired, HandlerLimits, MatchMode, Overflow, Poison, QueueConfig, Replacing,
+        Retention, Retries, Start, StormPolicy,
     },
     time::Timestamp,
 };
@@ -350,6 +351,7 @@ fn the_reference_names_every_key() {
         "handlers",
         "handler.example",
         "handler.example.limits",
+        "handler.example.canary",
         "queue.example",
         "queue.example.consumer.example",
         "queue.example.consumer.example.backoff",
@@ -367,6 +369,29 @@ fn the_reference_names_every_key() {
             let has_key = body.lines().any(|line| line.trim_start_matches("# ").starts_with(&format!("{key} = ")));
             assert!(has_section || has_key, "the reference does not show {key} of [{section}]");
         }
+    }
+}
+
+#[test]
+fn how_a_handler_is_replaced_is_read_and_checked() {
+    let text = "[handler.h]\nretries = \"stay\"\n[handler.h.canary]\nshare = \"10%\"\ndeliveries = 50\nmargin = \"2%\"\n\
+                duration = \"5m\"\n[handler.h.sample]\ntopic = \"t\"\nheaders = { A = \"b\" }\nfile = \"s.json\"\n";
+    let config = parse(text).expect("a good file");
+    let (_, handler) = config.handlers.first_key_value().expect("a handler");
+    let Replacing { sample, retries, canary } = &handler.settings.replacing;
+    let wanted = CanaryPolicy { share_percent: 10, deliveries: 50, margin_points: 2, duration_ms: 300_000 };
+    assert_eq!((*retries, *canary), (Retries::Stay, wanted));
+    assert_eq!(handler.sample_file.as_deref(), Some(Path::new("/etc/wasmill/s.json")));
+    assert_eq!(sample.as_ref().expect("a sample").headers, [("a".to_owned(), "b".to_owned())]);
+    for (wrong, said) in [
+        ("canary]\nshare = \"100%\"", "must be at most 99%"),
+        ("canary]\nshare = \"ten\"", "for example \"10%\""),
+        ("canary]\nduration = \"31 days\"", "is too long"),
+        ("sample]\ntopic = \"t\"\ndata = \"\"\nfile = \"f\"", "give one of them"),
+        ("sample]\nkey = \"k\"", "topic"),
+    ] {
+        let error = parse(&format!("[handler.h.{wrong}\n")).expect_err(wrong).to_string();
+        assert!(error.contains(said), "{wrong}: {error}");
     }
 }
 

@@ -1,6 +1,7 @@
 //! Handlers' components, in files named by their digest.
 
 use std::{
+    ffi::OsString,
     fs, io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
@@ -43,6 +44,33 @@ impl Components {
             Ok(bytes) => Ok(Some(bytes)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(StoreError::io("read", path, error)),
+        }
+    }
+
+    /// All components that are kept here, in no order.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub fn all(&self) -> Result<Vec<Digest>, StoreError> {
+        let list = || -> io::Result<Vec<Digest>> {
+            let names = fs::read_dir(&self.folder)?.map(|entry| Ok(entry?.file_name()));
+            let names = names.collect::<io::Result<Vec<_>>>()?;
+            let digest = |name: &OsString| name.to_str()?.strip_suffix(".wasm")?.parse().ok();
+            Ok(names.iter().filter_map(digest).collect())
+        };
+        list().map_err(|error| StoreError::io("list", &*self.folder, error))
+    }
+
+    /// Remove a component. It is no mistake when it is not there.
+    ///
+    /// # Errors
+    /// When the file cannot be removed.
+    pub fn remove(&self, digest: Digest) -> Result<(), StoreError> {
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let path = self.path(digest);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StoreError::io("remove", path, error)),
+            Ok(()) | Err(_) => Ok(()),
         }
     }
 

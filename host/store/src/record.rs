@@ -124,9 +124,12 @@ mod tests {
     use std::collections::BTreeMap;
 
     use wasmill_delivery::{
+        canary::{CanaryEnd, CanaryPolicy, Counts},
         name::{Digest, HandlerName},
         outcome::Outcome,
-        record::{Grants, HandlerLimits, HandlerRecord, PauseReason},
+        record::{Grants, HandlerLimits, HandlerRecord, PauseReason, Replacing, Retries, Sample, Versions},
+        topic::Topic,
+        versions::{CanaryRecord, VersionChange, VersionEvent},
     };
 
     use super::*;
@@ -222,5 +225,43 @@ mod tests {
         assert_eq!((read.limits.fuel_max, read.limits.instance_calls_max, read.digest), (7, 8, digest));
         assert_eq!(read.limits.http_requests_max, HandlerLimits::default().http_requests_max);
         assert_eq!((read.grants, read.secrets.len(), read.imports), (Grants::default(), 0, None));
+        assert_eq!((read.versions, read.replacing), (Versions::default(), Replacing::default()));
+    }
+
+    /// Its enums have tags inside them, and its digests are in lists.
+    #[test]
+    fn the_versions_of_a_handler_come_back() {
+        let event = |number: u8, change: VersionChange| VersionEvent {
+            digest: Digest([number; 32]),
+            at: Timestamp(number.into()),
+            imports: vec!["wasi:io/poll".to_owned()],
+            change,
+        };
+        let counts = Counts { candidate_deliveries: 7, ..Counts::default() };
+        let end = CanaryEnd::Trapped { detail: "why".to_owned() };
+        let versions = Versions {
+            history: vec![
+                event(4, VersionChange::RolledBack { from: Some(Digest([2; 32])) }),
+                event(3, VersionChange::GivenBack { end, counts }),
+                event(2, VersionChange::Promoted { end: CanaryEnd::NotWorse, counts }),
+                event(1, VersionChange::Loaded),
+            ],
+            canary: Some(CanaryRecord {
+                digest: Digest([5; 32]),
+                imports: Vec::new(),
+                began_at: Timestamp(1),
+                policy: CanaryPolicy { share_percent: 10, ..CanaryPolicy::default() },
+            }),
+        };
+        assert_eq!(round_trip(&versions), versions);
+        let sample = Sample {
+            topic: Topic::new("t").expect("a topic"),
+            key: None,
+            content_type: None,
+            headers: vec![("a".to_owned(), "b".to_owned())],
+            data: Bytes::from_static(&[0, 255]),
+        };
+        let replacing = Replacing { sample: Some(sample), retries: Retries::Stay, canary: CanaryPolicy::default() };
+        assert_eq!(round_trip(&replacing), replacing);
     }
 }

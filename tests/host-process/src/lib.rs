@@ -8,6 +8,6 @@ mod process;
 
 pub use self::{
     client::Client,
-    files::{guest, project_root, wasmill_binary},
+    files::{guest, project_root, release, wasmill_binary},
     process::{HostProcess, Setup},
 };

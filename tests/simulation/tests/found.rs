@@ -102,6 +102,8 @@ fn handler_record(name: &str) -> HandlerRecord {
         grants: Default::default(),
         secrets: Default::default(),
         imports: None,
+        versions: Default::default(),
+        replacing: Default::default(),
     }
 }
 

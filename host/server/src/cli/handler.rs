@@ -1,14 +1,13 @@
 //! `wasmill handler`.
 
-use std::path::PathBuf;
-
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use clap::Subcommand;
-use reqwest::{Method, RequestBuilder, header::CONTENT_TYPE};
+use reqwest::Method;
 use serde_json::{Map, Value};
 
 use super::{
     Remote,
+    handler_versions::{self, LoadArguments},
     output::{ago, cut, facts, list, or_dash, say, say_bytes, say_json, table, time},
 };
 use crate::client::{Client, model, read};
@@ -16,7 +15,7 @@ use crate::client::{Client, model, read};
 /// How much of a value a table shows.
 const VALUE_CHARS: usize = 80;
 /// How much of a digest a table shows.
-const DIGEST_CHARS: usize = 12;
+pub(super) const DIGEST_CHARS: usize = 12;
 
 /// Load components, and look at handlers and their state
 #[derive(Debug, clap::Args)]
@@ -30,13 +29,18 @@ pub(super) struct HandlerArguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run this component under that name from now on
-    Load {
+    Load(LoadArguments),
+    /// The versions that ran or were tried, newest first, and why they do not any more
+    History { name: String },
+    /// Go back to the version before; a version that is tried is given up
+    Rollback {
         name: String,
-        file: PathBuf,
-        /// Approve of what it imports, when that is more than the version before it did
-        #[arg(long)]
-        approve: bool,
+        /// Go to this version of the history; the first digits of its digest are enough
+        #[arg(long, value_name = "DIGEST")]
+        to: Option<String>,
     },
+    /// Let the version that is tried run for all from now on
+    Promote { name: String },
     /// All handlers
     List,
     /// One handler: what it imports, what it is granted, its limits and configuration
@@ -64,10 +68,15 @@ pub(super) async fn run(arguments: HandlerArguments) -> Result<()> {
     let HandlerArguments { remote, command } = arguments;
     let client = remote.client()?;
     match command {
-        Command::Load { name, file, approve } => {
-            let request = client.request(Method::PUT, &["v1", "handlers", &name]);
-            let request = if approve { request.query(&[("approve", "true")]) } else { request };
-            load(&client, request, &name, &file, remote.json).await
+        Command::Load(arguments) => handler_versions::load(&client, &arguments, remote.json).await,
+        Command::History { name } => handler_versions::history(&client, &name, remote.json).await,
+        Command::Rollback { name, to } => {
+            let request = client.request(Method::POST, &["v1", "handlers", &name, "rollback"]);
+            handler_versions::change(&client, request.query(&[("to", to)]), &name, remote.json).await
+        }
+        Command::Promote { name } => {
+            let request = client.request(Method::POST, &["v1", "handlers", &name, "promote"]);
+            handler_versions::change(&client, request, &name, remote.json).await
         }
         Command::List => show_all(&client, remote.json).await,
         Command::Show { name } => {
@@ -88,18 +97,6 @@ pub(super) async fn run(arguments: HandlerArguments) -> Result<()> {
     }
 }
 
-async fn load(client: &Client, request: RequestBuilder, name: &str, file: &PathBuf, json: bool) -> Result<()> {
-    let wasm = tokio::fs::read(file).await.with_context(|| format!("cannot read {}", file.display()))?;
-    let answer = client.json(request.header(CONTENT_TYPE, "application/wasm").body(wasm)).await?;
-    if json {
-        return say_json(&answer);
-    }
-    let loaded: model::HandlerLoaded = read(&answer)?;
-    let what = if loaded.changed { "runs this version now" } else { "runs this version already" };
-    say(format!("handler {name} {what}: {}", loaded.digest))?;
-    say(format!("imports: {}", list(&loaded.imports)))
-}
-
 async fn show_all(client: &Client, json: bool) -> Result<()> {
     let answer = client.get(&["v1", "handlers"]).await?;
     if json {
@@ -109,7 +106,8 @@ async fn show_all(client: &Client, json: bool) -> Result<()> {
     let rows = handlers.into_iter().map(|handler| {
         let loaded = handler.digest.as_ref().and(handler.loaded_at_ms).map(ago);
         let digest = handler.digest.map(|digest| digest.chars().take(DIGEST_CHARS).collect::<String>());
-        let state = handler.problem.unwrap_or_else(|| "ready".to_owned());
+        let ready = || if handler.candidate.is_some() { "ready, tries another version" } else { "ready" }.to_owned();
+        let state = handler.problem.unwrap_or_else(ready);
         vec![handler.name, or_dash(digest), or_dash(loaded), cut(&state, VALUE_CHARS)]
     });
     say(table(&["HANDLER", "DIGEST", "LOADED", "STATE"], rows))
@@ -122,6 +120,9 @@ fn show(handler: model::Handler) -> String {
         ("digest", or_dash(handler.digest)),
         ("loaded", or_dash(handler.loaded_at_ms.map(time))),
         ("imports", list(&handler.imports)),
+        ("tried", or_dash(handler.candidate.as_ref().map(handler_versions::trial))),
+        ("retries", handler.retries),
+        ("sample", or_dash(handler.sample.map(|sample| sample["topic"].as_str().unwrap_or("-").to_owned()))),
     ];
     let limits: Vec<String> = handler.limits.iter().map(|(name, value)| format!("{name} {value}")).collect();
     let config: Vec<String> = handler.config.iter().map(|(name, value)| format!("{name} = {value:?}")).collect();

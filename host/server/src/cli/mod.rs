@@ -8,6 +8,7 @@ mod consumer;
 mod delayed;
 mod filter;
 mod handler;
+mod handler_versions;
 mod job;
 mod message;
 pub(crate) mod output;

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::Value;
 
+use wasmill_delivery::canary::{CanaryPolicy, Counts};
+
 use crate::forms::{BindingForm, StartForm};
 
 /// A problem by RFC 9457.
@@ -207,6 +209,36 @@ pub(crate) struct Handler {
     #[serde(default)]
     pub(crate) grants_unused: Vec<String>,
     pub(crate) problem: Option<String>,
+    #[serde(default)]
+    pub(crate) retries: String,
+    pub(crate) candidate: Option<Candidate>,
+    pub(crate) sample: Option<Value>,
+}
+
+/// A version that is tried.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Candidate {
+    pub(crate) digest: String,
+    pub(crate) began_at_ms: u64,
+    pub(crate) policy: CanaryPolicy,
+    pub(crate) counts: Counts,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct HandlerHistory {
+    pub(crate) candidate: Option<Candidate>,
+    pub(crate) versions: Vec<HandlerVersion>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct HandlerVersion {
+    pub(crate) digest: String,
+    pub(crate) at_ms: u64,
+    pub(crate) change: String,
+    pub(crate) why: Option<String>,
+    pub(crate) counts: Option<Counts>,
+    pub(crate) current: bool,
+    pub(crate) given_up: bool,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -222,6 +254,7 @@ pub(crate) struct HandlerLoaded {
     pub(crate) digest: String,
     pub(crate) imports: Vec<String>,
     pub(crate) changed: bool,
+    pub(crate) canary_share_percent: Option<u32>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -7,7 +7,7 @@ use std::{
 
 use wasmill_delivery::{
     engine::{EngineLimits, Unrouted},
-    record::{HandlerLimits, SecretSource},
+    record::{HandlerLimits, Replacing, SecretSource},
 };
 use wasmill_runtime::{
     CompileBounds, Durability, HANDLER_LIMITS_CEILING_DEFAULT, HandlerSettings, StoreOptions, at_most,
@@ -89,13 +89,16 @@ fn check_limits(raw: RawLimits) -> LimitsConfig {
 }
 
 fn check_handler(raw: RawHandler, base: &Path, most: &HandlerLimits) -> HandlerDeclaration {
+    let (sample, sample_file) = raw.sample.map(|raw| (raw.sample, raw.file)).unzip();
     HandlerDeclaration {
+        sample_file: sample_file.flatten().map(|file| resolve(file, base)),
         file: raw.file.map(|file| resolve(file, base)),
         settings: HandlerSettings {
             limits: limits_over(&raw.limits, at_most(HandlerLimits::default(), most)),
             config: raw.config,
             grants: raw.grants,
             secrets: raw.secrets.into_iter().map(|(name, source)| (name, secret(source, base))).collect(),
+            replacing: Replacing { sample, retries: raw.retries, canary: raw.canary.policy() },
         },
     }
 }

@@ -7,7 +7,7 @@ use wasmill_delivery::{
     engine::EngineLimits,
     limits,
     name::{HandlerName, QueueName},
-    record::{Grants, SecretSource},
+    record::{Grants, Retries, SecretSource},
     schedule::ScheduleName,
 };
 use wasmill_runtime::CompileBounds;
@@ -17,6 +17,7 @@ use crate::callbacks::CallbackRules;
 use super::{
     LogFormat,
     queue::RawQueue,
+    replacing::{RawCanary, RawSample},
     schedule::RawSchedule,
     value::{Count, DurationMs, FilePath, Listen, LogFilter, Size},
 };
@@ -196,6 +197,9 @@ pub(super) struct RawHandler {
     pub(super) limits: RawHandlerLimits,
     pub(super) grants: Grants,
     pub(super) secrets: BTreeMap<String, SecretSource>,
+    pub(super) retries: Retries,
+    pub(super) canary: RawCanary,
+    pub(super) sample: Option<RawSample>,
 }
 
 /// Limits of one handler, or the most that handlers may have.

@@ -11,19 +11,24 @@ use axum::{
     routing::get,
 };
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use wasmill_delivery::{
+    canary::CanaryPolicy,
     effect::OrderRefusal,
     name::{Digest, HandlerName},
-    record::{Grants, HandlerLimits, SecretSource},
+    record::{Grants, HandlerLimits, Replacing, Retries, SecretSource},
 };
-use wasmill_runtime::{HandlerSettings, HandlerView, Host, grants_unused, imports_not_granted};
+use wasmill_runtime::{HandlerSettings, HandlerView, Host, LoadOptions, grants_unused, imports_not_granted};
 
 use super::{
     App, HttpLimits, body,
     extract::{Params, Search, blocking, from_json, page_limit},
     message::essence,
     problem::Problem,
+    replacing_form::{CanaryDeclaration, SampleDeclaration, if_given, sample_info},
+    versions::{CandidateInfo, Loaded},
 };
+use crate::forms::parse_percent;
 
 pub(super) fn routes() -> Router<App> {
     Router::new()
@@ -48,19 +53,20 @@ struct HandlerInfo {
     secrets: BTreeMap<String, SecretSource>,
     /// Grants that the component has no import for.
     grants_unused: Vec<&'static str>,
+    /// Which version runs a delivery that failed on an earlier one.
+    retries: Retries,
+    /// How new versions are tried.
+    canary: CanaryPolicy,
+    /// The version that is tried now.
+    candidate: Option<CandidateInfo>,
+    /// What new versions must handle.
+    sample: Option<Value>,
     problem: Option<String>,
 }
 
 #[derive(Serialize)]
 struct HandlerList {
     handlers: Vec<HandlerInfo>,
-}
-
-#[derive(Serialize)]
-struct Loaded {
-    digest: Digest,
-    imports: Vec<String>,
-    changed: bool,
 }
 
 /// What is left out stays as it is.
@@ -70,6 +76,11 @@ struct SettingsDeclaration {
     limits: Option<LimitsDeclaration>,
     config: Option<BTreeMap<String, String>>,
     grants: Option<Grants>,
+    retries: Option<Retries>,
+    canary: Option<CanaryDeclaration>,
+    /// `null` removes it.
+    #[serde(default, deserialize_with = "if_given")]
+    sample: Option<Option<SampleDeclaration>>,
 }
 
 #[derive(Deserialize)]
@@ -78,6 +89,11 @@ struct LoadQuery {
     /// Whether an operator approves of what the component imports.
     #[serde(default)]
     approve: bool,
+    /// The share of keys that it runs for first, such as `10` or `10%`; `0` replaces the old version at once.
+    canary: Option<String>,
+    /// Whether it is loaded without a run on the handler's sample.
+    #[serde(default)]
+    skip_sample: bool,
 }
 
 #[derive(Deserialize)]
@@ -144,14 +160,14 @@ async fn put(
 }
 
 async fn load(app: App, name: HandlerName, query: &LoadQuery, body: Body) -> Result<Response, Problem> {
+    let share_percent = query.canary.as_deref().map(parse_percent).transpose();
+    let share_percent =
+        share_percent.map_err(|problem| Problem::invalid("invalid-query", format!("canary: {problem}")))?;
+    let LoadQuery { approve, skip_sample, .. } = *query;
+    let options = LoadOptions { approve, share_percent, skip_sample, from_file: false };
     let wasm = body::read(body, app.limits.component_bytes_max).await?;
-    let loaded = if query.approve {
-        app.host.load_handler(name, wasm).await?
-    } else {
-        app.host.upgrade_handler(name, wasm).await?
-    };
-    let loaded = Loaded { digest: loaded.digest, imports: loaded.imports, changed: loaded.changed };
-    Ok(Json(loaded).into_response())
+    let loaded = app.host.load_version(name, wasm, options).await?;
+    Ok(Json(Loaded::from(loaded)).into_response())
 }
 
 async fn put_settings(app: App, name: HandlerName, body: Body) -> Result<Response, Problem> {
@@ -162,8 +178,8 @@ async fn put_settings(app: App, name: HandlerName, body: Body) -> Result<Respons
     let before = before.map(|view| view.record);
     let default = app.host.default_settings();
     let limits = before.as_ref().map_or(default.limits, |record| record.limits);
-    let (config, grants, secrets) =
-        before.map(|record| (record.config, record.grants, record.secrets)).unwrap_or_default();
+    let (config, grants, secrets, replacing) =
+        before.map(|record| (record.config, record.grants, record.secrets, record.replacing)).unwrap_or_default();
     let settings = HandlerSettings {
         limits: given.limits.map_or(limits, |given| given.over(limits)),
         config: given.config.unwrap_or(config),
@@ -171,6 +187,14 @@ async fn put_settings(app: App, name: HandlerName, body: Body) -> Result<Respons
         // Only the configuration says where secrets are: whoever may call the API could read any file of the host
         // by a handler of his own otherwise.
         secrets,
+        replacing: Replacing {
+            sample: match given.sample {
+                Some(sample) => sample.map(SampleDeclaration::sample).transpose()?,
+                None => replacing.sample,
+            },
+            retries: given.retries.unwrap_or(replacing.retries),
+            canary: given.canary.map_or(replacing.canary, |canary| canary.over(replacing.canary)),
+        },
     };
     app.host.put_handler(name.clone(), settings).await?;
     let info = show(State(app), Params(name.into())).await?;
@@ -208,7 +232,7 @@ async fn state_value(
     }
 }
 
-async fn find(host: &Host, name: &HandlerName) -> Result<Option<HandlerView>, Problem> {
+pub(super) async fn find(host: &Host, name: &HandlerName) -> Result<Option<HandlerView>, Problem> {
     Ok(host.handlers().await?.into_iter().find(|view| view.record.name == *name))
 }
 
@@ -217,6 +241,10 @@ impl From<HandlerView> for HandlerInfo {
         Self {
             imports_not_granted: imports_not_granted(&view.record, &view.imports),
             grants_unused: if view.problem.is_none() { grants_unused(&view.record, &view.imports) } else { Vec::new() },
+            retries: view.record.replacing.retries,
+            canary: view.record.replacing.canary,
+            candidate: view.canary.map(CandidateInfo::from),
+            sample: view.record.replacing.sample.as_ref().map(sample_info),
             grants: view.record.grants,
             secrets: view.record.secrets,
             name: view.record.name,

@@ -21,10 +21,12 @@ mod pull;
 mod quarantine;
 mod queue_form;
 mod queues;
+mod replacing_form;
 mod request;
 mod rooms;
 mod schedules;
 mod timing;
+mod versions;
 mod why;
 
 use std::{
@@ -123,6 +125,7 @@ pub fn router(app: App) -> Router {
         .merge(consumers::routes())
         .merge(pull::routes())
         .merge(handlers::routes())
+        .merge(versions::routes())
         .merge(quarantine::routes())
         .merge(schedules::routes())
         .merge(why::routes())

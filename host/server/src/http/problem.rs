@@ -230,9 +230,15 @@ impl From<HostError> for Problem {
             HostError::Refused(refusal) => refusal.into(),
             HostError::Stopped { .. } => Self::stopped(detail),
             HostError::Load { .. } => Self::invalid("component-unfit", detail),
-            HostError::Limits(_) | HostError::Grants(_) | HostError::BeyondMaximum { .. } => {
+            HostError::Limits(_) | HostError::Grants(_) | HostError::Replacing(_) | HostError::BeyondMaximum { .. } => {
                 Self::invalid("out-of-range", detail)
             }
+            HostError::SmokeTest { .. } => Self::invalid("sample-failed", detail),
+            HostError::NoEarlierVersion { .. } => Self::new(StatusCode::CONFLICT, "no-earlier-version", detail),
+            HostError::AmbiguousVersion { .. } => Self::new(StatusCode::CONFLICT, "ambiguous-version", detail),
+            HostError::NoCanary { .. } => Self::new(StatusCode::CONFLICT, "no-canary", detail),
+            HostError::UnknownVersion { .. } => Self::unknown("unknown-version", detail),
+            HostError::ComponentMissing { .. } => Self::new(StatusCode::CONFLICT, "component-missing", detail),
             HostError::NeedsApproval { .. } => Self::new(StatusCode::CONFLICT, "needs-approval", detail),
             HostError::Secret { .. } => Self::new(StatusCode::CONFLICT, "secret-missing", detail),
             HostError::Store(_) => Self::new(StatusCode::INTERNAL_SERVER_ERROR, "damaged-store", detail),
@@ -248,10 +254,7 @@ impl From<HostError> for Problem {
                 retry_after_s: Some(QUEUE_FULL_RETRY_AFTER_S),
                 ..Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many-redrives", detail)
             },
-            HostError::Sandbox(_)
-            | HostError::ComponentMissing { .. }
-            | HostError::Thread(_)
-            | HostError::Read { .. } => Self::fault(detail),
+            HostError::Sandbox(_) | HostError::Thread(_) | HostError::Read { .. } => Self::fault(detail),
         }
     }
 }

@@ -7,7 +7,7 @@ use wasmill_delivery::{
     name::{ConsumerName, HandlerName, QueueName},
     record::{ConsumerConfig, QueueConfig},
 };
-use wasmill_runtime::{HandlerView, Host};
+use wasmill_runtime::{HandlerSettings, HandlerView, Host};
 
 use crate::{
     config::{Config, HandlerDeclaration},
@@ -17,13 +17,27 @@ use crate::{
 /// Declare handlers, load their components, declare queues and consumers, in the order in which they need each other.
 pub(super) async fn declare(config: &Config, host: &Host, loader: &mut Loader) -> Result<()> {
     for (name, handler) in &config.handlers {
-        host.put_handler(name.clone(), handler.settings.clone()).await.with_context(|| format!("[handler.{name}]"))?;
+        let declare = async || {
+            let settings = settings(handler).await?;
+            Ok::<_, anyhow::Error>(host.put_handler(name.clone(), settings).await?)
+        };
+        declare().await.with_context(|| format!("[handler.{name}]"))?;
     }
     let refused = loader.load_all().await?;
     check_runnable(config, host, &refused).await?;
     declare_queues(config, host).await?;
     declare_consumers(config, host).await?;
     declare_schedules(config, host).await
+}
+
+/// With the sample message's data, when that is in a file.
+async fn settings(handler: &HandlerDeclaration) -> Result<HandlerSettings> {
+    let mut settings = handler.settings.clone();
+    if let (Some(file), Some(sample)) = (&handler.sample_file, &mut settings.replacing.sample) {
+        let reading = tokio::fs::read(file).await;
+        sample.data = reading.with_context(|| format!("cannot read the sample {}", file.display()))?.into();
+    }
+    Ok(settings)
 }
 
 /// A declared handler whose file cannot be loaded keeps the version that the store has. One that has none stops the

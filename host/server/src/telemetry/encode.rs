@@ -91,6 +91,11 @@ impl Metrics {
         let mut metric = begin(encoder, names::HANDLER_TRAPS, MetricType::Counter)?;
         self.handlers.each(|handler, series| {
             put_words(&mut metric, [(names::HANDLER, handler.as_str())], names::KIND, &names::KINDS, &series.traps)
+        })?;
+        let mut metric = begin(encoder, names::HANDLER_CANARIES, MetricType::Counter)?;
+        self.handlers.each(|handler, series| {
+            let of = [(names::HANDLER, handler.as_str())];
+            put_words(&mut metric, of, names::OUTCOME, &names::CANARY_OUTCOMES, &series.canaries)
         })
     }
 }

@@ -119,6 +119,13 @@ impl Gauges {
                 put_gauge(&mut metric, &[(names::HANDLER, view.record.name.as_str()), (names::DIGEST, &digest)], 1)?;
             }
         }
+        let mut metric = begin(encoder, names::HANDLER_CANDIDATE, MetricType::Gauge)?;
+        for view in &self.handlers {
+            if let Some(canary) = &view.record.versions.canary {
+                let digest = canary.digest.to_string();
+                put_gauge(&mut metric, &[(names::HANDLER, view.record.name.as_str()), (names::DIGEST, &digest)], 1)?;
+            }
+        }
         Ok(())
     }
 }

@@ -28,7 +28,7 @@ use wasmill_delivery::{
     job::JobState,
     name::{Digest, HandlerName, QueueName},
 };
-use wasmill_runtime::{AttemptSeen, Commit, Host, Observer, SettleSeen};
+use wasmill_runtime::{AttemptSeen, CanarySeen, Commit, Host, Observer, SettleSeen};
 
 use self::{
     gauges::Gauges,
@@ -124,6 +124,10 @@ impl Observer for Metrics {
 
     fn handler_replaced(&self, handler: &HandlerName, _digest: Digest) {
         self.handlers.with(handler, HandlerSeries::replaced);
+    }
+
+    fn canary_ended(&self, canary: &CanarySeen<'_>) {
+        self.handlers.with(canary.handler, |series| series.canary_ended(canary.promoted));
     }
 }
 

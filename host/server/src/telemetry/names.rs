@@ -35,6 +35,12 @@ pub const HANDLER_MEMORY_PEAK: Name =
 pub const HANDLER_TRAPS: Name = metric("wasmill_handler_traps", "Attempts that the sandbox ended, by what ended them");
 /// Gauge by handler and digest, always 1.
 pub const HANDLER_ACTIVE: Name = metric("wasmill_handler_active_info", "The version that runs under a handler's name");
+/// Gauge by handler and digest, always 1.
+pub const HANDLER_CANDIDATE: Name =
+    metric("wasmill_handler_candidate_info", "The version of a handler that is tried for a share of the keys");
+/// Counter by handler and outcome.
+pub const HANDLER_CANARIES: Name =
+    metric("wasmill_handler_canaries_ended", "Versions that were tried: promoted, or given back");
 /// Histogram.
 pub const COMMIT_DURATION: Name =
     metric("wasmill_store_commit_duration_seconds", "How long one commit of the store took, until it was durable");
@@ -101,6 +107,8 @@ pub const STATE_PENDING: &str = "pending";
 /// State: in quarantine.
 pub const STATE_QUARANTINED: &str = "quarantined";
 
+/// Outcomes of a version that was tried.
+pub const CANARY_OUTCOMES: [&str; 2] = ["promoted", "given-back"];
 /// Outcomes of a callback: the receiver took it, or did not.
 pub const CALLBACK_OUTCOMES: [&str; 2] = ["delivered", "failed"];
 

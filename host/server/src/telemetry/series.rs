@@ -42,6 +42,8 @@ pub(super) struct HandlerSeries {
     pub(super) fuel_used: AtomicU64,
     pub(super) memory_bytes_peak: AtomicU64,
     pub(super) traps: [AtomicU64; names::KINDS.len()],
+    /// In the order of [`names::CANARY_OUTCOMES`].
+    pub(super) canaries: [AtomicU64; names::CANARY_OUTCOMES.len()],
 }
 
 impl HandlerSeries {
@@ -55,6 +57,11 @@ impl HandlerSeries {
         if let Some(kind) = ended_by_sandbox(attempt.outcome) {
             count(&self.traps, &names::KINDS, kind);
         }
+    }
+
+    /// A version is not tried any more.
+    pub(super) fn canary_ended(&self, promoted: bool) {
+        self.canaries[usize::from(!promoted)].fetch_add(1, Relaxed);
     }
 
     /// Another version has another peak.

@@ -281,6 +281,8 @@ impl Simulation {
             grants: Default::default(),
             secrets: Default::default(),
             imports: None,
+            versions: Default::default(),
+            replacing: Default::default(),
         }
     }
 }
