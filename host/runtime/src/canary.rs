@@ -49,7 +49,8 @@ impl Trial {
     /// An attempt ended in the sandbox.
     pub(crate) fn attempted(self: &Arc<Self>, side: Side, result: &AttemptResult, earlier: &[AttemptRecord]) {
         let AttemptResult::Failed(record) = result else { return };
-        let end = self.tally().attempted(side, &record.outcome, earlier, self.record.digest);
+        let mut tally = self.tally();
+        let end = tally.attempted(side, &record.outcome, earlier, self.record.digest);
         self.end_by(end);
     }
 
@@ -73,8 +74,12 @@ impl Trial {
             | SettleAnswer::Cancelled
             | SettleAnswer::StaleFence => return,
         };
-        let end = self.tally().settled(side, failed, &self.record.policy);
-        self.end_by(end);
+        let mut tally = self.tally();
+        // What comes after the end did not decide it, and is not told as if it had.
+        if self.end().is_none() {
+            let end = tally.settled(side, failed, &self.record.policy);
+            self.end_by(end);
+        }
     }
 
     /// How it ended, when it has.

@@ -17,7 +17,7 @@ use crate::{
     handler_limits::{self, at_most},
     host::Host,
     registry::Slot,
-    replace::{CanaryView, LoadOptions, with_settings_of},
+    replace::{CanaryView, LoadOptions, to_the_end, with_settings_of},
     secrets,
 };
 
@@ -106,7 +106,8 @@ impl Host {
                 self.smoke_test(&before, &program).await?;
             }
         }
-        self.replace(name, wasm, program, options).await
+        let host = self.clone();
+        to_the_end(async move { host.replace(name, wasm, program, options).await }).await
     }
 
     /// What a component asks for is compared with what the one before it did. When that is not known, because it was

@@ -74,6 +74,11 @@ impl Host {
     /// # Errors
     /// When there is no such version, its component is gone or does not fit any more, or the store fails.
     pub async fn roll_back(&self, name: HandlerName, to: Option<&str>) -> Result<HandlerLoaded, HostError> {
+        let (host, to) = (self.clone(), to.map(str::to_owned));
+        to_the_end(async move { host.go_back(name, to.as_deref()).await }).await
+    }
+
+    async fn go_back(&self, name: HandlerName, to: Option<&str>) -> Result<HandlerLoaded, HostError> {
         let _one_at_a_time = self.inner.changing_handlers.lock().await;
         let mut record = self.known(&name).await?;
         let is_tried = record.versions.canary.is_some();
@@ -101,12 +106,13 @@ impl Host {
     /// # Errors
     /// When none is tried, or the store fails.
     pub async fn promote(&self, name: HandlerName) -> Result<HandlerLoaded, HostError> {
-        let _one_at_a_time = self.inner.changing_handlers.lock().await;
-        let record = self.known(&name).await?;
-        if record.versions.canary.is_none() {
-            return Err(HostError::NoCanary { handler: name });
-        }
-        self.take_over(record, CanaryEnd::Operator).await
+        let host = self.clone();
+        let promoting = async move {
+            let _one_at_a_time = host.inner.changing_handlers.lock().await;
+            let record = host.known(&name).await?;
+            host.take_over(record, CanaryEnd::Operator).await
+        };
+        to_the_end(promoting).await
     }
 
     /// How the trial of a handler's new version stands.
@@ -214,7 +220,11 @@ impl Host {
         self.end_canary(&mut record, end);
         let Some(digest) = record.digest else { return Err(HostError::NoCanary { handler: record.name }) };
         let imports = record.imports.clone().unwrap_or_default();
-        let current = self.find_off_thread(&record.name, digest).await?;
+        // First of all it is written down: nothing that may fail here must bring the trial back at the next start.
+        self.order(Order::PutHandler { record: Box::new(record.clone()) }).await?;
+        let Some(current) = self.current_program(&record).await else {
+            return Err(HostError::ComponentMissing { handler: record.name, digest: digest.to_string() });
+        };
         self.put_and_switch(&record, current, None).await?;
         Ok(HandlerLoaded { changed: true, ..HandlerLoaded::unchanged(digest, imports) })
     }
@@ -242,8 +252,11 @@ impl Host {
         let digest = program.digest();
         let secrets = secrets::read_off_thread(record).await?;
         self.order(Order::PutHandler { record: Box::new(record.clone()) }).await?;
+        let before = self.inner.registry.current(&record.name);
         self.inner.registry.switch(record, program, candidate, secrets);
-        self.inner.options.observer.handler_replaced(&record.name, digest);
+        if !matches!(before, Slot::Ready(before) if before.program.digest() == digest) {
+            self.inner.options.observer.handler_replaced(&record.name, digest);
+        }
         self.collect_components().await;
         Ok(())
     }
@@ -277,7 +290,13 @@ impl Host {
 
     async fn keep_component(&self, wasm: Bytes, digest: Digest) -> Result<(), HostError> {
         let inner = Arc::clone(&self.inner);
-        let keeping = tokio::task::spawn_blocking(move || inner.components.put(&wasm, digest));
+        let keeping = tokio::task::spawn_blocking(move || {
+            // Writing it takes a sync of the disk, which the deliveries have to share.
+            if inner.components.get(digest)?.is_some_and(|kept| kept == wasm) {
+                return Ok(());
+            }
+            inner.components.put(&wasm, digest)
+        });
         Ok(keeping.await.map_err(|error| HostError::Stopped { reason: Some(error.to_string()) })??)
     }
 
@@ -306,6 +325,14 @@ impl Host {
             tracing::warn!(%error, "components that nobody needs cannot be removed");
         }
     }
+}
+
+/// Do it also when nobody waits for it any more, as when a client hangs up: else the record could say one version and
+/// another could run.
+pub(crate) async fn to_the_end<T: Send + 'static>(
+    doing: impl Future<Output = Result<T, HostError>> + Send + 'static,
+) -> Result<T, HostError> {
+    tokio::spawn(doing).await.map_err(|error| HostError::Stopped { reason: Some(error.to_string()) })?
 }
 
 fn note(record: &mut HandlerRecord, program: &Program, change: VersionChange) {

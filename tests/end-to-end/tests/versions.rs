@@ -324,8 +324,7 @@ fn retries_move_on_or_stay_as_configured() -> Result<()> {
 fn history_and_components_are_bounded_and_nothing_of_use_is_removed() -> Result<()> {
     const VERSIONS_MAX: usize = 20;
     let mut host = start()?;
-    let components =
-        |host: &TestHost| -> Result<usize> { Ok(fs::read_dir(host.path("wasmill-data/components"))?.count()) };
+    let components = |host: &TestHost| -> Result<usize> { Ok(fs::read_dir(host.path("store/components"))?.count()) };
     for number in 2..VERSIONS_MAX + 5 {
         load(host.client(), &format!("ok{number:02}"), "")?;
     }
@@ -335,7 +334,7 @@ fn history_and_components_are_bounded_and_nothing_of_use_is_removed() -> Result<
     assert_eq!(components(&host)?, VERSIONS_MAX + 1, "the one that is tried is of use");
     let process = host.take_process()?;
     process.kill()?;
-    let stray = host.path(&format!("wasmill-data/components/{}.wasm", "0".repeat(64)));
+    let stray = host.path(&format!("store/components/{}.wasm", "0".repeat(64)));
     fs::write(&stray, "what a crash left before it was named")?;
     host.start_again()?;
     publish(host.client(), 1, "x")?;
