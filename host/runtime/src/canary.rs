@@ -16,6 +16,7 @@ use wasmill_delivery::{
     input::AttemptResult,
     message::Message,
     name::HandlerName,
+    outcome::Outcome,
     record::AttemptRecord,
     versions::CanaryRecord,
 };
@@ -38,12 +39,13 @@ pub(crate) struct Trial {
 }
 
 impl Trial {
-    /// Whether a message goes to the version that is tried. A delivery that the sandbox had to end there does not go
-    /// there again: so it is known whether the version or the message is at fault.
+    /// Whether a message goes to the version that is tried. A delivery that failed there does not go there again: so it
+    /// is known whether the version or the message is at fault, and no attempt more is burned on it. If it did, a storm
+    /// of failures of that version could pause the consumer on a delivery that can only fail, and never end the trial.
     pub(crate) fn takes(&self, message: &Message, earlier: &[AttemptRecord]) -> bool {
         let CanaryRecord { digest, policy, .. } = &self.record;
-        let broke = |attempt: &AttemptRecord| attempt.digest == Some(*digest) && attempt.outcome.is_repeatable();
-        self.end().is_none() && is_of_share(policy.share_percent, *digest, message) && !earlier.iter().any(broke)
+        let failed = |attempt: &AttemptRecord| attempt.digest == Some(*digest) && is_failure(&attempt.outcome);
+        self.end().is_none() && is_of_share(policy.share_percent, *digest, message) && !earlier.iter().any(failed)
     }
 
     /// An attempt ended in the sandbox.
@@ -103,6 +105,11 @@ impl Trial {
     fn tally(&self) -> std::sync::MutexGuard<'_, Tally> {
         self.tally.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether a version that answers so has failed; else it asks for another time.
+const fn is_failure(outcome: &Outcome) -> bool {
+    !matches!(outcome, Outcome::Defer { .. } | Outcome::Throttle { .. } | Outcome::HostFault { .. })
 }
 
 /// All trials, at most one of each handler.

@@ -301,9 +301,11 @@ fn a_canary_survives_a_crash_and_ends_by_hand_by_time_or_by_another() -> Result<
 #[test]
 fn retries_move_on_or_stay_as_configured() -> Result<()> {
     for (retries, by) in [("move-on", "ok02"), ("stay", "fl01")] {
-        let host = TestHost::start(&CONFIG.replace("50ms", "2s"))?;
+        let host = TestHost::start(&CONFIG.replace("50ms", "3s"))?;
         let client = host.client();
         client.put("/v1/handlers/work", "application/json", json!({ "retries": retries }).to_string())?;
+        // Compiled before, so that it comes before the retry does.
+        load(client, "ok02", "")?;
         load(client, "fl01", "")?;
         publish(client, 1, "x")?;
         let deadline = Instant::now() + PATIENCE;
