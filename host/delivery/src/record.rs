@@ -98,10 +98,10 @@ pub struct HandlerRecord {
     pub imports: Option<Vec<String>>,
     /// Its earlier versions, and the one that is tried.
     #[serde(default)]
-    pub versions: Versions,
+    pub versions: Box<Versions>,
     /// How another version takes the place of this one.
     #[serde(default)]
-    pub replacing: Replacing,
+    pub replacing: Box<Replacing>,
 }
 
 /// What stops a handler. Each is an operator's maximum for one attempt.

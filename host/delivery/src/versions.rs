@@ -171,10 +171,9 @@ impl Versions {
     /// Whether an operator or a trial decided against this version, and nobody has loaded it since.
     #[must_use]
     pub fn is_given_up(&self, digest: Digest) -> bool {
-        let last = self.history.iter().find_map(|event| match &event.change {
-            VersionChange::RolledBack { from } if *from == Some(digest) => Some(true),
-            change if event.digest == digest => Some(!change.is_current()),
-            _ => None,
+        let last = self.history.iter().find_map(|event| {
+            let left = matches!(&event.change, VersionChange::RolledBack { from } if *from == Some(digest));
+            if left { Some(true) } else { (event.digest == digest).then(|| !event.change.is_current()) }
         });
         last.unwrap_or(false)
     }
@@ -261,8 +260,8 @@ mod tests {
             grants: Grants::default(),
             secrets: std::collections::BTreeMap::new(),
             imports: None,
-            versions: Versions::default(),
-            replacing: Replacing::default(),
+            versions: Box::default(),
+            replacing: Box::default(),
         }
     }
 

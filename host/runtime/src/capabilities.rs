@@ -61,8 +61,8 @@ mod tests {
             grants: Default::default(),
             secrets: Default::default(),
             imports: None,
-            versions: Default::default(),
-            replacing: Default::default(),
+            versions: Box::default(),
+            replacing: Box::default(),
         };
         record.grants.http = http.iter().map(|text| text.parse().expect(text)).collect();
         record.grants.addresses = addresses.iter().map(|text| text.parse().expect(text)).collect();

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use wasmill_delivery::{
     input::Order,
     name::{Digest, HandlerName},
-    record::{Grants, HandlerLimits, HandlerRecord, Replacing, SecretSource, Versions},
+    record::{Grants, HandlerLimits, HandlerRecord, Replacing, SecretSource},
 };
 use wasmill_sandbox::{Program, check_limits};
 
@@ -274,14 +274,14 @@ pub(crate) fn new_record(name: HandlerName, settings: HandlerSettings) -> Handle
         grants,
         secrets,
         imports: None,
-        versions: Versions::default(),
-        replacing,
+        versions: Box::default(),
+        replacing: Box::new(replacing),
     }
 }
 
 fn settings_of(record: HandlerRecord) -> HandlerSettings {
     let HandlerRecord { limits, config, grants, secrets, replacing, .. } = record;
-    HandlerSettings { limits, config, grants, secrets, replacing }
+    HandlerSettings { limits, config, grants, secrets, replacing: *replacing }
 }
 
 fn not_loaded(name: &HandlerName) -> String {

@@ -108,8 +108,8 @@ mod tests {
             grants: Default::default(),
             secrets: secrets.iter().map(|(name, source)| ((*name).to_owned(), source.clone())).collect(),
             imports: None,
-            versions: Default::default(),
-            replacing: Default::default(),
+            versions: Box::default(),
+            replacing: Box::default(),
         }
     }
 

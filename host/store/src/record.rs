@@ -225,7 +225,7 @@ mod tests {
         assert_eq!((read.limits.fuel_max, read.limits.instance_calls_max, read.digest), (7, 8, digest));
         assert_eq!(read.limits.http_requests_max, HandlerLimits::default().http_requests_max);
         assert_eq!((read.grants, read.secrets.len(), read.imports), (Grants::default(), 0, None));
-        assert_eq!((read.versions, read.replacing), (Versions::default(), Replacing::default()));
+        assert_eq!((*read.versions, *read.replacing), (Versions::default(), Replacing::default()));
     }
 
     /// Its enums have tags inside them, and its digests are in lists.

@@ -102,8 +102,8 @@ fn handler_record(name: &str) -> HandlerRecord {
         grants: Default::default(),
         secrets: Default::default(),
         imports: None,
-        versions: Default::default(),
-        replacing: Default::default(),
+        versions: Box::default(),
+        replacing: Box::default(),
     }
 }
 

@@ -179,7 +179,7 @@ async fn put_settings(app: App, name: HandlerName, body: Body) -> Result<Respons
     let default = app.host.default_settings();
     let limits = before.as_ref().map_or(default.limits, |record| record.limits);
     let (config, grants, secrets, replacing) =
-        before.map(|record| (record.config, record.grants, record.secrets, record.replacing)).unwrap_or_default();
+        before.map(|record| (record.config, record.grants, record.secrets, *record.replacing)).unwrap_or_default();
     let settings = HandlerSettings {
         limits: given.limits.map_or(limits, |given| given.over(limits)),
         config: given.config.unwrap_or(config),

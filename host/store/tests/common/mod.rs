@@ -57,8 +57,8 @@ pub(crate) fn handler(number: u32) -> HandlerRecord {
         grants: Default::default(),
         secrets: Default::default(),
         imports: None,
-        versions: Default::default(),
-        replacing: Default::default(),
+        versions: Box::default(),
+        replacing: Box::default(),
     }
 }
 

@@ -281,8 +281,8 @@ impl Simulation {
             grants: Default::default(),
             secrets: Default::default(),
             imports: None,
-            versions: Default::default(),
-            replacing: Default::default(),
+            versions: Box::default(),
+            replacing: Box::default(),
         }
     }
 }
