@@ -1,6 +1,8 @@
 //! A handler is replaced a hundred times while it works as fast as the machine lets it: nothing is lost, nothing is
 //! done twice, and nobody waits for the switch.
 
+#![allow(clippy::print_stdout, reason = "the figures are what it is run for")]
+
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
     path::Path,
