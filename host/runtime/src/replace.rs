@@ -168,7 +168,7 @@ impl Host {
             return Ok(unchanged);
         }
         if options.from_file && record.versions.is_given_up(digest) {
-            tracing::warn!(handler = %name, %digest, "the file holds a version that was given up; load it with `wasmill handler load` if you want it");
+            tracing::warn!(handler = %name, %digest, "its file holds a version that was given up; `wasmill handler load` loads it anyway");
             return Ok(HandlerLoaded { given_up: true, ..unchanged });
         }
         let policy = record.replacing.canary;
