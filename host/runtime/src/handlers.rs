@@ -2,7 +2,6 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use bytes::Bytes;
 use wasmill_delivery::{
     input::Order,
     name::{Digest, HandlerName},
@@ -18,6 +17,7 @@ use crate::{
     host::Host,
     registry::Slot,
     secrets,
+    signatures::{Component, PublicKey},
 };
 
 /// What an operator declares of a handler besides its component.
@@ -40,6 +40,8 @@ pub struct HandlerView {
     pub record: HandlerRecord,
     /// What its component imports, when it is loaded.
     pub imports: Vec<String>,
+    /// Who signed the component, when it came with a signature.
+    pub signed_by: Option<PublicKey>,
     /// Why it cannot run, when it cannot.
     pub problem: Option<String>,
 }
@@ -51,6 +53,8 @@ pub struct HandlerLoaded {
     pub digest: Digest,
     /// What it imports.
     pub imports: Vec<String>,
+    /// Who signed it, when it came with a signature now or earlier.
+    pub signed_by: Option<PublicKey>,
     /// Whether it is another version than before.
     pub changed: bool,
 }
@@ -60,28 +64,28 @@ impl Host {
     /// does not fit is refused, and the old one stays. Whoever calls this approves of what it imports.
     ///
     /// # Errors
-    /// When the component does not fit, a secret is not there, or the store fails.
-    pub async fn load_handler(&self, name: HandlerName, wasm: Bytes) -> Result<HandlerLoaded, HostError> {
-        self.load(name, wasm, |_, _, _| Ok(())).await
+    /// When the component does not fit, is not signed as the host wants it, a secret is not there, or the store fails.
+    pub async fn load_handler(&self, name: HandlerName, component: Component) -> Result<HandlerLoaded, HostError> {
+        self.load(name, component, |_, _, _| Ok(())).await
     }
 
     /// Like [`Host::load_handler`], unless the component imports what the one before it did not.
     ///
     /// # Errors
     /// When it does, with what that is; and as there.
-    pub async fn upgrade_handler(&self, name: HandlerName, wasm: Bytes) -> Result<HandlerLoaded, HostError> {
-        self.load(name, wasm, Self::check_upgrade).await
+    pub async fn upgrade_handler(&self, name: HandlerName, component: Component) -> Result<HandlerLoaded, HostError> {
+        self.load(name, component, Self::check_upgrade).await
     }
 
     async fn load(
         &self,
         name: HandlerName,
-        wasm: Bytes,
+        component: Component,
         check: impl FnOnce(&Self, &HandlerRecord, &Program) -> Result<(), HostError>,
     ) -> Result<HandlerLoaded, HostError> {
         let _one_at_a_time = self.inner.changing_handlers.lock().await;
         let before = self.handler_record(&name).await?;
-        let program = self.compile(&name, wasm).await?;
+        let program = self.compile(&name, component).await?;
         if let Some(before) = &before {
             check(self, before, &program)?;
         }
@@ -91,12 +95,31 @@ impl Host {
             let settings = before.map_or_else(|| self.default_settings(), settings_of);
             let record = new_record(name, Some(&program), settings);
             let secrets = read_secrets(&record).await?;
-            self.order(Order::PutHandler { record: Box::new(record.clone()) }).await?;
+            self.put_loaded(&record).await?;
             self.inner.registry.switch(&record, Arc::clone(&program), secrets);
             self.inner.options.observer.handler_replaced(&record.name, digest);
             tracing::info!(handler = %record.name, %digest, "handler loaded");
         }
-        Ok(HandlerLoaded { digest, imports: program.imports().to_vec(), changed })
+        let signed_by = self.inner.registry.signer(digest);
+        Ok(HandlerLoaded { digest, imports: program.imports().to_vec(), signed_by, changed })
+    }
+
+    /// Declared, it resumes consumers that were paused because there was nothing to run. They wait for it instead of finding
+    /// nothing once more.
+    async fn put_loaded(&self, record: &HandlerRecord) -> Result<(), HostError> {
+        let registry = &self.inner.registry;
+        let broken = match registry.current(&record.name) {
+            Slot::Broken(problem) => Some(problem),
+            Slot::Ready(_) | Slot::Loading => None,
+        };
+        if broken.is_some() {
+            registry.set_loading(&record.name);
+        }
+        let put = self.order(Order::PutHandler { record: Box::new(record.clone()) }).await;
+        if let (Err(_), Some(problem)) = (&put, broken) {
+            registry.set_broken(&record.name, problem);
+        }
+        put.map(drop)
     }
 
     /// What a component asks for is compared with what the one before it did. When that is not known, because it was
@@ -185,7 +208,8 @@ impl Host {
             Slot::Loading => (Vec::new(), Some("it is being loaded".to_owned())),
             Slot::Broken(problem) => (Vec::new(), Some(problem)),
         };
-        HandlerView { record, imports, problem }
+        let signed_by = record.digest.and_then(|digest| self.inner.registry.signer(digest));
+        HandlerView { record, imports, signed_by, problem }
     }
 
     async fn handler_record(&self, name: &HandlerName) -> Result<Option<HandlerRecord>, HostError> {
@@ -194,12 +218,14 @@ impl Host {
     }
 
     /// Compile away from the threads that deliver, and keep the component.
-    async fn compile(&self, name: &HandlerName, wasm: Bytes) -> Result<Arc<Program>, HostError> {
+    async fn compile(&self, name: &HandlerName, component: Component) -> Result<Arc<Program>, HostError> {
         let inner = Arc::clone(&self.inner);
         let handler = name.clone();
         let compiling = tokio::task::spawn_blocking(move || {
-            let program = inner.registry.compile(&wasm).map_err(|problem| HostError::Load { handler, problem })?;
+            let Component { wasm, signature } = component;
+            let program = inner.registry.compile(&handler, &wasm, signature.as_ref())?;
             inner.components.put(&wasm, program.digest())?;
+            inner.registry.keep_signature(program.digest(), signature.as_ref())?;
             Ok(program)
         });
         compiling.await.map_err(|error| HostError::Stopped { reason: Some(error.to_string()) })?
@@ -245,11 +271,10 @@ impl Host {
     }
 
     fn find_program(&self, record: &HandlerRecord, digest: Digest) -> Result<Arc<Program>, HostError> {
-        let handler = || record.name.clone();
         let Some(wasm) = self.inner.components.get(digest)? else {
-            return Err(HostError::ComponentMissing { handler: handler(), digest: digest.to_string() });
+            return Err(HostError::ComponentMissing { handler: record.name.clone(), digest: digest.to_string() });
         };
-        self.inner.registry.compile(&wasm).map_err(|problem| HostError::Load { handler: handler(), problem })
+        self.inner.registry.compile(&record.name, &wasm, None)
     }
 }
 

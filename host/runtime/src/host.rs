@@ -39,6 +39,7 @@ use crate::{
     registry::Registry,
     request::Replies,
     schedules::{self, Schedules},
+    signatures::Signatures,
 };
 
 /// A running host. Cheap to clone; all clones are the same host.
@@ -320,7 +321,9 @@ impl Inner {
         sandbox_options.slow_lane = Some(lane);
         let sandbox = Sandbox::new(sandbox_options)?;
         let state = Arc::new(StoredState { shared: Arc::clone(&shared), reader: reader.clone() });
-        let registry = Arc::new(Registry::new(sandbox, state, options.data_bytes_max, options.handler_limits_max));
+        let signatures = Signatures::new(options.signatures.clone(), components.clone());
+        let registry =
+            Arc::new(Registry::new(sandbox, signatures, state, options.data_bytes_max, options.handler_limits_max));
         let broker = EmbeddedBroker::new(Arc::clone(&shared), reader.clone());
         let handler_threads = start_handler_threads(options.handler_threads)?;
         let waits = |queue: QueueView| matches!(queue.record.config.overflow, Overflow::Wait { .. });

@@ -32,6 +32,7 @@ mod registry;
 mod request;
 mod schedules;
 mod secrets;
+mod signatures;
 mod slot;
 mod why;
 
@@ -60,6 +61,10 @@ pub use self::{
     schedules::{
         Calendar, CalendarError, SCHEDULE_HEADER, SCHEDULE_UPCOMING_MAX, SCHEDULED_AT_HEADER, ScheduleError,
         ScheduleProblem, ScheduleSettings, ScheduleView,
+    },
+    signatures::{
+        Component, KEY_FILE_BYTES_MAX, KeyError, PrivateKey, PublicKey, Signature, SignatureProblem, SignatureRules,
+        TRUSTED_KEYS_MAX,
     },
     why::{
         Answer as WhyAnswer, Node as WhyNode, Place as WhyPlace, Step as WhyStep, StepAttempt as WhyAttempt,

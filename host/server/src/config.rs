@@ -17,6 +17,7 @@ mod problem;
 mod queue;
 mod raw;
 mod schedule;
+mod signatures;
 mod value;
 
 use std::{
@@ -32,7 +33,7 @@ use wasmill_delivery::{
     record::{ConsumerConfig, HandlerLimits, QueueConfig},
     schedule::ScheduleName,
 };
-use wasmill_runtime::{CompileBounds, HandlerSettings, ScheduleSettings, StoreOptions};
+use wasmill_runtime::{CompileBounds, HandlerSettings, ScheduleSettings, SignatureRules, StoreOptions};
 
 use crate::callbacks::CallbackRules;
 
@@ -58,6 +59,8 @@ pub struct Config {
     pub handlers: BTreeMap<HandlerName, HandlerDeclaration>,
     /// `[queue.NAME]`
     pub queues: BTreeMap<QueueName, QueueDeclaration>,
+    /// `[signatures]`
+    pub signatures: SignatureRules,
     /// `[callbacks] allow`: what may be called when a job has ended.
     pub callbacks: CallbackRules,
     /// `[schedule.NAME]`

@@ -16,10 +16,11 @@ use wasmill_delivery::{
     record::{Binding, ConsumerConfig, QueueConfig},
     topic::TopicPattern,
 };
-use wasmill_runtime::Host;
+use wasmill_runtime::{Component, Host};
 
 pub(crate) use self::sources::Sources;
 use self::{events::Events, sources::Print};
+use crate::signature_file;
 
 /// A file is loaded when it stayed the same for so long.
 const SETTLE: Duration = Duration::from_millis(100);
@@ -80,7 +81,8 @@ impl Loader {
 
     async fn load(&self, name: &HandlerName, path: &PathBuf) -> Result<()> {
         let wasm = tokio::fs::read(path).await.with_context(|| format!("cannot read {}", path.display()))?;
-        let loading = self.host.load_handler(name.clone(), wasm.into());
+        let component = Component::from(wasm).signed(signature_file::find(path)?);
+        let loading = self.host.load_handler(name.clone(), component);
         loading.await.with_context(|| format!("cannot load {}", path.display()))?;
         if self.sources.makes_queues() {
             self.make_queue(name).await?;

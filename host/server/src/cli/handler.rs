@@ -1,6 +1,6 @@
 //! `wasmill handler`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use clap::Subcommand;
@@ -10,8 +10,13 @@ use serde_json::{Map, Value};
 use super::{
     Remote,
     output::{ago, cut, facts, list, or_dash, say, say_bytes, say_json, table, time},
+    signature::{self, SigningCommand},
 };
-use crate::client::{Client, model, read};
+use crate::{
+    client::{Client, model, read},
+    http::SIGNATURE_HEADER,
+    signature_file,
+};
 
 /// How much of a value a table shows.
 const VALUE_CHARS: usize = 80;
@@ -29,6 +34,14 @@ pub(super) struct HandlerArguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    #[command(flatten)]
+    OfHost(HostCommand),
+    #[command(flatten)]
+    Signing(SigningCommand),
+}
+
+#[derive(Debug, Subcommand)]
+enum HostCommand {
     /// Run this component under that name from now on
     Load {
         name: String,
@@ -36,6 +49,9 @@ enum Command {
         /// Approve of what it imports, when that is more than the version before it did
         #[arg(long)]
         approve: bool,
+        /// Its signature, when it is not in FILE.sig
+        #[arg(long, value_name = "FILE")]
+        signature: Option<PathBuf>,
     },
     /// All handlers
     List,
@@ -62,30 +78,49 @@ enum Command {
 
 pub(super) async fn run(arguments: HandlerArguments) -> Result<()> {
     let HandlerArguments { remote, command } = arguments;
+    match command {
+        Command::OfHost(command) => run_at_host(remote, command).await,
+        Command::Signing(command) => signature::run(command),
+    }
+}
+
+async fn run_at_host(remote: Remote, command: HostCommand) -> Result<()> {
     let client = remote.client()?;
     match command {
-        Command::Load { name, file, approve } => {
+        HostCommand::Load { name, file, approve, signature } => {
             let request = client.request(Method::PUT, &["v1", "handlers", &name]);
             let request = if approve { request.query(&[("approve", "true")]) } else { request };
-            load(&client, request, &name, &file, remote.json).await
+            load(&client, signed(request, &file, signature.as_deref())?, &name, &file, remote.json).await
         }
-        Command::List => show_all(&client, remote.json).await,
-        Command::Show { name } => {
+        HostCommand::List => show_all(&client, remote.json).await,
+        HostCommand::Show { name } => {
             let answer = client.get(&["v1", "handlers", &name]).await?;
             if remote.json { say_json(&answer) } else { say(show(read(&answer)?)) }
         }
-        Command::Delete { name } => {
+        HostCommand::Delete { name } => {
             client.send(client.request(Method::DELETE, &["v1", "handlers", &name])).await?;
             if remote.json { Ok(()) } else { say(format!("handler {name} is removed; its state stays")) }
         }
-        Command::State { name, key: Some(key), .. } => say_bytes(&value(&client, &name, &key).await?),
-        Command::State { name, key: None, prefix, after, limit } => {
+        HostCommand::State { name, key: Some(key), .. } => say_bytes(&value(&client, &name, &key).await?),
+        HostCommand::State { name, key: None, prefix, after, limit } => {
             let request = client.request(Method::GET, &["v1", "handlers", &name, "state"]);
             let request = request.query(&[("prefix", prefix), ("after", after), ("limit", Some(limit.to_string()))]);
             let page: model::StateKeys = read(&client.json(request).await?)?;
             show_state(&client, &name, page, remote.json).await
         }
     }
+}
+
+/// With the signature that was named, or else the one that lies beside the component.
+fn signed(request: RequestBuilder, file: &Path, signature: Option<&Path>) -> Result<RequestBuilder> {
+    let signature = match signature {
+        Some(path) => Some(signature_file::read(path)?),
+        None => signature_file::find(file)?,
+    };
+    Ok(match signature {
+        Some(signature) => request.header(SIGNATURE_HEADER, signature.to_string()),
+        None => request,
+    })
 }
 
 async fn load(client: &Client, request: RequestBuilder, name: &str, file: &PathBuf, json: bool) -> Result<()> {
@@ -97,6 +132,9 @@ async fn load(client: &Client, request: RequestBuilder, name: &str, file: &PathB
     let loaded: model::HandlerLoaded = read(&answer)?;
     let what = if loaded.changed { "runs this version now" } else { "runs this version already" };
     say(format!("handler {name} {what}: {}", loaded.digest))?;
+    if let Some(key) = loaded.signed_by {
+        say(format!("signed by: {key}"))?;
+    }
     say(format!("imports: {}", list(&loaded.imports)))
 }
 
@@ -121,6 +159,7 @@ fn show(handler: model::Handler) -> String {
         ("state", handler.problem.unwrap_or_else(|| "ready".to_owned())),
         ("digest", or_dash(handler.digest)),
         ("loaded", or_dash(handler.loaded_at_ms.map(time))),
+        ("signed by", or_dash(handler.signed_by)),
         ("imports", list(&handler.imports)),
     ];
     let limits: Vec<String> = handler.limits.iter().map(|(name, value)| format!("{name} {value}")).collect();

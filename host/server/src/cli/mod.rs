@@ -18,6 +18,7 @@ mod quarantine_bulk;
 mod queue;
 mod request;
 mod schedule;
+mod signature;
 mod why;
 
 use std::process::ExitCode;

@@ -205,6 +205,8 @@ pub(crate) struct Handler {
     #[serde(default)]
     pub(crate) secrets: BTreeMap<String, BTreeMap<String, String>>,
     #[serde(default)]
+    pub(crate) signed_by: Option<String>,
+    #[serde(default)]
     pub(crate) grants_unused: Vec<String>,
     pub(crate) problem: Option<String>,
 }
@@ -221,6 +223,8 @@ pub(crate) struct HandlerGrants {
 pub(crate) struct HandlerLoaded {
     pub(crate) digest: String,
     pub(crate) imports: Vec<String>,
+    #[serde(default)]
+    pub(crate) signed_by: Option<String>,
     pub(crate) changed: bool,
 }
 

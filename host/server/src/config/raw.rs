@@ -18,6 +18,7 @@ use super::{
     LogFormat,
     queue::RawQueue,
     schedule::RawSchedule,
+    signatures::RawSignatures,
     value::{Count, DurationMs, FilePath, Listen, LogFilter, Size},
 };
 
@@ -39,6 +40,7 @@ pub(super) struct Raw {
     pub(super) log: RawLog,
     pub(super) store: RawStore,
     pub(super) limits: RawLimits,
+    pub(super) signatures: RawSignatures,
     pub(super) callbacks: RawCallbacks,
     pub(super) handlers: RawHandlers,
     pub(super) handler: BTreeMap<HandlerName, RawHandler>,

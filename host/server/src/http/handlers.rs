@@ -6,7 +6,7 @@ use axum::{
     Json, Router,
     body::Body,
     extract::{Request, State},
-    http::{StatusCode, header},
+    http::{HeaderMap, StatusCode, header},
     response::{IntoResponse as _, Response},
     routing::get,
 };
@@ -16,7 +16,7 @@ use wasmill_delivery::{
     name::{Digest, HandlerName},
     record::{Grants, HandlerLimits, SecretSource},
 };
-use wasmill_runtime::{HandlerSettings, HandlerView, Host, grants_unused, imports_not_granted};
+use wasmill_runtime::{Component, HandlerSettings, HandlerView, Host, Signature, grants_unused, imports_not_granted};
 
 use super::{
     App, HttpLimits, body,
@@ -24,6 +24,9 @@ use super::{
     message::essence,
     problem::Problem,
 };
+
+/// A component's signature, as `FILE.wasm.sig` holds it.
+pub(crate) const SIGNATURE_HEADER: &str = "Wasmill-Signature";
 
 pub(super) fn routes() -> Router<App> {
     Router::new()
@@ -46,6 +49,8 @@ struct HandlerInfo {
     grants: Grants,
     /// Where each secret comes from; never what it is.
     secrets: BTreeMap<String, SecretSource>,
+    /// The public key of who signed the component.
+    signed_by: Option<String>,
     /// Grants that the component has no import for.
     grants_unused: Vec<&'static str>,
     problem: Option<String>,
@@ -60,6 +65,7 @@ struct HandlerList {
 struct Loaded {
     digest: Digest,
     imports: Vec<String>,
+    signed_by: Option<String>,
     changed: bool,
 }
 
@@ -133,7 +139,16 @@ async fn put(
     let (parts, body) = request.into_parts();
     let content_type = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(essence);
     match content_type.as_deref() {
-        Some("application/wasm") => load(app, name, &query, body).await,
+        Some("application/wasm") => {
+            let signature = match signature(&parts.headers) {
+                Ok(signature) => signature,
+                Err(problem) => {
+                    body::drain(body.into_data_stream());
+                    return Err(problem);
+                }
+            };
+            load(app, name, &query, signature, body).await
+        }
         Some("application/json") => put_settings(app, name, body).await,
         Some(_) | None => {
             body::drain(body.into_data_stream());
@@ -143,14 +158,33 @@ async fn put(
     }
 }
 
-async fn load(app: App, name: HandlerName, query: &LoadQuery, body: Body) -> Result<Response, Problem> {
+/// The signature that a component comes with.
+fn signature(headers: &HeaderMap) -> Result<Option<Signature>, Problem> {
+    let Some(given) = headers.get(SIGNATURE_HEADER) else { return Ok(None) };
+    let parsed = String::from_utf8_lossy(given.as_bytes()).parse();
+    parsed.map(Some).map_err(|error| Problem::invalid("invalid-signature", format!("{SIGNATURE_HEADER}: {error}")))
+}
+
+async fn load(
+    app: App,
+    name: HandlerName,
+    query: &LoadQuery,
+    signature: Option<Signature>,
+    body: Body,
+) -> Result<Response, Problem> {
     let wasm = body::read(body, app.limits.component_bytes_max).await?;
+    let component = Component::from(wasm).signed(signature);
     let loaded = if query.approve {
-        app.host.load_handler(name, wasm).await?
+        app.host.load_handler(name, component).await?
     } else {
-        app.host.upgrade_handler(name, wasm).await?
+        app.host.upgrade_handler(name, component).await?
     };
-    let loaded = Loaded { digest: loaded.digest, imports: loaded.imports, changed: loaded.changed };
+    let loaded = Loaded {
+        digest: loaded.digest,
+        imports: loaded.imports,
+        signed_by: loaded.signed_by.map(|key| key.to_string()),
+        changed: loaded.changed,
+    };
     Ok(Json(loaded).into_response())
 }
 
@@ -221,6 +255,7 @@ impl From<HandlerView> for HandlerInfo {
             secrets: view.record.secrets,
             name: view.record.name,
             digest: view.record.digest,
+            signed_by: view.signed_by.map(|key| key.to_string()),
             loaded_at_ms: view.record.loaded_at.0,
             imports: view.imports,
             limits: view.record.limits,

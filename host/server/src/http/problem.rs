@@ -12,7 +12,7 @@ use wasmill_delivery::{
     effect::{OrderRefusal, PublishRefusal},
     name::NameError,
 };
-use wasmill_runtime::{HostError, PublishError};
+use wasmill_runtime::{HostError, PublishError, SignatureProblem};
 
 /// What a client waits before it publishes to a full queue again, in seconds.
 const QUEUE_FULL_RETRY_AFTER_S: u32 = 1;
@@ -234,6 +234,7 @@ impl From<HostError> for Problem {
                 Self::invalid("out-of-range", detail)
             }
             HostError::NeedsApproval { .. } => Self::new(StatusCode::CONFLICT, "needs-approval", detail),
+            HostError::Signature { problem, .. } => signature(&problem, detail),
             HostError::Secret { .. } => Self::new(StatusCode::CONFLICT, "secret-missing", detail),
             HostError::Store(_) => Self::new(StatusCode::INTERNAL_SERVER_ERROR, "damaged-store", detail),
             HostError::TooManyRequests | HostError::TooManyPulls | HostError::TooManyJobWaits => {
@@ -252,6 +253,16 @@ impl From<HostError> for Problem {
             | HostError::ComponentMissing { .. }
             | HostError::Thread(_)
             | HostError::Read { .. } => Self::fault(detail),
+        }
+    }
+}
+
+fn signature(problem: &SignatureProblem, detail: String) -> Problem {
+    match problem {
+        SignatureProblem::Missing { .. } => Problem::new(StatusCode::FORBIDDEN, "signature-missing", detail),
+        SignatureProblem::Untrusted { .. } => Problem::new(StatusCode::FORBIDDEN, "signature-untrusted", detail),
+        SignatureProblem::Mismatch { .. } | SignatureProblem::Damaged { .. } => {
+            Problem::invalid("signature-mismatch", detail)
         }
     }
 }
