@@ -27,11 +27,14 @@ use wasmill_sandbox::{
     Delivery, HandlerContext, Program, Sandbox, SandboxOptions, Session, SlowLane, StagedState, slow_lane,
 };
 
+/// As in the binary.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const GUESTS: &str = "../../target/guests";
 /// Deliveries in a block, as long as a run of a quick handler.
 const RUN: u32 = 64;
 const MEASURED: Duration = Duration::from_secs(2);
-const HANDLERS: u32 = 1_000;
 
 /// What was measured of one delivery, in microseconds.
 struct Cost {
@@ -101,21 +104,20 @@ impl Bench {
         }
     }
 
-    /// Many handlers of 80 KiB, each with an instance that ran.
-    fn resident(&self, wasm: &[u8]) {
-        let row = format!("{HANDLERS} handlers in Rust");
+    /// Many handlers, each with an instance that ran.
+    fn resident(&self, name: &str, handlers: u32, wasm: &[u8]) {
+        let row = format!("{handlers} handlers, {name}");
         if !self.wants(&row) {
             return;
         }
-        let options = SandboxOptions { instances_max: 2 * HANDLERS, ..SandboxOptions::new(self.host.folder.path()) };
+        let options = SandboxOptions { instances_max: 2 * handlers, ..SandboxOptions::new(self.host.folder.path()) };
         let sandbox = Sandbox::new(options).unwrap();
-        let variants: Vec<Vec<u8>> = (0..HANDLERS).map(|number| numbered(wasm, number)).collect();
-        let before = resident_bytes();
+        let variants: Vec<Vec<u8>> = (0..handlers).map(|number| numbered(wasm, number)).collect();
         let programs: Vec<Arc<Program>> = variants.iter().map(|wasm| sandbox.load(wasm).unwrap()).collect();
         drop(programs);
         drop(sandbox);
         // Again as after a restart, from the cache: a compiler leaves memory behind.
-        let options = SandboxOptions { instances_max: 2 * HANDLERS, ..SandboxOptions::new(self.host.folder.path()) };
+        let options = SandboxOptions { instances_max: 2 * handlers, ..SandboxOptions::new(self.host.folder.path()) };
         let sandbox = Sandbox::new(options).unwrap();
         let compiled = resident_bytes();
         let programs: Vec<Arc<Program>> = variants.iter().map(|wasm| sandbox.load(wasm).unwrap()).collect();
@@ -130,14 +132,9 @@ impl Bench {
             })
             .collect();
         let warm = resident_bytes();
-        let kib_each = |from: u64, to: u64| to.saturating_sub(from) as f64 / 1024.0 / f64::from(HANDLERS);
+        let kib_each = |from: u64, to: u64| to.saturating_sub(from) as f64 / 1024.0 / f64::from(handlers);
         println!("{:<44} {:>9.1}  KiB each", format!("{row}, loaded"), kib_each(compiled, loaded));
         println!("{:<44} {:>9.1}  KiB each", format!("{row}, an instance warm besides"), kib_each(loaded, warm));
-        println!(
-            "{:<44} {:>9.1}  MiB",
-            format!("{row}, compiled here first"),
-            (compiled - before.min(compiled)) as f64 / 1048576.0
-        );
         drop(sessions);
     }
 }
@@ -147,15 +144,19 @@ fn main() {
     let (threads, lane) = slow_lane(1).unwrap();
     let bench = Bench { wanted, host: Host::new(), lane };
     println!("{:<44} {:>9} {:>9} {:>9}", "microseconds for one delivery", "median", "least", "processor");
-    bench.guest("text format", &Guest::new(OK).build());
+    let wat = Guest::new(OK).build();
+    bench.guest("text format", &wat);
+    bench.resident("text format", 1_000, &wat);
     for (name, file) in [("Rust", "guest-noop.wasm"), ("JavaScript", "guest-javascript.wasm")] {
         match fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join(GUESTS).join(file)) {
-            Ok(wasm) => bench.guest(name, &wasm),
+            Ok(wasm) => {
+                bench.guest(name, &wasm);
+                if name == "Rust" {
+                    bench.resident(name, 100, &wasm);
+                }
+            }
             Err(_) => println!("{name}: {file} is not built; run `cargo xtask guests` first"),
         }
-    }
-    if let Ok(wasm) = fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join(GUESTS).join("guest-noop.wasm")) {
-        bench.resident(&wasm);
     }
     threads.shutdown_background();
 }
