@@ -14,6 +14,8 @@ use host_process::guest;
 
 const HANDLERS: usize = 100;
 const START_MAX: Duration = Duration::from_secs(2);
+/// On a machine that does much else; ten seconds are usual.
+const COMPILE_MAX: Duration = Duration::from_secs(600);
 /// What a component with an engine of its own has at least, in bytes.
 const JAVASCRIPT_BYTES_MIN: usize = 10_000_000;
 
@@ -37,7 +39,10 @@ fn a_hundred_handlers_are_there_again_within_two_seconds() -> Result<()> {
         let client = host.client();
         // A large component compiles for longer than the client waits; it is compiled all the same.
         let put = || client.put(&format!("/v1/handlers/{name}"), "application/wasm", component.clone());
-        put().or_else(|_| put()).or_else(|_| put())?;
+        let give_up = Instant::now() + COMPILE_MAX;
+        while let Err(error) = put() {
+            ensure!(Instant::now() < give_up, "{name}: {error:#}");
+        }
         client.put(&format!("/v1/queues/{name}"), "application/json", format!(r#"{{"bindings": ["{name}"]}}"#))?;
         let consumer = format!("/v1/queues/{name}/consumers/{name}");
         client.put(&consumer, "application/json", format!(r#"{{"handler": "{name}"}}"#))?;
