@@ -10,6 +10,8 @@ use wasmill_delivery::{
 use wasmill_sandbox::{LimitsError, LoadError, SandboxError};
 use wasmill_store::StoreError;
 
+use crate::signatures::SignatureProblem;
+
 /// The host cannot do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum HostError {
@@ -63,6 +65,14 @@ pub enum HostError {
         handler: HandlerName,
         /// What it imports besides.
         added: Vec<String>,
+    },
+    /// A component is not signed as the operator wants it. The one that was there stays.
+    #[error("handler {handler}: {problem}")]
+    Signature {
+        /// Which handler it was to be.
+        handler: HandlerName,
+        /// What is wrong.
+        problem: Box<SignatureProblem>,
     },
     /// A secret of a handler is not there.
     #[error("handler {handler}: secret {secret} {problem}")]

@@ -2,7 +2,6 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use bytes::Bytes;
 use wasmill_delivery::{
     input::Order,
     name::{Digest, HandlerName},
@@ -19,6 +18,7 @@ use crate::{
     registry::Slot,
     replace::{CanaryView, LoadOptions, to_the_end, with_settings_of},
     secrets,
+    signatures::{Component, PublicKey},
 };
 
 /// What an operator declares of a handler besides its component.
@@ -43,6 +43,8 @@ pub struct HandlerView {
     pub record: HandlerRecord,
     /// What its component imports, when it is loaded.
     pub imports: Vec<String>,
+    /// Who signed the component, when it came with a signature.
+    pub signed_by: Option<PublicKey>,
     /// Why it cannot run, when it cannot.
     pub problem: Option<String>,
     /// How the trial of another version stands.
@@ -56,6 +58,8 @@ pub struct HandlerLoaded {
     pub digest: Digest,
     /// What it imports.
     pub imports: Vec<String>,
+    /// Who signed it, when it came with a signature now or earlier.
+    pub signed_by: Option<PublicKey>,
     /// Whether another version runs than before, or is tried.
     pub changed: bool,
     /// The share of keys in percent that it runs for first; none when it runs for all.
@@ -66,7 +70,7 @@ pub struct HandlerLoaded {
 
 impl HandlerLoaded {
     pub(crate) const fn unchanged(digest: Digest, imports: Vec<String>) -> Self {
-        Self { digest, imports, changed: false, canary_share_percent: None, given_up: false }
+        Self { digest, imports, signed_by: None, changed: false, canary_share_percent: None, given_up: false }
     }
 }
 
@@ -75,29 +79,29 @@ impl Host {
     /// does not fit is refused, and the old one stays. Whoever calls this approves of what it imports.
     ///
     /// # Errors
-    /// When the component does not fit, a secret is not there, or the store fails.
-    pub async fn load_handler(&self, name: HandlerName, wasm: Bytes) -> Result<HandlerLoaded, HostError> {
-        self.load(name, wasm, LoadOptions { approve: true, ..LoadOptions::default() }).await
+    /// When the component does not fit, is not signed as the host wants it, a secret is not there, or the store fails.
+    pub async fn load_handler(&self, name: HandlerName, component: Component) -> Result<HandlerLoaded, HostError> {
+        self.load(name, component, LoadOptions { approve: true, ..LoadOptions::default() }).await
     }
 
     /// Like [`Host::load_handler`], unless the component imports what the one before it did not.
     ///
     /// # Errors
     /// When it does, with what that is; and as there.
-    pub async fn upgrade_handler(&self, name: HandlerName, wasm: Bytes) -> Result<HandlerLoaded, HostError> {
-        self.load(name, wasm, LoadOptions::default()).await
+    pub async fn upgrade_handler(&self, name: HandlerName, component: Component) -> Result<HandlerLoaded, HostError> {
+        self.load(name, component, LoadOptions::default()).await
     }
 
     /// Compile beside the deliveries, check, and switch. Only the last step keeps others from changing handlers.
     pub(crate) async fn load(
         &self,
         name: HandlerName,
-        wasm: Bytes,
+        component: Component,
         options: LoadOptions,
     ) -> Result<HandlerLoaded, HostError> {
         let _one_at_a_time = self.inner.loading_components.lock().await;
         let before = self.handler_record(&name).await?;
-        let program = self.compile(&name, wasm.clone()).await?;
+        let program = self.compile(&name, component.clone()).await?;
         if let Some(before) = before.filter(|before| before.digest != Some(program.digest())) {
             if !options.approve {
                 self.check_upgrade(&before, &program)?;
@@ -107,7 +111,12 @@ impl Host {
             }
         }
         let host = self.clone();
-        to_the_end(async move { host.replace(name, wasm, program, options).await }).await
+        let loaded = to_the_end(async move { host.replace(name, component, program, options).await }).await?;
+        Ok(self.with_signer(loaded))
+    }
+
+    pub(crate) fn with_signer(&self, loaded: HandlerLoaded) -> HandlerLoaded {
+        HandlerLoaded { signed_by: self.inner.registry.signer(loaded.digest), ..loaded }
     }
 
     /// What a component asks for is compared with what the one before it did. When that is not known, because it was
@@ -202,7 +211,8 @@ impl Host {
             Slot::Broken(problem) => (Vec::new(), Some(problem)),
         };
         let canary = self.canary(&record);
-        HandlerView { record, imports, problem, canary }
+        let signed_by = record.digest.and_then(|digest| self.inner.registry.signer(digest));
+        HandlerView { record, imports, signed_by, problem, canary }
     }
 
     pub(crate) async fn handler_record(&self, name: &HandlerName) -> Result<Option<HandlerRecord>, HostError> {
@@ -211,11 +221,11 @@ impl Host {
     }
 
     /// Compile away from the threads that deliver.
-    async fn compile(&self, name: &HandlerName, wasm: Bytes) -> Result<Arc<Program>, HostError> {
+    async fn compile(&self, name: &HandlerName, component: Component) -> Result<Arc<Program>, HostError> {
         let inner = Arc::clone(&self.inner);
         let handler = name.clone();
         let compiling = tokio::task::spawn_blocking(move || {
-            inner.registry.compile(&wasm).map_err(|problem| HostError::Load { handler, problem })
+            inner.registry.compile(&handler, &component.wasm, component.signature.as_ref())
         });
         compiling.await.map_err(|error| HostError::Stopped { reason: Some(error.to_string()) })?
     }

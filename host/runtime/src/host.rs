@@ -43,6 +43,7 @@ use crate::{
     registry::Registry,
     request::Replies,
     schedules::{self, Schedules},
+    signatures::Signatures,
 };
 
 /// A running host. Cheap to clone; all clones are the same host.
@@ -332,6 +333,7 @@ impl Inner {
         let (ends, ended) = tokio::sync::mpsc::unbounded_channel();
         let registry = Arc::new(Registry::new(
             sandbox,
+            Signatures::new(options.signatures.clone(), components.clone()),
             state,
             options.data_bytes_max,
             options.handler_limits_max,

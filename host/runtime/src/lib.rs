@@ -35,6 +35,7 @@ mod replace;
 mod request;
 mod schedules;
 mod secrets;
+mod signatures;
 mod slot;
 mod smoke;
 mod why;
@@ -65,6 +66,10 @@ pub use self::{
     schedules::{
         Calendar, CalendarError, SCHEDULE_HEADER, SCHEDULE_UPCOMING_MAX, SCHEDULED_AT_HEADER, ScheduleError,
         ScheduleProblem, ScheduleSettings, ScheduleView,
+    },
+    signatures::{
+        Component, KEY_FILE_BYTES_MAX, KeyError, PrivateKey, PublicKey, Signature, SignatureProblem, SignatureRules,
+        TRUSTED_KEYS_MAX,
     },
     smoke::SMOKE_TEST_MS_MAX,
     why::{

@@ -9,6 +9,7 @@ use wasmill_store::StoreOptions;
 use crate::{
     handler_limits::HANDLER_LIMITS_CEILING_DEFAULT,
     observer::{NoObserver, Observer},
+    signatures::SignatureRules,
 };
 
 /// How a host is set up. Start from [`HostOptions::new`] and change what you need.
@@ -30,6 +31,8 @@ pub struct HostOptions {
     pub handler_limits_max: HandlerLimits,
     /// Where components are compiled.
     pub compiler: Compiler,
+    /// Whose components may run.
+    pub signatures: SignatureRules,
     /// Who is told what happens.
     pub observer: Arc<dyn Observer>,
 }
@@ -46,6 +49,7 @@ impl HostOptions {
             instances_max: wasmill_sandbox::limits::INSTANCES_MAX_DEFAULT,
             handler_limits_max: HANDLER_LIMITS_CEILING_DEFAULT,
             compiler: Compiler::default(),
+            signatures: SignatureRules::default(),
             observer: Arc::new(NoObserver),
         }
     }

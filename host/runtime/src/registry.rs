@@ -6,12 +6,13 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
+use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
 use wasmill_delivery::{
     name::{Digest, HandlerName},
     record::{HandlerLimits, HandlerRecord},
 };
-use wasmill_sandbox::{HandlerContext, LoadError, Program, Sandbox, Secrets, StateReader};
+use wasmill_sandbox::{HandlerContext, Program, Sandbox, Secrets, StateReader};
 use wasmill_store::Components;
 
 use crate::{
@@ -19,6 +20,7 @@ use crate::{
     error::HostError,
     handler_limits::at_most,
     release::{Canary, Release, Stay},
+    signatures::{NotAdmitted, PublicKey, Signature, Signatures},
 };
 
 /// A version of a handler, ready to run.
@@ -44,6 +46,7 @@ pub(crate) enum Slot {
 /// All handlers by name.
 pub(crate) struct Registry {
     sandbox: Sandbox,
+    signatures: Signatures,
     state: Arc<dyn StateReader>,
     data_bytes_max: usize,
     handler_limits_max: HandlerLimits,
@@ -55,6 +58,7 @@ pub(crate) struct Registry {
 impl Registry {
     pub(crate) const fn new(
         sandbox: Sandbox,
+        signatures: Signatures,
         state: Arc<dyn StateReader>,
         data_bytes_max: usize,
         handler_limits_max: HandlerLimits,
@@ -62,12 +66,35 @@ impl Registry {
         trials: Trials,
     ) -> Self {
         let slots = RwLock::new(BTreeMap::new());
-        Self { sandbox, state, data_bytes_max, handler_limits_max, components, trials, slots }
+        Self { sandbox, signatures, state, data_bytes_max, handler_limits_max, components, trials, slots }
     }
 
-    /// Compile a component, or find its compiled code. Blocks for as long as that takes.
-    pub(crate) fn compile(&self, wasm: &[u8]) -> Result<Arc<Program>, LoadError> {
-        self.sandbox.load(wasm)
+    /// Compile a component, or find its compiled code, if it may run here. Blocks for as long as that takes.
+    pub(crate) fn compile(
+        &self,
+        handler: &HandlerName,
+        wasm: &[u8],
+        signature: Option<&Signature>,
+    ) -> Result<Arc<Program>, HostError> {
+        // Of the bytes themselves, whatever their file is called.
+        let digest = Digest(Sha256::digest(wasm).into());
+        self.signatures.admit(&digest, signature).map_err(|refused| match refused {
+            NotAdmitted::Problem(problem) => {
+                HostError::Signature { handler: handler.clone(), problem: Box::new(problem) }
+            }
+            NotAdmitted::Store(error) => error.into(),
+        })?;
+        self.sandbox.load(wasm).map_err(|problem| HostError::Load { handler: handler.clone(), problem })
+    }
+
+    /// Keep the signature that a component came with.
+    pub(crate) fn keep_signature(&self, digest: Digest, signature: Option<&Signature>) -> Result<(), HostError> {
+        Ok(self.signatures.keep(&digest, signature)?)
+    }
+
+    /// Who signed a component that was loaded.
+    pub(crate) fn signer(&self, digest: Digest) -> Option<PublicKey> {
+        self.signatures.signer(&digest)
     }
 
     /// A version whose component is kept. Blocks for as long as compiling takes, when its code is not kept too.
@@ -75,7 +102,7 @@ impl Registry {
         let Some(wasm) = self.components.get(digest)? else {
             return Err(HostError::ComponentMissing { handler: name.clone(), digest: digest.to_string() });
         };
-        self.compile(&wasm).map_err(|problem| HostError::Load { handler: name.clone(), problem })
+        self.compile(name, &wasm, None)
     }
 
     /// Remove what is kept of a component besides itself.
@@ -124,6 +151,11 @@ impl Registry {
     /// There is nothing to run under that name, and why.
     pub(crate) fn set_broken(&self, name: &HandlerName, problem: String) {
         self.set(name, Slot::Broken(problem));
+    }
+
+    /// There will be something to run under that name in a moment.
+    pub(crate) fn set_loading(&self, name: &HandlerName) {
+        self.set(name, Slot::Loading);
     }
 
     /// What runs now.

@@ -5,7 +5,6 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use bytes::Bytes;
 use wasmill_delivery::{
     canary::{CanaryEnd, CanaryPolicy, Counts},
     effect::OrderRefusal,
@@ -26,6 +25,7 @@ use crate::{
     observer::CanarySeen,
     registry::Slot,
     secrets,
+    signatures::Component,
 };
 
 /// How a component is loaded.
@@ -59,13 +59,13 @@ impl Host {
     pub async fn load_version(
         &self,
         name: HandlerName,
-        wasm: Bytes,
+        component: Component,
         options: LoadOptions,
     ) -> Result<HandlerLoaded, HostError> {
         if let Some(share_percent) = options.share_percent {
             CanaryPolicy { share_percent, ..CanaryPolicy::default() }.check().map_err(HostError::Replacing)?;
         }
-        self.load(name, wasm, options).await
+        self.load(name, component, options).await
     }
 
     /// Go back to the version that ran before this one, or to the one whose digest begins with `to`. A version that
@@ -75,7 +75,8 @@ impl Host {
     /// When there is no such version, its component is gone or does not fit any more, or the store fails.
     pub async fn roll_back(&self, name: HandlerName, to: Option<&str>) -> Result<HandlerLoaded, HostError> {
         let (host, to) = (self.clone(), to.map(str::to_owned));
-        to_the_end(async move { host.go_back(name, to.as_deref()).await }).await
+        let loaded = to_the_end(async move { host.go_back(name, to.as_deref()).await }).await?;
+        Ok(self.with_signer(loaded))
     }
 
     async fn go_back(&self, name: HandlerName, to: Option<&str>) -> Result<HandlerLoaded, HostError> {
@@ -112,7 +113,7 @@ impl Host {
             let record = host.known(&name).await?;
             host.take_over(record, CanaryEnd::Operator).await
         };
-        to_the_end(promoting).await
+        Ok(self.with_signer(to_the_end(promoting).await?))
     }
 
     /// How the trial of a handler's new version stands.
@@ -143,7 +144,7 @@ impl Host {
     pub(crate) async fn replace(
         &self,
         name: HandlerName,
-        wasm: Bytes,
+        component: Component,
         program: Arc<Program>,
         options: LoadOptions,
     ) -> Result<HandlerLoaded, HostError> {
@@ -156,12 +157,13 @@ impl Host {
         let imports = program.imports().to_vec();
         let unchanged = HandlerLoaded::unchanged(digest, imports.clone());
         let Some(mut record) = before else {
-            self.keep_component(wasm, digest).await?;
+            self.keep_component(component, digest).await?;
             return self.run_at_once(new_record(name, self.default_settings()), program).await;
         };
         if record.digest == Some(digest) {
+            self.keep_signature(&component, digest).await?;
             if !matches!(self.inner.registry.current(&name), Slot::Ready(_)) {
-                self.keep_component(wasm, digest).await?;
+                self.keep_component(component, digest).await?;
                 let candidate = self.find_candidate(&mut record).await;
                 self.put_and_switch(&record, program, candidate).await?;
             }
@@ -175,10 +177,11 @@ impl Host {
         let share_percent = options.share_percent.unwrap_or(policy.share_percent);
         let is_tried = record.versions.canary.as_ref().is_some_and(|canary| canary.digest == digest);
         if is_tried && (options.from_file || share_percent > 0) {
+            self.keep_signature(&component, digest).await?;
             let share = record.versions.canary.map(|canary| canary.policy.share_percent);
             return Ok(HandlerLoaded { canary_share_percent: share, ..unchanged });
         }
-        self.keep_component(wasm, digest).await?;
+        self.keep_component(component, digest).await?;
         if is_tried {
             return self.take_over(record, CanaryEnd::Operator).await;
         }
@@ -251,14 +254,28 @@ impl Host {
     ) -> Result<(), HostError> {
         let digest = program.digest();
         let secrets = secrets::read_off_thread(record).await?;
-        self.order(Order::PutHandler { record: Box::new(record.clone()) }).await?;
         let before = self.inner.registry.current(&record.name);
+        self.put_before_it_runs(record, &before).await?;
         self.inner.registry.switch(record, program, candidate, secrets);
         if !matches!(before, Slot::Ready(before) if before.program.digest() == digest) {
             self.inner.options.observer.handler_replaced(&record.name, digest);
         }
         self.collect_components().await;
         Ok(())
+    }
+
+    /// Declared, it resumes consumers that were paused because there was nothing to run. They wait for it instead of
+    /// finding nothing once more.
+    async fn put_before_it_runs(&self, record: &HandlerRecord, before: &Slot) -> Result<(), HostError> {
+        let registry = &self.inner.registry;
+        if matches!(before, Slot::Broken(_)) {
+            registry.set_loading(&record.name);
+        }
+        let put = self.order(Order::PutHandler { record: Box::new(record.clone()) }).await;
+        if let (Err(_), Slot::Broken(problem)) = (&put, before) {
+            registry.set_broken(&record.name, problem.clone());
+        }
+        put.map(drop)
     }
 
     /// The program of the version that is tried. When it cannot run, the trial is over.
@@ -288,16 +305,25 @@ impl Host {
         finding.await.map_err(|error| HostError::Stopped { reason: Some(error.to_string()) })?
     }
 
-    async fn keep_component(&self, wasm: Bytes, digest: Digest) -> Result<(), HostError> {
+    async fn keep_component(&self, component: Component, digest: Digest) -> Result<(), HostError> {
         let inner = Arc::clone(&self.inner);
+        let Component { wasm, signature } = component;
         let keeping = tokio::task::spawn_blocking(move || {
             // Writing it takes a sync of the disk, which the deliveries have to share.
-            if inner.components.get(digest)?.is_some_and(|kept| kept == wasm) {
-                return Ok(());
+            if inner.components.get(digest)?.is_none_or(|kept| kept != wasm) {
+                inner.components.put(&wasm, digest)?;
             }
-            inner.components.put(&wasm, digest)
+            inner.registry.keep_signature(digest, signature.as_ref())
         });
-        Ok(keeping.await.map_err(|error| HostError::Stopped { reason: Some(error.to_string()) })??)
+        keeping.await.map_err(|error| HostError::Stopped { reason: Some(error.to_string()) })?
+    }
+
+    /// The component itself is kept already.
+    async fn keep_signature(&self, component: &Component, digest: Digest) -> Result<(), HostError> {
+        let Some(signature) = component.signature.clone() else { return Ok(()) };
+        let inner = Arc::clone(&self.inner);
+        let keeping = tokio::task::spawn_blocking(move || inner.registry.keep_signature(digest, Some(&signature)));
+        keeping.await.map_err(|error| HostError::Stopped { reason: Some(error.to_string()) })?
     }
 
     async fn known(&self, name: &HandlerName) -> Result<HandlerRecord, HostError> {

@@ -38,11 +38,13 @@ async fn failures_are_what_the_handler_said() {
         ("(call $defer (i64.const -1))", Outcome::Defer { after_ms: week }),
         ("(call $reject (i32.const 200) (i32.const 16))", Outcome::Reject { reason: "no such customer".to_owned() }),
     ] {
-        let record = host.fail(&Guest::new(body).with(words)).await;
+        let guest = Guest::new(body).with(words);
+        let digest = host.load(&guest).digest();
+        let record = host.fail(&guest).await;
         assert_eq!(record.outcome, expected);
         assert!(record.backtrace.is_empty());
         assert_eq!(record.attempt, 1);
-        assert!(record.digest.is_some());
+        assert_eq!(record.digest, Some(digest), "the record names the version that ran");
     }
 }
 

@@ -18,6 +18,7 @@ mod queue;
 mod raw;
 mod replacing;
 mod schedule;
+mod signatures;
 mod value;
 
 use std::{
@@ -33,7 +34,7 @@ use wasmill_delivery::{
     record::{ConsumerConfig, HandlerLimits, QueueConfig},
     schedule::ScheduleName,
 };
-use wasmill_runtime::{CompileBounds, HandlerSettings, ScheduleSettings, StoreOptions};
+use wasmill_runtime::{CompileBounds, HandlerSettings, ScheduleSettings, SignatureRules, StoreOptions};
 
 use crate::callbacks::CallbackRules;
 
@@ -59,6 +60,8 @@ pub struct Config {
     pub handlers: BTreeMap<HandlerName, HandlerDeclaration>,
     /// `[queue.NAME]`
     pub queues: BTreeMap<QueueName, QueueDeclaration>,
+    /// `[signatures]`
+    pub signatures: SignatureRules,
     /// `[callbacks] allow`: what may be called when a job has ended.
     pub callbacks: CallbackRules,
     /// `[schedule.NAME]`

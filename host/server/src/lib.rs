@@ -11,5 +11,6 @@ pub mod config;
 mod forms;
 pub mod http;
 mod serve;
+mod signature_file;
 pub mod telemetry;
 mod watch;

@@ -137,6 +137,7 @@ fn host_options(config: &Config, metrics: &Arc<Metrics>) -> HostOptions {
     options.instances_max = config.limits.instances_max;
     options.handler_threads = config.limits.handler_threads.unwrap_or(options.handler_threads);
     options.handler_limits_max = config.limits.handler;
+    options.signatures = config.signatures.clone();
     options.compiler = compile_worker::compiler(config.limits.compile);
     options.observer = Arc::clone(metrics) as _;
     options

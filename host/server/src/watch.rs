@@ -16,10 +16,11 @@ use wasmill_delivery::{
     record::{Binding, ConsumerConfig, QueueConfig},
     topic::TopicPattern,
 };
-use wasmill_runtime::{Host, LoadOptions};
+use wasmill_runtime::{Component, Host, LoadOptions};
 
 pub(crate) use self::sources::Sources;
 use self::{events::Events, sources::Print};
+use crate::signature_file;
 
 /// A file is loaded when it stayed the same for so long.
 const SETTLE: Duration = Duration::from_millis(100);
@@ -82,7 +83,8 @@ impl Loader {
         let wasm = tokio::fs::read(path).await.with_context(|| format!("cannot read {}", path.display()))?;
         // Whoever writes the file approves of what it imports.
         let options = LoadOptions { approve: true, from_file: true, ..LoadOptions::default() };
-        let loading = self.host.load_version(name.clone(), wasm.into(), options);
+        let component = Component::from(wasm).signed(signature_file::find(path)?);
+        let loading = self.host.load_version(name.clone(), component, options);
         loading.await.with_context(|| format!("cannot load {}", path.display()))?;
         if self.sources.makes_queues() {
             self.make_queue(name).await?;

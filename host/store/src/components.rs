@@ -39,12 +39,28 @@ impl Components {
     /// # Errors
     /// When the file is there and cannot be read.
     pub fn get(&self, digest: Digest) -> Result<Option<Vec<u8>>, StoreError> {
-        let path = self.path(digest);
-        match fs::read(&path) {
-            Ok(bytes) => Ok(Some(bytes)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(StoreError::io("read", path, error)),
-        }
+        read(self.path(digest))
+    }
+
+    /// Keep what somebody signed a component with; it is durable when this returns.
+    ///
+    /// # Errors
+    /// When the file cannot be written; then what was there before is there.
+    pub fn put_signature(&self, digest: Digest, text: &[u8]) -> Result<(), StoreError> {
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        write_whole(&self.signature_path(digest), text)
+    }
+
+    /// What somebody signed a component with; none when it is not kept here.
+    ///
+    /// # Errors
+    /// When the file is there and cannot be read.
+    pub fn signature(&self, digest: Digest) -> Result<Option<Vec<u8>>, StoreError> {
+        read(self.signature_path(digest))
+    }
+
+    fn signature_path(&self, digest: Digest) -> PathBuf {
+        self.folder.join(format!("{digest}.wasm.sig"))
     }
 
     /// All components that are kept here, in no order.
@@ -61,22 +77,35 @@ impl Components {
         list().map_err(|error| StoreError::io("list", &*self.folder, error))
     }
 
-    /// Remove a component. It is no mistake when it is not there.
+    /// Remove a component with its signature. It is no mistake when they are not there.
     ///
     /// # Errors
     /// When the file cannot be removed.
     pub fn remove(&self, digest: Digest) -> Result<(), StoreError> {
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        let path = self.path(digest);
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StoreError::io("remove", path, error)),
-            Ok(()) | Err(_) => Ok(()),
-        }
+        // The component last: by its file both are found again after a crash.
+        remove(self.signature_path(digest))?;
+        remove(self.path(digest))
     }
 
     /// Where a component is, or would be.
     #[must_use]
     pub fn path(&self, digest: Digest) -> PathBuf {
         self.folder.join(format!("{digest}.wasm"))
+    }
+}
+
+fn remove(path: PathBuf) -> Result<(), StoreError> {
+    match fs::remove_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StoreError::io("remove", path, error)),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+fn read(path: PathBuf) -> Result<Option<Vec<u8>>, StoreError> {
+    match fs::read(&path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(StoreError::io("read", path, error)),
     }
 }

@@ -3,6 +3,7 @@
 //! It adds what a fresh machine lacks, says what it is doing, and stops with one clear sentence when it cannot.
 
 mod guests;
+mod javascript;
 mod shell;
 mod suite;
 
@@ -90,7 +91,7 @@ fn carry_out(command: Command) -> Result<()> {
     match command {
         Command::Demo(demo) => show(&demo),
         Command::Test => suite::test(),
-        Command::Guests => guests::build().map(|_| ()),
+        Command::Guests => guests::build().and_then(|_| javascript::build()),
         Command::Simulate(Simulate { seeds, seed }) => simulate(seeds, seed),
         Command::Crash(Crash { kills }) => crash(kills),
         Command::Bench(bench) => measure(bench),

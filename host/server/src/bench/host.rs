@@ -41,7 +41,7 @@ impl Measured {
     pub(super) async fn declare(&self, plan: &Plan) -> Result<()> {
         let handler = HandlerName::new(NAME)?;
         let queue = QueueName::new(NAME)?;
-        self.host.load_handler(handler.clone(), plan.component.clone()).await?;
+        self.host.load_handler(handler.clone(), plan.component.clone().into()).await?;
         let bindings = vec![TopicPattern::new(NAME)?.into()];
         self.host
             .put_queue(

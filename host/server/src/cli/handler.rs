@@ -9,6 +9,7 @@ use super::{
     Remote,
     handler_versions::{self, LoadArguments},
     output::{ago, cut, facts, list, or_dash, say, say_bytes, say_json, table, time},
+    signature::{self, SigningCommand},
 };
 use crate::client::{Client, model, read};
 
@@ -28,6 +29,14 @@ pub(super) struct HandlerArguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    #[command(flatten)]
+    OfHost(HostCommand),
+    #[command(flatten)]
+    Signing(SigningCommand),
+}
+
+#[derive(Debug, Subcommand)]
+enum HostCommand {
     /// Run this component under that name from now on
     Load(LoadArguments),
     /// The versions that ran or were tried, newest first, and why they do not any more
@@ -66,29 +75,36 @@ enum Command {
 
 pub(super) async fn run(arguments: HandlerArguments) -> Result<()> {
     let HandlerArguments { remote, command } = arguments;
+    match command {
+        Command::OfHost(command) => run_at_host(remote, command).await,
+        Command::Signing(command) => signature::run(command),
+    }
+}
+
+async fn run_at_host(remote: Remote, command: HostCommand) -> Result<()> {
     let client = remote.client()?;
     match command {
-        Command::Load(arguments) => handler_versions::load(&client, &arguments, remote.json).await,
-        Command::History { name } => handler_versions::history(&client, &name, remote.json).await,
-        Command::Rollback { name, to } => {
+        HostCommand::Load(arguments) => handler_versions::load(&client, &arguments, remote.json).await,
+        HostCommand::History { name } => handler_versions::history(&client, &name, remote.json).await,
+        HostCommand::Rollback { name, to } => {
             let request = client.request(Method::POST, &["v1", "handlers", &name, "rollback"]);
             handler_versions::change(&client, request.query(&[("to", to)]), &name, remote.json).await
         }
-        Command::Promote { name } => {
+        HostCommand::Promote { name } => {
             let request = client.request(Method::POST, &["v1", "handlers", &name, "promote"]);
             handler_versions::change(&client, request, &name, remote.json).await
         }
-        Command::List => show_all(&client, remote.json).await,
-        Command::Show { name } => {
+        HostCommand::List => show_all(&client, remote.json).await,
+        HostCommand::Show { name } => {
             let answer = client.get(&["v1", "handlers", &name]).await?;
             if remote.json { say_json(&answer) } else { say(show(read(&answer)?)) }
         }
-        Command::Delete { name } => {
+        HostCommand::Delete { name } => {
             client.send(client.request(Method::DELETE, &["v1", "handlers", &name])).await?;
             if remote.json { Ok(()) } else { say(format!("handler {name} is removed; its state stays")) }
         }
-        Command::State { name, key: Some(key), .. } => say_bytes(&value(&client, &name, &key).await?),
-        Command::State { name, key: None, prefix, after, limit } => {
+        HostCommand::State { name, key: Some(key), .. } => say_bytes(&value(&client, &name, &key).await?),
+        HostCommand::State { name, key: None, prefix, after, limit } => {
             let request = client.request(Method::GET, &["v1", "handlers", &name, "state"]);
             let request = request.query(&[("prefix", prefix), ("after", after), ("limit", Some(limit.to_string()))]);
             let page: model::StateKeys = read(&client.json(request).await?)?;
@@ -119,6 +135,7 @@ fn show(handler: model::Handler) -> String {
         ("state", handler.problem.unwrap_or_else(|| "ready".to_owned())),
         ("digest", or_dash(handler.digest)),
         ("loaded", or_dash(handler.loaded_at_ms.map(time))),
+        ("signed by", or_dash(handler.signed_by)),
         ("imports", list(&handler.imports)),
         ("tried", or_dash(handler.candidate.as_ref().map(handler_versions::trial))),
         ("retries", handler.retries),

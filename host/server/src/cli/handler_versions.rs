@@ -1,6 +1,6 @@
 //! `wasmill handler load`, `history`, `rollback` and `promote`: versions come and go.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use reqwest::{Method, RequestBuilder, header::CONTENT_TYPE};
@@ -14,6 +14,8 @@ use super::{
 use crate::{
     client::{Client, model, read},
     forms::parse_percent,
+    http::SIGNATURE_HEADER,
+    signature_file,
 };
 
 /// How much of a reason a table shows.
@@ -37,10 +39,13 @@ pub(super) struct LoadArguments {
     /// Do not run it on the handler's sample message
     #[arg(long)]
     skip_sample: bool,
+    /// Its signature, when it is not in FILE.sig
+    #[arg(long, value_name = "FILE")]
+    signature: Option<PathBuf>,
 }
 
 pub(super) async fn load(client: &Client, arguments: &LoadArguments, json: bool) -> Result<()> {
-    let LoadArguments { name, file, approve, canary, sample, skip_sample } = arguments;
+    let LoadArguments { name, file, approve, canary, sample, skip_sample, signature } = arguments;
     let wasm = tokio::fs::read(file).await.with_context(|| format!("cannot read {}", file.display()))?;
     if let Some(sample) = sample {
         keep_sample(client, name, sample).await?;
@@ -50,8 +55,21 @@ pub(super) async fn load(client: &Client, arguments: &LoadArguments, json: bool)
     query.extend(approve.then(|| ("approve", "true".to_owned())));
     query.extend(canary.map(|percent| ("canary", percent.to_string())));
     query.extend(skip_sample.then(|| ("skip_sample", "true".to_owned())));
-    let request = request.query(&query).header(CONTENT_TYPE, "application/wasm").body(wasm);
+    let request = signed(request.query(&query), file, signature.as_deref())?;
+    let request = request.header(CONTENT_TYPE, "application/wasm").body(wasm);
     change(client, request, name, json).await
+}
+
+/// With the signature that was named, or else the one that lies beside the component.
+fn signed(request: RequestBuilder, file: &Path, signature: Option<&Path>) -> Result<RequestBuilder> {
+    let signature = match signature {
+        Some(path) => Some(signature_file::read(path)?),
+        None => signature_file::find(file)?,
+    };
+    Ok(match signature {
+        Some(signature) => request.header(SIGNATURE_HEADER, signature.to_string()),
+        None => request,
+    })
 }
 
 async fn keep_sample(client: &Client, name: &str, file: &PathBuf) -> Result<()> {
@@ -76,6 +94,9 @@ pub(super) async fn change(client: &Client, request: RequestBuilder, name: &str,
         (None, false) => "runs this version already".to_owned(),
     };
     say(format!("handler {name} {what}: {}", loaded.digest))?;
+    if let Some(key) = loaded.signed_by {
+        say(format!("signed by: {key}"))?;
+    }
     say(format!("imports: {}", list(&loaded.imports)))
 }
 

@@ -19,6 +19,7 @@ mod quarantine_bulk;
 mod queue;
 mod request;
 mod schedule;
+mod signature;
 mod why;
 
 use std::process::ExitCode;

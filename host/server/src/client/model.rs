@@ -207,6 +207,8 @@ pub(crate) struct Handler {
     #[serde(default)]
     pub(crate) secrets: BTreeMap<String, BTreeMap<String, String>>,
     #[serde(default)]
+    pub(crate) signed_by: Option<String>,
+    #[serde(default)]
     pub(crate) grants_unused: Vec<String>,
     pub(crate) problem: Option<String>,
     #[serde(default)]
@@ -253,6 +255,8 @@ pub(crate) struct HandlerGrants {
 pub(crate) struct HandlerLoaded {
     pub(crate) digest: String,
     pub(crate) imports: Vec<String>,
+    #[serde(default)]
+    pub(crate) signed_by: Option<String>,
     pub(crate) changed: bool,
     pub(crate) canary_share_percent: Option<u32>,
 }

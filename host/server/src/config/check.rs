@@ -22,7 +22,7 @@ use super::{
 
 /// `base` is the folder that relative paths are relative to.
 pub(super) fn check(raw: Raw, base: &Path) -> Config {
-    let Raw { server, log, store, limits, callbacks, handlers, handler, queue, schedule } = raw;
+    let Raw { server, log, store, limits, signatures, callbacks, handlers, handler, queue, schedule } = raw;
     let limits = check_limits(limits);
     let most = limits.handler;
     Config {
@@ -35,6 +35,7 @@ pub(super) fn check(raw: Raw, base: &Path) -> Config {
         log: LogConfig { level: log.level.0, format: log.format },
         store: check_store(store, base),
         limits,
+        signatures: signatures.0,
         callbacks: callbacks.allow.0,
         handlers_folder: resolve(handlers.folder, base),
         handlers: handler.into_iter().map(|(name, raw)| (name, check_handler(raw, base, &most))).collect(),

@@ -19,6 +19,7 @@ use super::{
     queue::RawQueue,
     replacing::{RawCanary, RawSample},
     schedule::RawSchedule,
+    signatures::RawSignatures,
     value::{Count, DurationMs, FilePath, Listen, LogFilter, Size},
 };
 
@@ -40,6 +41,7 @@ pub(super) struct Raw {
     pub(super) log: RawLog,
     pub(super) store: RawStore,
     pub(super) limits: RawLimits,
+    pub(super) signatures: RawSignatures,
     pub(super) callbacks: RawCallbacks,
     pub(super) handlers: RawHandlers,
     pub(super) handler: BTreeMap<HandlerName, RawHandler>,

@@ -6,7 +6,7 @@ use axum::{
     Json, Router,
     body::Body,
     extract::{Request, State},
-    http::{StatusCode, header},
+    http::{HeaderMap, StatusCode, header},
     response::{IntoResponse as _, Response},
     routing::get,
 };
@@ -18,7 +18,9 @@ use wasmill_delivery::{
     name::{Digest, HandlerName},
     record::{Grants, HandlerLimits, Replacing, Retries, SecretSource},
 };
-use wasmill_runtime::{HandlerSettings, HandlerView, Host, LoadOptions, grants_unused, imports_not_granted};
+use wasmill_runtime::{
+    Component, HandlerSettings, HandlerView, Host, LoadOptions, Signature, grants_unused, imports_not_granted,
+};
 
 use super::{
     App, HttpLimits, body,
@@ -29,6 +31,9 @@ use super::{
     versions::{CandidateInfo, Loaded},
 };
 use crate::forms::parse_percent;
+
+/// A component's signature, as `FILE.wasm.sig` holds it.
+pub(crate) const SIGNATURE_HEADER: &str = "Wasmill-Signature";
 
 pub(super) fn routes() -> Router<App> {
     Router::new()
@@ -51,6 +56,8 @@ struct HandlerInfo {
     grants: Grants,
     /// Where each secret comes from; never what it is.
     secrets: BTreeMap<String, SecretSource>,
+    /// The public key of who signed the component.
+    signed_by: Option<String>,
     /// Grants that the component has no import for.
     grants_unused: Vec<&'static str>,
     /// Which version runs a delivery that failed on an earlier one.
@@ -149,7 +156,16 @@ async fn put(
     let (parts, body) = request.into_parts();
     let content_type = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(essence);
     match content_type.as_deref() {
-        Some("application/wasm") => load(app, name, &query, body).await,
+        Some("application/wasm") => {
+            let signature = match signature(&parts.headers) {
+                Ok(signature) => signature,
+                Err(problem) => {
+                    body::drain(body.into_data_stream());
+                    return Err(problem);
+                }
+            };
+            load(app, name, &query, signature, body).await
+        }
         Some("application/json") => put_settings(app, name, body).await,
         Some(_) | None => {
             body::drain(body.into_data_stream());
@@ -159,14 +175,27 @@ async fn put(
     }
 }
 
-async fn load(app: App, name: HandlerName, query: &LoadQuery, body: Body) -> Result<Response, Problem> {
+/// The signature that a component comes with.
+fn signature(headers: &HeaderMap) -> Result<Option<Signature>, Problem> {
+    let Some(given) = headers.get(SIGNATURE_HEADER) else { return Ok(None) };
+    let parsed = String::from_utf8_lossy(given.as_bytes()).parse();
+    parsed.map(Some).map_err(|error| Problem::invalid("invalid-signature", format!("{SIGNATURE_HEADER}: {error}")))
+}
+
+async fn load(
+    app: App,
+    name: HandlerName,
+    query: &LoadQuery,
+    signature: Option<Signature>,
+    body: Body,
+) -> Result<Response, Problem> {
     let share_percent = query.canary.as_deref().map(parse_percent).transpose();
     let share_percent =
         share_percent.map_err(|problem| Problem::invalid("invalid-query", format!("canary: {problem}")))?;
     let LoadQuery { approve, skip_sample, .. } = *query;
     let options = LoadOptions { approve, share_percent, skip_sample, from_file: false };
     let wasm = body::read(body, app.limits.component_bytes_max).await?;
-    let loaded = app.host.load_version(name, wasm, options).await?;
+    let loaded = app.host.load_version(name, Component::from(wasm).signed(signature), options).await?;
     Ok(Json(Loaded::from(loaded)).into_response())
 }
 
@@ -249,6 +278,7 @@ impl From<HandlerView> for HandlerInfo {
             secrets: view.record.secrets,
             name: view.record.name,
             digest: view.record.digest,
+            signed_by: view.signed_by.map(|key| key.to_string()),
             loaded_at_ms: view.record.loaded_at.0,
             imports: view.imports,
             limits: view.record.limits,

@@ -40,6 +40,7 @@ use wasmill_runtime::Host;
 use self::{idempotency::Idempotency, rooms::Rooms};
 use crate::{callbacks::CallbackRules, telemetry::Metrics};
 
+pub(crate) use handlers::SIGNATURE_HEADER;
 pub(crate) use queues::oldest_message_age_ms;
 
 /// 2^20 bytes.

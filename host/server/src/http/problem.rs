@@ -12,7 +12,7 @@ use wasmill_delivery::{
     effect::{OrderRefusal, PublishRefusal},
     name::NameError,
 };
-use wasmill_runtime::{HostError, PublishError};
+use wasmill_runtime::{HostError, PublishError, SignatureProblem};
 
 /// What a client waits before it publishes to a full queue again, in seconds.
 const QUEUE_FULL_RETRY_AFTER_S: u32 = 1;
@@ -240,6 +240,7 @@ impl From<HostError> for Problem {
             HostError::UnknownVersion { .. } => Self::unknown("unknown-version", detail),
             HostError::ComponentMissing { .. } => Self::new(StatusCode::CONFLICT, "component-missing", detail),
             HostError::NeedsApproval { .. } => Self::new(StatusCode::CONFLICT, "needs-approval", detail),
+            HostError::Signature { problem, .. } => signature(&problem, detail),
             HostError::Secret { .. } => Self::new(StatusCode::CONFLICT, "secret-missing", detail),
             HostError::Store(_) => Self::new(StatusCode::INTERNAL_SERVER_ERROR, "damaged-store", detail),
             HostError::TooManyRequests | HostError::TooManyPulls | HostError::TooManyJobWaits => {
@@ -255,6 +256,16 @@ impl From<HostError> for Problem {
                 ..Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many-redrives", detail)
             },
             HostError::Sandbox(_) | HostError::Thread(_) | HostError::Read { .. } => Self::fault(detail),
+        }
+    }
+}
+
+fn signature(problem: &SignatureProblem, detail: String) -> Problem {
+    match problem {
+        SignatureProblem::Missing { .. } => Problem::new(StatusCode::FORBIDDEN, "signature-missing", detail),
+        SignatureProblem::Untrusted { .. } => Problem::new(StatusCode::FORBIDDEN, "signature-untrusted", detail),
+        SignatureProblem::Mismatch { .. } | SignatureProblem::Damaged { .. } => {
+            Problem::invalid("signature-mismatch", detail)
         }
     }
 }

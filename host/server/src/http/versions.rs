@@ -80,6 +80,8 @@ struct RollbackQuery {
 pub(super) struct Loaded {
     digest: Digest,
     imports: Vec<String>,
+    /// The public key of who signed it.
+    signed_by: Option<String>,
     changed: bool,
     /// The share of keys that it runs for; none when it runs for all.
     canary_share_percent: Option<u32>,
@@ -144,7 +146,7 @@ impl From<CanaryView> for CandidateInfo {
 
 impl From<HandlerLoaded> for Loaded {
     fn from(loaded: HandlerLoaded) -> Self {
-        let HandlerLoaded { digest, imports, changed, canary_share_percent, given_up: _ } = loaded;
-        Self { digest, imports, changed, canary_share_percent }
+        let HandlerLoaded { digest, imports, signed_by, changed, canary_share_percent, given_up: _ } = loaded;
+        Self { digest, imports, signed_by: signed_by.map(|key| key.to_string()), changed, canary_share_percent }
     }
 }

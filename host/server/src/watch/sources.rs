@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use wasmill_delivery::name::HandlerName;
 
-use crate::config::Config;
+use crate::{config::Config, signature_file::signature_path};
 
 /// Where components are looked for.
 #[derive(Clone, Debug)]
@@ -82,17 +82,22 @@ fn handler_name(path: &Path) -> Result<HandlerName> {
     Ok(HandlerName::new(stem)?)
 }
 
-/// What tells one state of a file from another without reading it.
+/// What tells one state of a component and its signature from another without reading them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Print {
-    modified: SystemTime,
-    bytes: u64,
+    component: (SystemTime, u64),
+    /// A signature may come later than what it is of.
+    signature: Option<(SystemTime, u64)>,
 }
 
 impl Print {
     /// None when there is no such file now.
     pub(super) fn of(path: &Path) -> Option<Self> {
-        let metadata = std::fs::metadata(path).ok()?;
-        Some(Self { modified: metadata.modified().ok()?, bytes: metadata.len() })
+        Some(Self { component: print(path)?, signature: print(&signature_path(path)) })
     }
+}
+
+fn print(path: &Path) -> Option<(SystemTime, u64)> {
+    let metadata = std::fs::metadata(path).ok()?;
+    Some((metadata.modified().ok()?, metadata.len()))
 }
