@@ -44,7 +44,9 @@ impl Trial {
     /// of failures of that version could pause the consumer on a delivery that can only fail, and never end the trial.
     pub(crate) fn takes(&self, message: &Message, earlier: &[AttemptRecord]) -> bool {
         let CanaryRecord { digest, policy, .. } = &self.record;
-        let failed = |attempt: &AttemptRecord| attempt.digest == Some(*digest) && is_failure(&attempt.outcome);
+        // What only settling found out, such as unroutable, names no version: it may have been this one.
+        let failed =
+            |attempt: &AttemptRecord| attempt.digest.is_none_or(|of| of == *digest) && is_failure(&attempt.outcome);
         self.end().is_none() && is_of_share(policy.share_percent, *digest, message) && !earlier.iter().any(failed)
     }
 
