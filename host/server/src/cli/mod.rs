@@ -16,6 +16,7 @@ mod pull;
 mod quarantine;
 mod quarantine_bulk;
 mod queue;
+mod replay;
 mod request;
 mod schedule;
 mod why;
