@@ -142,9 +142,7 @@ mod tests {
         message::{Lineage, Message},
         name::{Digest, HandlerName, MessageId, QuarantineId},
         outcome::Outcome,
-        record::{
-            AttemptRecord, CapsuleKept, Grants, HandlerLimits, HandlerRecord, PauseReason, QuarantineReason,
-        },
+        record::{AttemptRecord, CapsuleKept, Grants, HandlerLimits, HandlerRecord, PauseReason, QuarantineReason},
         topic::Topic,
     };
 

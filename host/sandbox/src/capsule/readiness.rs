@@ -105,7 +105,7 @@ pub(crate) async fn poll(data: &mut HostState, pollables: Vec<Resource<DynPollab
             }
             Ok(ready)
         }
-        Expected::TimedOut => Err(Stop::TimedOut.into()),
+        Expected::TimedOut => Err(Stop::TimedOutWaiting.into()),
         Expected::Recorded(_) | Expected::Unknown => table(data).poll(pollables).await,
     }
 }
@@ -115,7 +115,7 @@ async fn block(data: &mut HostState, pollable: Resource<DynPollable>) -> wasmtim
     if let Some(player) = tape.player()
         && matches!(player.expect(|next| *next == Readiness::Blocked), Expected::TimedOut)
     {
-        return Err(Stop::TimedOut.into());
+        return Err(Stop::TimedOutWaiting.into());
     }
     table(data).block(pollable).await?;
     tape.readiness(Readiness::Blocked);

@@ -35,11 +35,13 @@ pub(crate) fn gather(ctx: &Context, urls: &[&str]) -> Seen {
     note("own", &state.get("own").ok().flatten().unwrap_or_default().len());
     note("keys", &state.list_keys("", None).map(|page| page.keys.join(" ")).unwrap_or_default());
     for url in urls {
-        let url = if url.ends_with('=') { format!("{url}{secret}") } else { (*url).to_owned() };
+        let with_secret = url.ends_with('=');
+        let url = if with_secret { format!("{url}{secret}") } else { (*url).to_owned() };
         match Request::get(url).send() {
             Ok(response) => {
-                let body = String::from_utf8_lossy(&response.body).replace(&secret, "its secret");
-                note("answer", &format!("{} {body}", response.status));
+                // The answer may hold the secret, and looking for it would take more or less work by what it is.
+                let body = if with_secret { "" } else { &String::from_utf8_lossy(&response.body) };
+                note("answer", &format!("{} {} {body}", response.status, response.body.len()));
             }
             Err(error) => note("error", &error),
         }
