@@ -40,7 +40,7 @@ pub(crate) fn seal(
         left_out: Vec::new(),
     };
     capsule.mask(&Mask::new(&context.secrets));
-    Some(capsule.to_bytes_within(CAPSULE_BYTES_MAX))
+    Some(capsule.into_bytes_within(CAPSULE_BYTES_MAX))
 }
 
 const fn never_rests_in_quarantine(outcome: &Outcome) -> bool {
@@ -71,7 +71,7 @@ impl Capsule {
 
     /// What the calls leave room for is not enough for some configurations. The grants go first: they are looked at
     /// only for requests, and those that were allowed are in the capsule.
-    fn to_bytes_within(&mut self, bytes_max: usize) -> Bytes {
+    fn into_bytes_within(mut self, bytes_max: usize) -> Bytes {
         let bytes = self.to_bytes();
         if bytes.len() <= bytes_max {
             return bytes;
