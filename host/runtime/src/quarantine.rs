@@ -128,10 +128,12 @@ fn why_no_capsule(record: &QuarantineRecord) -> String {
             format!("consumer {} is pulled by a program outside, so nothing of this host ran it", record.consumer)
         }
         (Some(_), None) => "it was given up before anything ran".to_owned(),
-        (Some(_), Some(last)) if last.digest.is_none() => match last.outcome {
-            Outcome::HostCrash => "the host stopped while it ran, and with it went what it was given".to_owned(),
-            _ => format!("its last attempt ended outside of the sandbox ({})", last.outcome.name()),
-        },
+        (Some(_), Some(last)) if last.outcome == Outcome::HostCrash => {
+            "the host stopped while it ran, and with it went what it was given".to_owned()
+        }
+        (Some(_), Some(last)) if last.digest.is_none() => {
+            format!("its last attempt ended outside of the sandbox ({})", last.outcome.name())
+        }
         (Some(_), Some(_)) => "the version of the host that gave it up kept none".to_owned(),
     }
 }

@@ -79,10 +79,7 @@ impl Report {
 
     /// Outcome and fuel now.
     pub(super) fn now(&self) -> [String; 2] {
-        let why = match &self.outcome {
-            Outcome::Success => "success".to_owned(),
-            failure => cut(&ended(failure), 60),
-        };
+        let why = if self.succeeds() { self.outcome.name().to_owned() } else { cut(&ended(&self.outcome), 60) };
         [why, self.fuel_used.to_string()]
     }
 
