@@ -90,7 +90,8 @@ impl Session {
             return self.refuse(delivery, refused.to_string());
         }
         let wall_clock_ms = self.context.limits.wall_clock_ms_max.min(WALL_CLOCK_MS_CEILING);
-        let patience = self.replay.as_ref().map(|replay| replay.patience);
+        let longest = Duration::from_millis(WALL_CLOCK_MS_CEILING);
+        let patience = self.replay.as_ref().map(|replay| replay.patience.min(longest));
         let deadline = started + patience.unwrap_or(Duration::from_millis(wall_clock_ms));
         let current = Current::new(delivery.clone(), deadline, std::mem::take(staged));
         let (instance, fresh) = self.take_instance(current);
@@ -152,11 +153,12 @@ impl Session {
         let secrets = &self.context.secrets;
         let outcome = judge::outcome(ended, &Circumstances { limits, memory_refused, secrets });
         attempt.result = settle(data, outcome, staged, |outcome| record(run.delivery, &attempt, outcome, backtrace));
+        let calls = data.take_calls();
         if let AttemptResult::Failed(record) = &attempt.result
             && self.replay.is_none()
         {
             let ran = (run.delivery, attempt.digest, run.fresh);
-            attempt.capsule = capsule::seal(&self.context, ran, &record.outcome, || data.take_calls());
+            attempt.capsule = capsule::seal(&self.context, ran, &record.outcome, calls);
         }
         attempt
     }

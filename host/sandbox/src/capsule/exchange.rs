@@ -158,10 +158,10 @@ pub(crate) struct RecordedBody {
 }
 
 impl RecordedBody {
-    fn note(&self, part: Part, bytes: usize) {
+    fn note(&self, bytes: usize, part: impl FnOnce() -> Part) {
         self.tape.exchange(self.number, bytes, |exchange| {
             if let Some(Answer::Received { parts, .. }) = &mut exchange.answer {
-                parts.push(part);
+                parts.push(part());
             }
         });
     }
@@ -174,18 +174,19 @@ impl Body for RecordedBody {
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let Poll::Ready(frame) = Pin::new(&mut self.inner).poll_frame(context) else { return Poll::Pending };
         match &frame {
-            None => self.note(Part::End, 0),
+            None => self.note(0, || Part::End),
             Some(Err(error)) => {
                 let fault = Fault::from(error);
                 let bytes = fault.bytes();
-                self.note(Part::Failed(fault), bytes);
+                self.note(bytes, || Part::Failed(fault));
             }
             Some(Ok(frame)) => match (frame.data_ref(), frame.trailers_ref()) {
-                (Some(data), _) => self.note(Part::Data(data.clone()), data.len()),
+                // A copy: what arrived may be a small part of a large buffer.
+                (Some(data), _) => self.note(data.len(), || Part::Data(Bytes::copy_from_slice(data))),
                 (None, Some(trailers)) => {
                     let trailers = kept(trailers);
                     let bytes = bytes_of(&trailers);
-                    self.note(Part::Trailers(trailers), bytes);
+                    self.note(bytes, || Part::Trailers(trailers));
                 }
                 (None, None) => {}
             },

@@ -15,7 +15,7 @@ pub(crate) fn seal(
     context: &HandlerContext,
     (delivery, digest, fresh): (&Delivery, Digest, bool),
     outcome: &Outcome,
-    calls: impl FnOnce() -> Calls,
+    calls: Calls,
 ) -> Option<Bytes> {
     if never_rests_in_quarantine(outcome) {
         return None;
@@ -36,7 +36,7 @@ pub(crate) fn seal(
         attempt: delivery.attempt,
         attempts_max: delivery.attempts_max,
         fresh,
-        calls: calls(),
+        calls,
         left_out: Vec::new(),
     };
     capsule.mask(&Mask::new(&context.secrets));
