@@ -250,3 +250,54 @@ fn only_what_the_configuration_allows_is_called() {
     let bad = support::run(folder.path(), &["serve", "--listen", "127.0.0.1:0", "--config", "bad.toml"]);
     assert!(bad.err.contains("write scheme, host and port"), "{bad:?}");
 }
+
+/// As many as `CALLBACKS_AT_ONCE` says, and the rest after them.
+#[test]
+fn so_many_callbacks_are_under_way_at_once() {
+    const AT_ONCE: usize = 32;
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let origin = format!("http://{}", listener.local_addr().expect("an address"));
+    let open = Arc::new(Mutex::new((0_usize, 0_usize, 0_usize)));
+    let counts = Arc::clone(&open);
+    thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let counts = Arc::clone(&counts);
+            thread::spawn(move || hold(stream, &counts));
+        }
+    });
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    write_config(folder.path(), &[origin.clone()], "");
+    let host = Served::start(folder.path(), &[]);
+    host.ok(&["consumer", "pause", "wasmill-callbacks/deliver"]);
+    let jobs = AT_ONCE + 8;
+    for _ in 0..jobs {
+        submit(&host, &["replier", "hi", "--callback", &origin]);
+    }
+    host.ok(&["consumer", "resume", "wasmill-callbacks/deliver"]);
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let (_, most, all) = *open.lock().expect("our own lock");
+        if all == jobs {
+            assert_eq!(most, AT_ONCE);
+            return;
+        }
+        assert!(Instant::now() < deadline, "{all} of {jobs} were called, {most} at once");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Keep a caller waiting for a second. Counts those that wait, the most that ever did, and all.
+fn hold(mut stream: TcpStream, counts: &Mutex<(usize, usize, usize)>) {
+    let begin = |(open, most, _): &mut (usize, usize, usize)| {
+        *open += 1;
+        *most = (*most).max(*open);
+    };
+    begin(&mut counts.lock().expect("our own lock"));
+    let _ = stream.read(&mut [0; 4_096]);
+    thread::sleep(Duration::from_secs(1));
+    {
+        let mut counts = counts.lock().expect("our own lock");
+        (counts.0, counts.2) = (counts.0 - 1, counts.2 + 1);
+    }
+    let _ = write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+}

@@ -6,8 +6,8 @@ use wasmill_delivery::{
     effect::{OrderRefusal, PublishRefusal},
     engine::{Engine, EngineLimits},
     input::{Destination, Order, PublishEntry},
-    job::NewJob,
-    limits::JOB_DELIVERIES_MAX,
+    job::{CALLBACK_QUEUE, NewJob},
+    limits::{JOB_CALLBACKS_MAX, JOB_DELIVERIES_MAX},
     record::QueueConfig,
     time::Timestamp,
 };
@@ -88,4 +88,26 @@ fn results_of_all_jobs_have_a_limit() {
         assert_eq!(world.engine.as_ref().map(Engine::jobs_len), Some(known));
     }
     assert_eq!((world.kept("a"), world.kept("b").is_some()), (None, true), "the oldest goes");
+}
+
+#[test]
+fn a_step_puts_so_many_callbacks_into_their_queue_and_the_next_one_the_rest() {
+    let mut world = World::new(EngineLimits::default());
+    let jobs = JOB_CALLBACKS_MAX + 44;
+    for number in 0..jobs {
+        world.submit_with(&format!("j{number:03}"), Some("http://127.0.0.1:1/x"), None).expect("a job");
+    }
+    for lease in world.leases(1, u32::try_from(jobs).expect("a few")) {
+        world.settle(1, lease, DONE);
+    }
+    assert!(world.appended().is_empty(), "they are owed while there is no queue for them");
+    world.queue(CALLBACK_QUEUE, QueueConfig::default());
+    world.now = world.engine.as_ref().and_then(Engine::next_due).expect("another try").0;
+    world.step(None);
+    assert_eq!(world.appended().len(), JOB_CALLBACKS_MAX);
+    assert!(world.engine.as_ref().and_then(Engine::next_due).is_some_and(|due| due.0 <= world.now), "at once");
+    world.step(None);
+    assert_eq!(world.appended().len(), 44);
+    world.step(None);
+    assert!(world.appended().is_empty());
 }
