@@ -99,6 +99,7 @@ fn settle(messages: Vec<Arc<Message>>, leases: &[Lease]) -> Input {
         message,
         earlier: Vec::new(),
         result: AttemptResult::Succeeded(Effects::default()),
+        capsule: None,
     });
     Input::Settle { ticket: TICKET, consumer: CONSUMER, settlements: settlements.collect() }
 }

@@ -255,6 +255,8 @@ pub struct Settlement {
     pub earlier: Vec<AttemptRecord>,
     /// What the handler wants done if it succeeded, or the evidence if it did not.
     pub result: AttemptResult,
+    /// The inputs of an attempt that failed, which only whoever ran it can read. They are kept if it is the last one.
+    pub capsule: Option<Bytes>,
 }
 
 /// How an attempt ended, and what comes with it.

@@ -55,6 +55,9 @@ pub const ATTEMPTS_MAX_CEILING: u32 = 1_000;
 pub const PENDING_MAX_DEFAULT: u64 = 1_000_000;
 /// Quarantined deliveries of the host; beyond it consumers that would add to it are paused.
 pub const QUARANTINE_MAX_DEFAULT: u64 = 1_000_000;
+/// Capsules of all quarantined deliveries unless configured otherwise, 1 GiB. Beyond it deliveries are quarantined
+/// without one.
+pub const CAPSULES_BYTES_MAX_DEFAULT: u64 = 1024 * 1024 * 1024;
 /// How long a published id is remembered, 2 minutes in milliseconds.
 pub const DEDUP_WINDOW_MS_DEFAULT: u64 = 2 * 60 * 1_000;
 /// How many published ids are remembered; past it the oldest are forgotten before their time.

@@ -288,6 +288,22 @@ impl QuarantineReason {
     }
 }
 
+/// Whether the inputs of a quarantined delivery's last attempt are kept, so that it can be run again elsewhere.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "kind")]
+pub enum CapsuleKept {
+    /// There were none: it ended outside of the sandbox, an earlier version of the host kept none, or it was imported.
+    #[default]
+    None,
+    /// They are.
+    Kept {
+        /// So many bytes.
+        bytes: u64,
+    },
+    /// Capsules took all the room that there is for them.
+    NoRoom,
+}
+
 /// A delivery that policy gave up on, with the evidence.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QuarantineRecord {
@@ -313,4 +329,7 @@ pub struct QuarantineRecord {
     pub attempts_made: u32,
     /// When policy gave up.
     pub quarantined_at: Timestamp,
+    /// Whether its last attempt can be run again elsewhere.
+    #[serde(default)]
+    pub capsule: CapsuleKept,
 }

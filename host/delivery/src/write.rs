@@ -92,8 +92,10 @@ pub enum Write {
     PutQuarantine {
         /// All of it.
         record: Box<QuarantineRecord>,
+        /// The inputs of its last attempt, when `record` says that they are kept.
+        capsule: Option<Bytes>,
     },
-    /// A quarantined delivery was redriven or purged.
+    /// A quarantined delivery was redriven or purged. Its capsule goes with it.
     DeleteQuarantine {
         /// Its number.
         id: QuarantineId,
@@ -290,6 +292,13 @@ pub enum Recovered {
         sequence: Sequence,
         /// What stands for its message's key.
         hash: Option<KeyHash>,
+    },
+    /// The inputs of a quarantined delivery's last attempt; after that delivery.
+    Capsule {
+        /// Of which.
+        id: QuarantineId,
+        /// How large they are.
+        bytes: u64,
     },
     /// A schedule.
     Schedule {

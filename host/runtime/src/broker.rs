@@ -5,6 +5,7 @@
 
 use std::{future::Future, sync::Arc};
 
+use bytes::Bytes;
 use wasmill_delivery::{
     effect::SettleAnswer,
     input::AttemptResult,
@@ -70,4 +71,6 @@ pub struct Settled<T> {
     pub earlier: Vec<AttemptRecord>,
     /// What came of it.
     pub result: AttemptResult,
+    /// The inputs of an attempt that failed, kept if it is the last one.
+    pub capsule: Option<Bytes>,
 }

@@ -78,7 +78,13 @@ impl EmbeddedBroker {
     ) -> oneshot::Receiver<Vec<SettleAnswer>> {
         let settlements = settled
             .into_iter()
-            .map(|Settled { token, message, earlier, result }| Settlement { lease: token, message, earlier, result })
+            .map(|Settled { token, message, earlier, result, capsule }| Settlement {
+                lease: token,
+                message,
+                earlier,
+                result,
+                capsule,
+            })
             .collect();
         let (reply, answer) = oneshot::channel();
         self.shared.inbox.put(Command::Settle { consumer, settlements, reply });

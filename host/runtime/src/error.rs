@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use wasmill_delivery::{
     effect::{OrderRefusal, PublishRefusal},
-    name::{ConsumerName, HandlerName, NameError, QueueName},
+    name::{ConsumerName, Digest, HandlerName, NameError, QuarantineId, QueueName},
     outcome::Outcome,
 };
 use wasmill_sandbox::{LimitsError, LoadError, SandboxError};
@@ -187,6 +187,20 @@ pub enum HostError {
         crate::redrives::REDRIVES_RUNNING_MAX
     )]
     TooManyRedrives,
+    /// The inputs of a quarantined delivery's last attempt are not kept, so it cannot be run again.
+    #[error("quarantined delivery {id} has no capsule: {why}")]
+    NoCapsule {
+        /// Which delivery.
+        id: QuarantineId,
+        /// Why not.
+        why: String,
+    },
+    /// There is no component of that digest.
+    #[error("there is no component {digest} on this host")]
+    UnknownComponent {
+        /// Which.
+        digest: Digest,
+    },
     /// A thread of the host could not be started.
     #[error("cannot start a thread of the host: {0}")]
     Thread(std::io::Error),

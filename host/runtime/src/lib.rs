@@ -42,6 +42,12 @@ mod why;
 
 pub use wasmill_delivery as delivery;
 pub use wasmill_sandbox::{ClientTls, CompileBounds, CompileWorker, Compiler, compile_worker};
+/// Running quarantined deliveries again, without a host.
+pub mod replay {
+    pub use wasmill_sandbox::{
+        Capsule, CapsuleFile, CapsuleFileError, Comparison, LoadError, Program, Replayed, Replayer,
+    };
+}
 pub use wasmill_store::{Durability, StoreOptions};
 
 pub use self::{

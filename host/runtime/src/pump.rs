@@ -261,7 +261,8 @@ impl Pump {
             };
             tracing::warn!(consumer = consumer.0, sequence, message = %message.id, "the host stopped while this ran alone");
             let record = AttemptRecord::without_sandbox(lease.attempt, now(), Outcome::HostCrash);
-            let settlement = Settlement { lease: *lease, message, earlier, result: AttemptResult::Failed(record) };
+            let result = AttemptResult::Failed(record);
+            let settlement = Settlement { lease: *lease, message, earlier, result, capsule: None };
             let ticket = self.shared.ticket();
             self.asked_for.push(Input::Settle { ticket, consumer, settlements: vec![settlement] });
         }

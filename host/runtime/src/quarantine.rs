@@ -7,9 +7,12 @@ use wasmill_delivery::{
     effect::{OrderReceipt, OrderRefusal},
     input::Order,
     message::{Lineage, Message},
-    name::{MessageId, QuarantineId},
-    record::QuarantineRecord,
+    name::{Digest, MessageId, QuarantineId},
+    outcome::Outcome,
+    record::{CapsuleKept, QuarantineRecord},
 };
+
+use wasmill_sandbox::CapsuleFile;
 
 use crate::{
     draft::{check_size, new_id, now},
@@ -37,6 +40,28 @@ impl Host {
     pub fn quarantined(&self, id: QuarantineId) -> Result<QuarantineRecord, HostError> {
         let record = self.inner.reader.quarantine(id)?;
         record.ok_or(HostError::Refused(OrderRefusal::UnknownQuarantine { id }))
+    }
+
+    /// A quarantined delivery with the inputs of its last attempt: all that a replay needs but the component, which
+    /// [`Host::component`] gives.
+    ///
+    /// # Errors
+    /// When there is none of that number, its inputs are not kept, or the store is damaged there.
+    pub fn capsule_file(&self, id: QuarantineId) -> Result<CapsuleFile, HostError> {
+        let record = self.quarantined(id)?;
+        match self.inner.reader.capsule(id)? {
+            Some(capsule) => Ok(CapsuleFile { record, capsule, component: None }),
+            None => Err(HostError::NoCapsule { id, why: why_no_capsule(&record) }),
+        }
+    }
+
+    /// A component that was loaded, now or earlier.
+    ///
+    /// # Errors
+    /// When there is none of that digest, or it cannot be read.
+    pub fn component(&self, digest: Digest) -> Result<Bytes, HostError> {
+        let component = self.inner.components.get(digest)?;
+        component.map(Bytes::from).ok_or(HostError::UnknownComponent { digest })
     }
 
     /// Give a quarantined delivery back to the consumer that gave it up, as a new message that names the old one; with
@@ -85,5 +110,30 @@ impl Host {
             | OrderReceipt::Job { .. }
             | OrderReceipt::Imported { .. } => Ok(0),
         }
+    }
+}
+
+fn why_no_capsule(record: &QuarantineRecord) -> String {
+    let last = record.attempts.last();
+    match (&record.handler, last) {
+        (_, _) if record.capsule == CapsuleKept::NoRoom => {
+            "capsules took all the room that there is for them (capsules-bytes-max) when it was given up".to_owned()
+        }
+        (_, _) if record.sequence.is_imported() => {
+            "it was imported, and what `wasmill quarantine export` writes as lines has none; ask the host that it comes \
+             from"
+                .to_owned()
+        }
+        (None, _) => {
+            format!("consumer {} is pulled by a program outside, so nothing of this host ran it", record.consumer)
+        }
+        (Some(_), None) => "it was given up before anything ran".to_owned(),
+        (Some(_), Some(last)) if last.outcome == Outcome::HostCrash => {
+            "the host stopped while it ran, and with it went what it was given".to_owned()
+        }
+        (Some(_), Some(last)) if last.digest.is_none() => {
+            format!("its last attempt ended outside of the sandbox ({})", last.outcome.name())
+        }
+        (Some(_), Some(_)) => "the version of the host that gave it up kept none".to_owned(),
     }
 }

@@ -235,7 +235,7 @@ impl<B: Broker> Slot<B> {
         if message.expires_at.is_some() && message.is_expired(now()) {
             let record = AttemptRecord::without_sandbox(attempt, now(), Outcome::Expired);
             let result = AttemptResult::Failed(record);
-            return Settled { token, message, earlier, result };
+            return Settled { token, message, earlier, result, capsule: None };
         }
         let delivery = Delivery {
             message: Arc::clone(&message),
@@ -270,7 +270,7 @@ impl<B: Broker> Slot<B> {
             fuel_used: attempt.fuel_used,
             memory_bytes_peak: attempt.memory_bytes_peak,
         });
-        Settled { token, message, earlier, result: attempt.result }
+        Settled { token, message, earlier, result: attempt.result, capsule: attempt.capsule }
     }
 
     /// Choose the length of the next runs by what this one took.

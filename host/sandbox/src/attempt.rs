@@ -90,4 +90,7 @@ pub struct Attempt {
     pub fresh_instance: bool,
     /// What it printed, cut at its limit.
     pub log: String,
+    /// What it takes to run it again without this host, see [`crate::Capsule`]; only of failures that can come into
+    /// quarantine.
+    pub capsule: Option<Bytes>,
 }

@@ -15,14 +15,11 @@ use wasmtime_wasi::{
     WasiView,
     p2::{
         DynPollable,
-        bindings::{
-            io::poll::Host as _,
-            random::{insecure::Host as _, random::Host as _},
-        },
+        bindings::random::{insecure::Host as _, random::Host as _},
     },
 };
 
-use crate::host_state::HostState;
+use crate::{capsule, host_state::HostState};
 
 /// What the host may do for one attempt until it lets others run.
 const BREATH: Duration = Duration::from_micros(100);
@@ -76,13 +73,14 @@ pub(crate) fn add_to_linker(linker: &mut Linker<HostState>) -> wasmtime::Result<
         |mut store: StoreContextMut<'_, HostState>, (pollables,): (Vec<Resource<DynPollable>>,)| {
             Box::new(async move {
                 let handles = pollables.len();
-                let ready = store.data_mut().ctx().table.poll(pollables).await?;
+                let ready = capsule::poll(store.data_mut(), pollables).await?;
                 // Waiting is no work, so it is counted by what there was to do: about 100 ns for each.
                 store.data_mut().current.breath.take(Instant::now(), handles * 100).await;
                 Ok((ready,))
             })
         },
     )?;
+    capsule::add_to_linker(linker)?;
     linker.allow_shadowing(false);
     Ok(())
 }

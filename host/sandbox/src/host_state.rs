@@ -9,6 +9,7 @@ use crate::{
     attempt::{Delivery, HandlerContext},
     bindings::wasmill::handler::types,
     breath::Breath,
+    capsule::{Calls, Tape},
     meter::MemoryMeter,
     outbox::Outbox,
     overlay::StagedState,
@@ -22,6 +23,8 @@ pub(crate) struct HostState {
     pub(crate) meter: MemoryMeter,
     pub(crate) current: Current,
     wasi: Option<Box<Wasi>>,
+    /// Made when the first answer is taken down.
+    tape: Option<Tape>,
 }
 
 /// What belongs to the attempt that runs now. The next one on the same instance sees nothing of it.
@@ -46,9 +49,10 @@ impl Current {
 }
 
 impl HostState {
-    pub(crate) fn new(context: Arc<HandlerContext>, current: Current) -> Self {
+    /// With a tape that is played back, or none for one that records.
+    pub(crate) fn new(context: Arc<HandlerContext>, current: Current, tape: Option<Tape>) -> Self {
         let meter = MemoryMeter::new(context.limits.memory_bytes_max);
-        Self { context, meter, current, wasi: None }
+        Self { context, meter, current, wasi: None, tape }
     }
 
     /// Turn to the next delivery.
@@ -56,6 +60,9 @@ impl HostState {
         self.meter.begin_attempt();
         if let Some(wasi) = &mut self.wasi {
             wasi.requests_mut().begin_attempt();
+        }
+        if let Some(tape) = &self.tape {
+            tape.begin_attempt();
         }
         self.current = current;
     }
@@ -70,12 +77,23 @@ impl HostState {
         self.wasi.as_ref().is_none_or(|wasi| wasi.requests().is_idle())
     }
 
+    /// What the host answered in this attempt.
+    pub(crate) fn take_calls(&self) -> Calls {
+        self.tape.as_ref().map_or_else(Calls::default, |tape| tape.take(self.wasi.is_some()))
+    }
+
+    pub(crate) fn tape(&mut self) -> &Tape {
+        self.tape.get_or_insert_with(Tape::recording)
+    }
+
     fn wasi(&mut self) -> &mut Wasi {
-        self.wasi.get_or_insert_with(|| Box::new(Wasi::new(&self.context)))
+        let tape = self.tape.get_or_insert_with(Tape::recording);
+        self.wasi.get_or_insert_with(|| Box::new(Wasi::new(&self.context, tape)))
     }
 
     pub(crate) fn state(&mut self) -> (&mut StateView, Below<'_>) {
-        (&mut self.current.state, Below { context: &self.context, deadline: self.current.deadline })
+        let tape = self.tape.get_or_insert_with(Tape::recording);
+        (&mut self.current.state, Below { context: &self.context, deadline: self.current.deadline, tape })
     }
 }
 

@@ -90,7 +90,7 @@ fn stopped(stop: &Stop, circumstances: &Circumstances<'_>) -> Outcome {
     match stop {
         Stop::PublishLimit(limit) => Outcome::PublishLimit { limit: limit.clone() },
         Stop::StateLimit(limit) => Outcome::StateLimit { limit: limit.clone() },
-        Stop::TimedOut => timed_out(circumstances),
+        Stop::TimedOut | Stop::TimedOutWaiting => timed_out(circumstances),
     }
 }
 
@@ -109,6 +109,9 @@ pub(crate) fn backtrace(ended: &Ended) -> Vec<String> {
         Ended::Broke(error) | Ended::NotStarted(error) => error,
         Ended::Answered(_) | Ended::TimedOut => return Vec::new(),
     };
+    if matches!(error.downcast_ref(), Some(Stop::TimedOutWaiting)) {
+        return Vec::new();
+    }
     let frames = error.downcast_ref::<WasmBacktrace>().map_or(&[][..], WasmBacktrace::frames);
     frames.iter().take(limits::BACKTRACE_FRAMES_MAX).map(function_name).collect()
 }

@@ -58,6 +58,12 @@ pub const STATE_WRITES_MAX: usize = 65_536;
 /// Keys that one attempt is remembered to have read; beyond it, it counts as having read all of them.
 pub const STATE_READS_MAX: usize = 65_536;
 
+/// The capsule of one attempt, in bytes: what its host answered, limits and configuration. What does not fit is left out,
+/// and the capsule says so.
+pub const CAPSULE_BYTES_MAX: usize = 256 * 1024;
+/// What the host answered, of that.
+pub const CAPSULE_CALLS_BYTES_MAX: usize = 192 * 1024;
+
 /// A limit of a handler that the sandbox cannot keep.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LimitsError {

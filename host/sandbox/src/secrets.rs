@@ -41,6 +41,11 @@ impl Secrets {
         self.values.get(name).map(String::as_str)
     }
 
+    /// All of them, by name.
+    pub(crate) fn values(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.values.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
     /// The longest of them, in bytes.
     pub(crate) fn bytes_longest(&self) -> usize {
         self.sought.first().map_or(0, |sought| sought.finder.needle().len())

@@ -18,6 +18,7 @@ use wasmtime::Store;
 use crate::{
     attempt::{Attempt, Delivery, HandlerContext},
     bindings::{MessageHandler, wasmill::handler::types},
+    capsule::{self, Tape},
     deadline::{Elapsed, within},
     guest_log,
     host_state::{Current, HostState},
@@ -43,6 +44,13 @@ pub struct Session {
     context: Arc<HandlerContext>,
     warm: Option<Box<Instance>>,
     refused_limits: Option<LimitsError>,
+    replay: Option<Replay>,
+}
+
+/// What a session has that replays.
+struct Replay {
+    tape: Tape,
+    patience: Duration,
 }
 
 struct Instance {
@@ -56,7 +64,17 @@ impl Session {
     #[must_use]
     pub fn new(program: Arc<Program>, context: Arc<HandlerContext>) -> Self {
         let refused_limits = check_limits(&context.limits).err();
-        Self { program, context, warm: None, refused_limits }
+        Self { program, context, warm: None, refused_limits, replay: None }
+    }
+
+    /// A slot that plays a tape back, once, in this time.
+    pub(crate) fn replaying(
+        program: Arc<Program>,
+        context: Arc<HandlerContext>,
+        tape: Tape,
+        patience: Duration,
+    ) -> Self {
+        Self { replay: Some(Replay { tape, patience }), ..Self::new(program, context) }
     }
 
     /// Run one delivery. Whatever the guest does, and whatever the host cannot do, is in the answer.
@@ -72,7 +90,9 @@ impl Session {
             return self.refuse(delivery, refused.to_string());
         }
         let wall_clock_ms = self.context.limits.wall_clock_ms_max.min(WALL_CLOCK_MS_CEILING);
-        let deadline = started + Duration::from_millis(wall_clock_ms);
+        let longest = Duration::from_millis(WALL_CLOCK_MS_CEILING);
+        let patience = self.replay.as_ref().map(|replay| replay.patience.min(longest));
+        let deadline = started + patience.unwrap_or(Duration::from_millis(wall_clock_ms));
         let current = Current::new(delivery.clone(), deadline, std::mem::take(staged));
         let (instance, fresh) = self.take_instance(current);
         let call = instance.call_within(deadline, Arc::clone(&self.program), delivery.clone());
@@ -94,7 +114,8 @@ impl Session {
             instance.store.data_mut().begin_attempt(current);
             return (instance, false);
         }
-        (Box::new(Instance::new(&self.program, &self.context, current)), true)
+        let tape = self.replay.as_ref().map(|replay| replay.tape.clone());
+        (Box::new(Instance::new(&self.program, &self.context, current, tape)), true)
     }
 
     async fn keep(&mut self, instance: Box<Instance>, attempt: &Attempt) {
@@ -125,12 +146,20 @@ impl Session {
             memory_bytes_peak: data.meter.bytes(),
             fresh_instance: run.fresh,
             log,
+            capsule: None,
         };
         let backtrace = judge::backtrace(&ended);
         let memory_refused = data.meter.refused();
         let secrets = &self.context.secrets;
         let outcome = judge::outcome(ended, &Circumstances { limits, memory_refused, secrets });
         attempt.result = settle(data, outcome, staged, |outcome| record(run.delivery, &attempt, outcome, backtrace));
+        let calls = data.take_calls();
+        if let AttemptResult::Failed(record) = &attempt.result
+            && self.replay.is_none()
+        {
+            let ran = (run.delivery, attempt.digest, run.fresh);
+            attempt.capsule = capsule::seal(&self.context, ran, &record.outcome, calls);
+        }
         attempt
     }
 
@@ -143,6 +172,7 @@ impl Session {
             memory_bytes_peak: 0,
             fresh_instance: false,
             log: String::new(),
+            capsule: None,
         };
         attempt.result = AttemptResult::Failed(record(delivery, &attempt, Outcome::HostFault { detail }, Vec::new()));
         attempt
@@ -197,8 +227,8 @@ fn record(delivery: &Delivery, attempt: &Attempt, outcome: Outcome, backtrace: V
 }
 
 impl Instance {
-    fn new(program: &Program, context: &Arc<HandlerContext>, current: Current) -> Self {
-        let mut store = Store::new(program.engine(), HostState::new(Arc::clone(context), current));
+    fn new(program: &Program, context: &Arc<HandlerContext>, current: Current, tape: Option<Tape>) -> Self {
+        let mut store = Store::new(program.engine(), HostState::new(Arc::clone(context), current, tape));
         store.limiter(|state| &mut state.meter);
         store.set_hostcall_fuel(limits::HOST_CALL_BYTES_MAX);
         store.set_max_component_handles(limits::HANDLES_MAX);

@@ -12,6 +12,7 @@ use wasmill_delivery::{
 use crate::{
     attempt::HandlerContext,
     bindings::wasmill::handler::state::{KeyPage, StateError},
+    capsule::Tape,
     limits::{STATE_READS_MAX, STATE_WRITES_MAX},
     overlay::{Change, Overlay, StagedState, decimal, integer},
     stop::Stop,
@@ -48,6 +49,8 @@ pub(crate) struct Below<'a> {
     pub(crate) context: &'a HandlerContext,
     /// A read may go to a disk, so the clock is looked at before each.
     pub(crate) deadline: Instant,
+    /// What is read is taken down here.
+    pub(crate) tape: &'a Tape,
 }
 
 /// What one attempt reads and writes.
@@ -143,6 +146,7 @@ impl StateView {
         check_text("after", after.as_deref().unwrap_or_default())?;
         self.access.listed = true;
         let mut found = BTreeSet::new();
+        let asked_after = after.clone();
         let mut after = after;
         while found.len() <= STATE_KEYS_PAGE_MAX {
             let page = self.stored_keys(below, prefix, after.as_deref())?;
@@ -154,7 +158,9 @@ impl StateView {
             }
             after = last;
         }
-        Ok(page_of(found))
+        let page = page_of(found);
+        below.tape.keys(prefix, asked_after.as_deref(), &page.keys, page.next.is_some());
+        Ok(page)
     }
 
     fn has(&self, key: &str) -> Option<bool> {
@@ -183,15 +189,17 @@ impl StateView {
     }
 
     fn visible_in_run(&mut self, below: Below<'_>, key: &str) -> Result<(Option<Bytes>, bool), Refused> {
-        match self.staged.0.get(key).cloned() {
-            Some(Change::Put(value)) => Ok((Some(value), false)),
-            Some(Change::Deleted) => Ok((None, false)),
+        let (value, from_store) = match self.staged.0.get(key).cloned() {
+            Some(Change::Put(value)) => (Some(value), false),
+            Some(Change::Deleted) => (None, false),
             Some(Change::Added(sum)) => {
                 let value = self.stored(below, key)?;
-                Ok((Some(added(value.as_deref(), sum)?), true))
+                (Some(added(value.as_deref(), sum)?), true)
             }
-            None => Ok((self.stored(below, key)?, true)),
-        }
+            None => (self.stored(below, key)?, true),
+        };
+        below.tape.state(key, value.as_ref());
+        Ok((value, from_store))
     }
 
     fn stored(&mut self, below: Below<'_>, key: &str) -> Result<Option<Bytes>, Refused> {

@@ -9,6 +9,9 @@ pub(crate) enum Stop {
     /// It stored more than its limit.
     #[error("stored more than {0}")]
     StateLimit(String),
+    /// When this was recorded its time was over while it waited, which leaves no backtrace.
+    #[error("waited until its time was over")]
+    TimedOutWaiting,
     /// Its time was over when it called.
     #[error("called the host after its time was over")]
     TimedOut,

@@ -7,6 +7,7 @@ use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView};
 
 use crate::{
     attempt::HandlerContext,
+    capsule::{MonotonicClock, RandomNumbers, Security, Tape, WallClock},
     guest_log::GuestLog,
     limits,
     outbound::{self, Hooks},
@@ -23,13 +24,14 @@ pub(crate) struct Wasi {
 }
 
 impl Wasi {
-    pub(crate) fn new(handler: &HandlerContext) -> Self {
+    pub(crate) fn new(handler: &HandlerContext, tape: &Tape) -> Self {
         let log = GuestLog::new(handler.limits.log_bytes_max, &handler.secrets);
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits::WASI_RESOURCES_MAX);
         let mut http = WasiHttpCtx::new();
         http.set_field_size_limit(outbound::REQUEST_HEADERS_BYTES_MAX);
-        Self { context: context(&log), http, requests: Hooks::new(handler, log.clone()), table, log }
+        let requests = Hooks::new(handler, log.clone(), tape.clone());
+        Self { context: context(&log, tape), http, requests, table, log }
     }
 
     pub(crate) const fn log(&self) -> &GuestLog {
@@ -55,7 +57,7 @@ impl Wasi {
 
 /// The builder grants no environment, arguments, files and addresses, and its input is at its end, unless it is
 /// told otherwise. What it does grant unasked, sockets that reach nobody, is taken away.
-fn context(log: &GuestLog) -> WasiCtx {
+fn context(log: &GuestLog, tape: &Tape) -> WasiCtx {
     WasiCtx::builder()
         .stdout(log.clone())
         .stderr(log.clone())
@@ -63,5 +65,10 @@ fn context(log: &GuestLog) -> WasiCtx {
         .allow_udp(false)
         .allow_ip_name_lookup(false)
         .max_random_size(limits::RANDOM_BYTES_MAX)
+        .wall_clock(WallClock(tape.clone()))
+        .monotonic_clock(MonotonicClock::new(tape.clone()))
+        .secure_random(RandomNumbers(tape.clone(), Security::Secure))
+        .insecure_random(RandomNumbers(tape.clone(), Security::Insecure))
+        .insecure_random_seed(tape.with_seeds(|seeds| seeds.instance()))
         .build()
 }

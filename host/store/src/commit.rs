@@ -72,10 +72,18 @@ impl<'a> Commit<'a> {
                 self.staging.put(key::running(*consumer, *sequence), record::encode(mark))
             }
             Write::DeleteRunning { consumer, sequence } => self.staging.delete(&key::running(*consumer, *sequence)),
-            Write::PutQuarantine { record } => {
+            Write::PutQuarantine { record, capsule } => {
+                let capsule_key = key::capsule(record.id);
+                match capsule {
+                    Some(capsule) => self.staging.put(capsule_key, record::encode_capsule(capsule))?,
+                    None => self.staging.delete(&capsule_key)?,
+                }
                 self.staging.put(key::quarantine(record.id), record::encode_quarantine(record))
             }
-            Write::DeleteQuarantine { id } => self.staging.delete(&key::quarantine(*id)),
+            Write::DeleteQuarantine { id } => {
+                self.staging.delete(&key::capsule(*id))?;
+                self.staging.delete(&key::quarantine(*id))
+            }
             Write::PutState { handler, key, value } => self.staging.put(key::state(handler, key), Payload::of(value)),
             Write::DeleteState { handler, key } => self.staging.delete(&key::state(handler, key)),
             Write::AddState { handler, key, delta } => self.add_state(handler, key, *delta),

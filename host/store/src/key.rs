@@ -22,6 +22,7 @@ pub(crate) const PENDING: u8 = b'p';
 pub(crate) const RUNNING: u8 = b'u';
 pub(crate) const DELAYED: u8 = b't';
 pub(crate) const QUARANTINE: u8 = b'x';
+pub(crate) const CAPSULE: u8 = b'e';
 pub(crate) const SCHEDULE: u8 = b'k';
 pub(crate) const JOB: u8 = b'j';
 pub(crate) const JOB_RESULT: u8 = b'o';
@@ -135,6 +136,10 @@ pub(crate) fn running(consumer: ConsumerId, sequence: Sequence) -> Key {
 
 pub(crate) fn delayed(key: DelayedKey) -> Key {
     with_u64(with_u64(vec![DELAYED], key.due.0), key.number)
+}
+
+pub(crate) fn capsule(id: QuarantineId) -> Key {
+    with_u64(vec![CAPSULE], id.0)
 }
 
 pub(crate) fn quarantine(id: QuarantineId) -> Key {
@@ -280,6 +285,7 @@ fn describe_known(key: &[u8]) -> Option<String> {
             format!("delayed message {}, due at {due} ms", last_u64(number)?)
         }
         QUARANTINE => format!("quarantined delivery {}", last_u64(rest)?),
+        CAPSULE => format!("capsule of quarantined delivery {}", last_u64(rest)?),
         SCHEDULE => format!("schedule {}", text(rest)?),
         JOB => format!("job {}", text(rest)?),
         JOB_RESULT => format!("result of job {}", text(rest)?),

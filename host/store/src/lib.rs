@@ -36,6 +36,7 @@
 //! | `u` | consumer u32, sequence u64 | a mark that this delivery runs |
 //! | `t` | due u64, number u64 | delayed message |
 //! | `x` | number u64 | consumer u32, sequence u64, has key u8, key hash u64, quarantined delivery |
+//! | `e` | number u64 | its bytes u32, the capsule of that quarantined delivery |
 //! | `k` | name | schedule |
 //! | `j` | id | job |
 //! | `o` | id | the result of a job |

@@ -170,6 +170,16 @@ impl Reader {
         self.page(range, limit, |key, payload| record::decode_quarantine(key, payload))
     }
 
+    /// The inputs of a quarantined delivery's last attempt.
+    ///
+    /// # Errors
+    /// See [`Reader`].
+    pub fn capsule(&self, id: QuarantineId) -> Result<Option<Bytes>, StoreError> {
+        let key = key::capsule(id);
+        let payload = self.shared.read(&key)?;
+        payload.map(|payload| record::capsule_front(&key, &payload).map(|(_, capsule)| capsule)).transpose()
+    }
+
     /// What a handler answered to a job.
     ///
     /// # Errors

@@ -77,6 +77,21 @@ pub(crate) fn quarantine_front<'a>(key: &[u8], payload: &'a [u8]) -> Result<(Qua
     Ok((front, take.rest))
 }
 
+/// How large a capsule is goes first: `bytes u32`.
+pub(crate) fn encode_capsule(capsule: &Bytes) -> Payload {
+    let mut payload = Payload::with_capacity(4 + capsule.len());
+    let bytes = u32::try_from(capsule.len()).expect("a capsule is far below 4 GiB");
+    payload.buffer().extend_from_slice(&bytes.to_le_bytes());
+    payload.buffer().extend_from_slice(capsule);
+    payload
+}
+
+pub(crate) fn capsule_front(key: &[u8], payload: &Bytes) -> Result<(u64, Bytes), StoreError> {
+    let damaged = || StoreError::damaged(key::describe(key), "it is shorter than its head");
+    let (bytes, _) = payload.split_first_chunk().ok_or_else(damaged)?;
+    Ok((u32::from_le_bytes(*bytes).into(), payload.slice(4..)))
+}
+
 fn put_hash(out: &mut Vec<u8>, hash: Option<KeyHash>) {
     out.push(u8::from(hash.is_some()));
     out.extend_from_slice(&hash.map_or(0, |hash| hash.0).to_le_bytes());
@@ -125,9 +140,13 @@ mod tests {
 
     use wasmill_delivery::{
         canary::{CanaryEnd, CanaryPolicy, Counts},
-        name::{Digest, HandlerName},
+        message::{Lineage, Message},
+        name::{Digest, HandlerName, MessageId, QuarantineId},
         outcome::Outcome,
-        record::{Grants, HandlerLimits, HandlerRecord, PauseReason, Replacing, Retries, Sample, Versions},
+        record::{
+            AttemptRecord, CapsuleKept, Grants, HandlerLimits, HandlerRecord, PauseReason, QuarantineReason, Replacing,
+            Retries, Sample, Versions,
+        },
         topic::Topic,
         versions::{CanaryRecord, VersionChange, VersionEvent},
     };
@@ -184,6 +203,51 @@ mod tests {
         assert!(error.starts_with("counters is damaged: "), "{error}");
         assert!(decode_ids(&key, &Bytes::from_static(&[0; 17])).is_err());
         assert!(pending_front(&key, &[1, 2, 3]).is_err());
+    }
+
+    /// What hosts wrote before they kept the inputs of last attempts.
+    #[test]
+    fn a_quarantined_delivery_of_an_earlier_version_has_no_capsule() {
+        #[derive(Serialize)]
+        struct Earlier {
+            id: QuarantineId,
+            queue: &'static str,
+            consumer_id: ConsumerId,
+            consumer: &'static str,
+            handler: Option<HandlerName>,
+            sequence: Sequence,
+            message: Message,
+            reason: QuarantineReason,
+            attempts: Vec<AttemptRecord>,
+            attempts_made: u32,
+            quarantined_at: Timestamp,
+        }
+        let message = Message {
+            id: MessageId::new("m").expect("an id"),
+            topic: Topic::new("t").expect("a topic"),
+            key: None,
+            content_type: None,
+            headers: Vec::new(),
+            data: Bytes::from_static(b"x"),
+            published_at: Timestamp(1),
+            expires_at: None,
+            lineage: Lineage::default(),
+        };
+        let earlier = Earlier {
+            id: QuarantineId(3),
+            queue: "q",
+            consumer_id: ConsumerId(1),
+            consumer: "c",
+            handler: None,
+            sequence: Sequence(4),
+            message,
+            reason: QuarantineReason::Rejected,
+            attempts: vec![AttemptRecord::without_sandbox(1, Timestamp(2), Outcome::HostCrash)],
+            attempts_made: 1,
+            quarantined_at: Timestamp(5),
+        };
+        let read: QuarantineRecord = decode(b"k", encode(&earlier).payload_mut()).expect("it is still read");
+        assert_eq!((read.id, read.capsule, read.attempts.len()), (QuarantineId(3), CapsuleKept::None, 1));
     }
 
     /// What hosts wrote before handlers could be granted anything.

@@ -51,6 +51,10 @@ pub(crate) fn recover(shared: &Shared, visit: &mut dyn FnMut(Recovered)) -> Resu
         let ((consumer, sequence, hash), _) = record::quarantine_front(key, &value::open(key, found)?.payload)?;
         Ok(Recovered::Quarantined { id: key::parse_quarantine(key)?, consumer, sequence, hash })
     })?;
+    each(key::CAPSULE, &|key, found| {
+        let (bytes, _) = record::capsule_front(key, &value::open(key, found)?.payload)?;
+        Ok(Recovered::Capsule { id: key::parse_quarantine(key)?, bytes })
+    })?;
     each(key::SCHEDULE, &|key, found| {
         Ok(Recovered::Schedule { record: record::decode(key, &whole(shared, key, found)?)? })
     })?;

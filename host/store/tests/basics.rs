@@ -34,6 +34,7 @@ fn bounds(store: &Store) -> LogBounds {
         | Recovered::Schedule { .. }
         | Recovered::Job { .. }
         | Recovered::Quarantined { .. }
+        | Recovered::Capsule { .. }
         | Recovered::Dedup { .. } => None,
     });
     found.unwrap()
@@ -49,7 +50,7 @@ fn a_large_message_is_kept_in_pieces_and_never_in_a_file_of_its_own() {
     let mut writes = vec![Write::PutQueue { record: queue(1) }, log.append(1, messages.clone())];
     writes.extend(put_consumer(1, 1));
     writes.push(Write::PutPending { key: big, record: pending(3, 3 << 20) });
-    writes.push(Write::PutQuarantine { record: Box::new(quarantined(1, 2 << 20)) });
+    writes.push(Write::PutQuarantine { record: Box::new(quarantined(1, 2 << 20)), capsule: None });
     store.commit(&writes).unwrap();
     let more: Vec<_> = (0..64).map(|number| message(number, 1 << 20)).collect();
     store.commit(&[log.append(1, more.clone())]).unwrap();

@@ -25,7 +25,7 @@ fn fill(folder: &Path) {
         Write::PutHandler { record: common::handler(1) },
         Write::PutQueue { record: queue(3) },
         Write::PutPending { key: PENDING, record: pending(9, 200_000) },
-        Write::PutQuarantine { record: Box::new(quarantined(8, 10)) },
+        Write::PutQuarantine { record: Box::new(quarantined(8, 10)), capsule: None },
         Write::PutState { handler: handler_name(1), key: "n".to_owned(), value: "1".into() },
         Write::PutDedup { at: Timestamp(6), ids: vec![DedupId(1)] },
     ];

@@ -78,6 +78,7 @@ struct Model {
     running: BTreeMap<(u32, u64), bool>,
     delayed: BTreeMap<DelayedKey, PublishEntry>,
     quarantine: BTreeMap<u64, QuarantineRecord>,
+    capsules: BTreeMap<u64, Bytes>,
     state: BTreeMap<(HandlerName, String), Bytes>,
     dedup: Vec<(Timestamp, Vec<DedupId>)>,
     dedup_from: Timestamp,
@@ -166,8 +167,17 @@ impl Model {
     fn put_quarantine(&mut self, random: &mut Random) -> Vec<Write> {
         let bytes = if random.below(5) == 0 { 300_000 } else { 10 };
         let record = quarantined(random.below(30), bytes);
+        let capsule = match random.below(3) {
+            0 => None,
+            1 => Some(Bytes::from_static(b"small")),
+            _ => Some(Bytes::from(vec![7; 200_000])),
+        };
         self.quarantine.insert(record.id.0, record.clone());
-        vec![Write::PutQuarantine { record: Box::new(record) }]
+        match &capsule {
+            Some(capsule) => self.capsules.insert(record.id.0, capsule.clone()),
+            None => self.capsules.remove(&record.id.0),
+        };
+        vec![Write::PutQuarantine { record: Box::new(record), capsule }]
     }
 
     fn running(&mut self, random: &mut Random) -> Vec<Write> {
@@ -198,6 +208,7 @@ impl Model {
     fn delete_quarantine(&mut self, random: &mut Random) -> Vec<Write> {
         let id = random.below(30);
         self.quarantine.remove(&id);
+        self.capsules.remove(&id);
         vec![Write::DeleteQuarantine { id: QuarantineId(id) }]
     }
 
@@ -319,6 +330,10 @@ impl Model {
             let hash = record.message.key_hash();
             Recovered::Quarantined { id, consumer, sequence: record.sequence, hash }
         }));
+        expected.extend(self.capsules.iter().map(|(id, capsule)| {
+            let (id, bytes) = (QuarantineId(*id), capsule.len() as u64);
+            Recovered::Capsule { id, bytes }
+        }));
         expected.extend(self.dedup.iter().map(|(at, ids)| Recovered::Dedup { at: *at, ids: ids.clone() }));
         let wanted = |recovered: &Recovered| match recovered {
             Recovered::Dedup { at, .. } => *at >= self.dedup_from,
@@ -331,6 +346,7 @@ impl Model {
             | Recovered::Delayed { .. }
             | Recovered::Schedule { .. }
             | Recovered::Job { .. }
+            | Recovered::Capsule { .. }
             | Recovered::Quarantined { .. } => true,
         };
         assert_eq!(found.into_iter().filter(wanted).collect::<Vec<_>>(), expected);
@@ -399,6 +415,7 @@ impl Model {
     fn check_quarantine(&self, reader: &Reader) {
         for id in 0..30 {
             assert_eq!(reader.quarantine(QuarantineId(id)).unwrap().as_ref(), self.quarantine.get(&id));
+            assert_eq!(reader.capsule(QuarantineId(id)).unwrap().as_ref(), self.capsules.get(&id));
         }
         let found = reader.quarantine_page(Some(QuarantineId(3)), 5).unwrap();
         let expected: Vec<_> = self.quarantine.range(4..).take(5).map(|(_, record)| record.clone()).collect();
@@ -436,6 +453,7 @@ fn bounds(found: &[Recovered], id: u32) -> Vec<LogBounds> {
         | Recovered::Schedule { .. }
         | Recovered::Job { .. }
         | Recovered::Quarantined { .. }
+        | Recovered::Capsule { .. }
         | Recovered::Dedup { .. } => None,
     });
     logs.next_back().unwrap_or_else(|| panic!("queue {id} was not recovered"))

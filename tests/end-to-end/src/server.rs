@@ -157,6 +157,7 @@ impl Seen {
         self.answered.lock().unwrap_or_else(PoisonError::into_inner).push(answered);
         let body = match path.strip_prefix("/size/").and_then(|size| size.parse().ok()) {
             Some(size) => vec![b'x'; size],
+            None if path.starts_with("/echo") => path.clone().into_bytes(),
             None => b"hello".to_vec(),
         };
         let more = path.strip_prefix("/head/").and_then(|size| size.parse().ok()).unwrap_or(1);

@@ -22,6 +22,7 @@ use std::{
     sync::Arc,
 };
 
+use bytes::Bytes;
 use wasmill_delivery::{
     effect::PublishRefusal,
     engine::{EngineLimits, Unrouted},
@@ -31,8 +32,8 @@ use wasmill_delivery::{
     name::{ConsumerId, HandlerName, MessageKey, QuarantineId, QueueId, Sequence},
     priority::Priority,
     record::{
-        Binding, ConsumerRecord, DelayedKey, DeliveryOrder, HandlerRecord, MatchMode, Overflow, Poison, QueueRecord,
-        Retention,
+        Binding, CapsuleKept, ConsumerRecord, DelayedKey, DeliveryOrder, HandlerRecord, MatchMode, Overflow, Poison,
+        QueueRecord, Retention,
     },
     schedule::{ScheduleName, ScheduleRecord},
     time::Timestamp,
@@ -153,6 +154,8 @@ struct Resting {
     sequence: Sequence,
     message: Arc<Message>,
     attempts_made: u32,
+    capsule: Option<Bytes>,
+    kept: CapsuleKept,
 }
 
 impl Auditor {

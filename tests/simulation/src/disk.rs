@@ -53,6 +53,8 @@ pub struct Disk {
     pub running: BTreeMap<(ConsumerId, Sequence), RunningMark>,
     /// Deliveries given up.
     pub quarantine: BTreeMap<QuarantineId, QuarantineRecord>,
+    /// Inputs of last attempts.
+    pub capsules: BTreeMap<QuarantineId, Bytes>,
     /// What handlers stored.
     pub state: State,
     /// Ids, by time and commit.
@@ -212,11 +214,15 @@ impl Disk {
             Write::DeleteRunning { consumer, sequence } => {
                 self.running.remove(&(*consumer, *sequence));
             }
-            Write::PutQuarantine { record } => {
+            Write::PutQuarantine { record, capsule } => {
+                if let Some(capsule) = capsule {
+                    self.capsules.insert(record.id, capsule.clone());
+                }
                 self.quarantine.insert(record.id, (**record).clone());
             }
             Write::DeleteQuarantine { id } => {
                 self.quarantine.remove(id);
+                self.capsules.remove(id);
             }
             Write::PutState { handler, key, value } => self.state.set(handler, key, value.clone()),
             Write::DeleteState { handler, key } => self.state.delete(handler, key),
@@ -301,6 +307,8 @@ impl Disk {
             mark: *mark,
         });
         let delayed = self.delayed.keys().map(|key| Recovered::Delayed { key: *key });
+        let capsules = self.capsules.iter();
+        let capsules = capsules.map(|(id, capsule)| Recovered::Capsule { id: *id, bytes: capsule.len() as u64 });
         let quarantined = self.quarantine.values().map(|record| Recovered::Quarantined {
             id: record.id,
             consumer: record.consumer_id,
@@ -318,6 +326,7 @@ impl Disk {
             .chain(running)
             .chain(delayed)
             .chain(quarantined)
+            .chain(capsules)
             .chain(schedules)
             .chain(jobs)
             .chain(dedup)

@@ -241,6 +241,7 @@ fn random_limits(random: &mut Random) -> EngineLimits {
         dedup_window_ms: *random.pick(&[0, 50, 500, 5_000, 120_000]).unwrap_or(&0),
         dedup_ids_max: if random.chance(20) { 3 } else { defaults.dedup_ids_max },
         quarantine_max: if random.chance(20) { random.between(1, 4) } else { defaults.quarantine_max },
+        capsules_bytes_max: if random.chance(30) { random.between(0, 20) } else { defaults.capsules_bytes_max },
         pending_max: if random.chance(20) { random.between(1, 4) } else { defaults.pending_max },
         delayed_max: if random.chance(20) { random.between(1, 4) } else { defaults.delayed_max },
         jobs_max: if random.chance(30) { random.between(1, 4) } else { defaults.jobs_max },

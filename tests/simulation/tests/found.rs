@@ -76,7 +76,7 @@ impl Host {
     }
 
     fn settle(&mut self, at: u64, lease: Lease, result: AttemptResult) -> SettleAnswer {
-        let settlement = Settlement { lease, message: message(), earlier: Vec::new(), result };
+        let settlement = Settlement { lease, message: message(), earlier: Vec::new(), result, capsule: None };
         let input = Input::Settle { ticket: TICKET, consumer: CONSUMER, settlements: vec![settlement] };
         let effects = self.tick(at, input);
         let Some(Effect::Settled { answers, .. }) = effects.first() else { panic!("{effects:?}") };

@@ -82,7 +82,7 @@ impl Host {
         let failed =
             outcome.map(|o| AttemptResult::Failed(AttemptRecord::without_sandbox(lease.attempt, Timestamp(0), o)));
         let result = failed.unwrap_or_else(|| AttemptResult::Succeeded(wasmill_delivery::input::Effects::default()));
-        let settlements = vec![Settlement { lease, message, earlier: Vec::new(), result }];
+        let settlements = vec![Settlement { lease, message, earlier: Vec::new(), result, capsule: None }];
         self.tick(1, Input::Settle { ticket: TICKET, consumer: CONSUMER, settlements });
     }
 

@@ -3,7 +3,7 @@
 use super::{Engine, Quarantined, tick::Tick};
 use crate::{
     effect::{OrderReceipt, OrderRefusal},
-    record::QuarantineRecord,
+    record::{CapsuleKept, QuarantineRecord},
     write::Write,
 };
 
@@ -22,9 +22,10 @@ impl Engine {
         }
         let id = self.next_quarantine_id(tick);
         let sequence = record.sequence.imported();
-        let record = Box::new(QuarantineRecord { id, consumer_id, sequence, ..record });
-        self.quarantined.insert(id, Quarantined { consumer: consumer_id, sequence, hash: None });
-        tick.writes.push(Write::PutQuarantine { record });
+        let capsule = CapsuleKept::None;
+        let record = Box::new(QuarantineRecord { id, consumer_id, sequence, capsule, ..record });
+        self.quarantined.insert(id, Quarantined { consumer: consumer_id, sequence, hash: None, capsule_bytes: 0 });
+        tick.writes.push(Write::PutQuarantine { record, capsule: None });
         Ok(OrderReceipt::Imported { id })
     }
 }
@@ -39,7 +40,7 @@ mod tests {
         input::{Input, Lease, Order, Ticket},
         message::{Lineage, Message},
         name::{ConsumerId, ConsumerName, MessageId, MessageKey, QuarantineId, QueueName, Sequence},
-        record::{ConsumerConfig, DeliveryOrder, QuarantineReason, QuarantineRecord, QueueConfig},
+        record::{CapsuleKept, ConsumerConfig, DeliveryOrder, QuarantineReason, QuarantineRecord, QueueConfig},
         time::Timestamp,
         topic::Topic,
         write::Write,
@@ -80,6 +81,7 @@ mod tests {
             attempts: Vec::new(),
             attempts_made: 1,
             quarantined_at: Timestamp(5),
+            capsule: CapsuleKept::None,
         })
     }
 

@@ -59,6 +59,8 @@ pub struct EngineLimits {
     pub dedup_ids_max: usize,
     /// How many deliveries may rest in quarantine.
     pub quarantine_max: u64,
+    /// The capsules of all of them, in bytes.
+    pub capsules_bytes_max: u64,
     /// How many deliveries of one consumer may wait for a retry or a delay.
     pub pending_max: u64,
     /// How many messages may wait for their time.
@@ -83,6 +85,7 @@ impl Default for EngineLimits {
             dedup_window_ms: limits::DEDUP_WINDOW_MS_DEFAULT,
             dedup_ids_max: limits::DEDUP_IDS_MAX_DEFAULT,
             quarantine_max: limits::QUARANTINE_MAX_DEFAULT,
+            capsules_bytes_max: limits::CAPSULES_BYTES_MAX_DEFAULT,
             pending_max: limits::PENDING_MAX_DEFAULT,
             delayed_max: limits::DELAYED_MAX_DEFAULT,
             jobs_max: limits::JOBS_MAX_DEFAULT,
@@ -112,6 +115,8 @@ pub struct Engine {
     schedules: BTreeMap<ScheduleName, ScheduleRecord>,
     jobs: Jobs,
     quarantined: BTreeMap<QuarantineId, Quarantined>,
+    /// The capsules of all of them.
+    capsules_bytes: u64,
     dedup: Dedup,
     state: StateWindow,
     /// How many leases under way were given in which revision.
@@ -141,6 +146,7 @@ struct Quarantined {
     sequence: Sequence,
     /// What stands for its message's key.
     hash: Option<KeyHash>,
+    capsule_bytes: u64,
 }
 
 impl Engine {

@@ -371,7 +371,7 @@ impl Engine {
         // It holds those behind it until it is settled, by the key that it has now.
         consumer.release(record.message.key_hash(), key.sequence, tick.now);
         consumer.put_off(key.sequence, Pending { due: key.due, attempts_made: 0, hash: message.key_hash() }, tick.now);
-        self.quarantined.remove(&id);
+        self.leaves_quarantine(id);
         tick.touched.insert(key.consumer);
         self.job_is_redriven(tick, (key.consumer, key.sequence), tick.now);
         tick.writes.push(Write::DeleteQuarantine { id });
@@ -381,11 +381,17 @@ impl Engine {
         Ok(OrderReceipt::Done)
     }
 
+    fn leaves_quarantine(&mut self, id: QuarantineId) -> Option<Quarantined> {
+        let gone = self.quarantined.remove(&id)?;
+        self.capsules_bytes -= gone.capsule_bytes;
+        Some(gone)
+    }
+
     fn purge_quarantine(&mut self, tick: &mut Tick, ids: &[QuarantineId]) -> OrderReceipt {
         let ids: BTreeSet<QuarantineId> = ids.iter().copied().collect();
         let mut known = Vec::with_capacity(ids.len());
         for id in ids {
-            let Some(Quarantined { consumer, sequence, hash }) = self.quarantined.remove(&id) else { continue };
+            let Some(Quarantined { consumer, sequence, hash, .. }) = self.leaves_quarantine(id) else { continue };
             if let Some(owner) = self.consumers.get_mut(&consumer).filter(|owner| owner.poison_holds()) {
                 owner.release(hash, sequence, tick.now);
                 tick.touched.insert(consumer);

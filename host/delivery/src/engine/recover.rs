@@ -46,6 +46,7 @@ impl Recovery {
                 schedules: BTreeMap::new(),
                 jobs: Jobs::default(),
                 quarantined: BTreeMap::new(),
+                capsules_bytes: 0,
                 dedup,
                 state: StateWindow::new(),
                 leases_by_revision: BTreeMap::new(),
@@ -111,9 +112,15 @@ impl Recovery {
             }
             Recovered::Delayed { key } => drop(engine.delayed.insert(key)),
             Recovered::Quarantined { id, consumer, sequence, hash } => {
-                engine.quarantined.insert(id, Quarantined { consumer, sequence, hash });
+                engine.quarantined.insert(id, Quarantined { consumer, sequence, hash, capsule_bytes: 0 });
                 if let Some(owner) = engine.consumers.get_mut(&consumer).filter(|owner| owner.poison_holds()) {
                     owner.hold(hash, sequence, Timestamp(0));
+                }
+            }
+            Recovered::Capsule { id, bytes } => {
+                if let Some(quarantined) = engine.quarantined.get_mut(&id) {
+                    quarantined.capsule_bytes = bytes;
+                    engine.capsules_bytes += bytes;
                 }
             }
             Recovered::Schedule { record } => {

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::{Engine, Quarantined, consumer::Pending, tick::Tick};
 use crate::{
     effect::{Effect, PublishRefusal, SettleAnswer},
@@ -11,7 +13,7 @@ use crate::{
     name::{ConsumerId, HandlerName, QuarantineId, Sequence},
     outcome::Outcome,
     policy::{self, HOST_FAULT_DELAY_MS, Verdict},
-    record::{AttemptRecord, PauseReason, PendingKey, PendingRecord, QuarantineReason, QuarantineRecord},
+    record::{AttemptRecord, CapsuleKept, PauseReason, PendingKey, PendingRecord, QuarantineReason, QuarantineRecord},
     time::Timestamp,
     write::Write,
 };
@@ -22,6 +24,7 @@ struct Settling {
     lease: Lease,
     message: Arc<Message>,
     earlier: Vec<AttemptRecord>,
+    capsule: Option<Bytes>,
 }
 
 impl Settling {
@@ -46,7 +49,7 @@ impl Engine {
     }
 
     fn settle_one(&mut self, tick: &mut Tick, id: ConsumerId, settlement: Settlement, run: &mut Run) -> SettleAnswer {
-        let Settlement { lease, message, earlier, result } = settlement;
+        let Settlement { lease, message, earlier, result, capsule } = settlement;
         let Some(consumer) = self.consumers.get_mut(&id).filter(|consumer| consumer.holds(&lease)) else {
             *run = broken_by(*run, &result);
             return SettleAnswer::StaleFence;
@@ -67,7 +70,7 @@ impl Engine {
             consumer.storm.note(consumer.record.config.storm, lease.sequence, None);
         }
         let handler = consumer.record.config.handler.clone();
-        let settling = Settling { consumer: id, lease, message, earlier };
+        let settling = Settling { consumer: id, lease, message, earlier, capsule };
         tick.touched.insert(id);
         let answer = match result {
             AttemptResult::Failed(record) => self.judge(tick, settling, record),
@@ -281,7 +284,7 @@ impl Engine {
         record: Option<AttemptRecord>,
     ) {
         self.finish(tick, &settling, true);
-        let Settling { consumer: id, lease, message, earlier } = settling;
+        let Settling { consumer: id, lease, message, earlier, .. } = settling;
         let Some(consumer) = self.consumers.get_mut(&id) else { return };
         let key = PendingKey { consumer: id, due, sequence: lease.sequence };
         consumer.put_off(lease.sequence, Pending { due, attempts_made, hash: message.key_hash() }, tick.now);
@@ -309,7 +312,17 @@ impl Engine {
             .get(&settling.consumer)
             .map_or((false, false), |consumer| (consumer.poison_holds(), consumer.poison_blocks()));
         self.finish(tick, &settling, holds);
-        let Settling { consumer, lease, message, earlier } = settling;
+        let Settling { consumer, lease, message, earlier, capsule } = settling;
+        let capsule_bytes = capsule.as_ref().map_or(0, |capsule| capsule.len() as u64);
+        let has_room = self.capsules_bytes.saturating_add(capsule_bytes) <= self.limits.capsules_bytes_max;
+        let kept = match &capsule {
+            None => CapsuleKept::None,
+            Some(_) if !has_room => CapsuleKept::NoRoom,
+            Some(_) => CapsuleKept::Kept { bytes: capsule_bytes },
+        };
+        let capsule = capsule.filter(|_| has_room);
+        let capsule_bytes = if has_room { capsule_bytes } else { 0 };
+        self.capsules_bytes += capsule_bytes;
         let consumer_record = &self.consumers[&consumer].record;
         let record = QuarantineRecord {
             id,
@@ -323,11 +336,12 @@ impl Engine {
             attempts: with_record(earlier, record),
             attempts_made: lease.attempt,
             quarantined_at: tick.now,
+            capsule: kept,
         };
         let hash = record.message.key_hash();
-        self.quarantined.insert(id, Quarantined { consumer, sequence: lease.sequence, hash });
+        self.quarantined.insert(id, Quarantined { consumer, sequence: lease.sequence, hash, capsule_bytes });
         Self::tell_quarantined(tick, &record);
-        tick.writes.push(Write::PutQuarantine { record: Box::new(record) });
+        tick.writes.push(Write::PutQuarantine { record: Box::new(record), capsule });
         if blocks {
             self.pause_by_itself(tick, consumer, PauseReason::Poison { quarantine: id });
         }

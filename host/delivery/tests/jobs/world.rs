@@ -79,7 +79,7 @@ impl World {
         self.effects = effects;
         self.all.extend(self.writes.iter().cloned());
         for write in &self.writes {
-            if let Write::PutQuarantine { record } = write {
+            if let Write::PutQuarantine { record, .. } = write {
                 self.quarantined.push((**record).clone());
             }
         }
@@ -151,7 +151,7 @@ impl World {
 
     pub(crate) fn settle(&mut self, consumer: u32, lease: Lease, result: AttemptResult) -> SettleAnswer {
         let message = Arc::new(self.message("t"));
-        let settlements = vec![Settlement { lease, message, earlier: Vec::new(), result }];
+        let settlements = vec![Settlement { lease, message, earlier: Vec::new(), result, capsule: None }];
         self.step(Some(Input::Settle { ticket: Ticket(3), consumer: ConsumerId(consumer), settlements }));
         let answers = self.effects.iter().find_map(|effect| match effect {
             Effect::Settled { answers, .. } => answers.first().cloned(),

@@ -137,7 +137,7 @@ impl Gathered<'_> {
                 let Leased { token, message, attempt, earlier, .. } = leased;
                 let record = AttemptRecord::without_sandbox(attempt, now(), Outcome::Expired);
                 let result = AttemptResult::Failed(record);
-                expired.push(Settled { token, message, earlier, result });
+                expired.push(Settled { token, message, earlier, result, capsule: None });
             } else {
                 self.bytes += leased.message.size_bytes();
                 self.deliveries.push(leased);

@@ -50,7 +50,7 @@ impl Held {
     }
 
     pub(super) fn settled(self, result: AttemptResult) -> Settled<Lease> {
-        Settled { token: self.lease, message: self.message, earlier: self.earlier, result }
+        Settled { token: self.lease, message: self.message, earlier: self.earlier, result, capsule: None }
     }
 }
 

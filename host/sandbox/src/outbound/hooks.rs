@@ -10,13 +10,17 @@ use wasmill_delivery::{
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks, p2::bindings::http::types::ErrorCode};
 
 use super::{
-    BODY_WRITE_BYTES_MAX,
+    BODY_WRITE_BYTES_MAX, replay,
     send::{Answer, send},
     usage::{Open, Usage},
 };
-use crate::{attempt::HandlerContext, guest_log::GuestLog};
+use crate::{
+    attempt::HandlerContext,
+    capsule::{Exchange, Tape, note_failed, note_received},
+    guest_log::GuestLog,
+};
 
-type Answering = Box<dyn Future<Output = Result<Answer, Error>> + Send>;
+pub(super) type Answering = Box<dyn Future<Output = Result<Answer, Error>> + Send>;
 type Rest = Box<dyn Future<Output = Result<(), Error>> + Send>;
 
 /// The requests of one instance.
@@ -25,12 +29,13 @@ pub(crate) struct Hooks {
     limits: HandlerLimits,
     log: GuestLog,
     usage: Arc<Usage>,
+    tape: Tape,
 }
 
 impl Hooks {
-    pub(crate) fn new(context: &HandlerContext, log: GuestLog) -> Self {
+    pub(crate) fn new(context: &HandlerContext, log: GuestLog, tape: Tape) -> Self {
         let limits = context.limits;
-        Self { grants: Arc::clone(&context.grants), limits, log, usage: Usage::new(limits) }
+        Self { grants: Arc::clone(&context.grants), limits, log, usage: Usage::new(limits), tape }
     }
 
     /// The next attempt has all its limits before it.
@@ -52,7 +57,8 @@ impl Hooks {
             return Err(Error::HttpRequestMethodInvalid);
         }
         let target = target(request).ok_or(Error::HttpRequestUriInvalid)?;
-        if !self.grants.allow(&target) {
+        let grants_known = self.tape.player().is_none_or(|player| player.knows_grants());
+        if grants_known && !self.grants.allow(&target) {
             self.log
                 .note(&format!("{target} is not granted; an operator can name it under grants.http of this handler"));
             return Err(Error::HttpRequestDenied);
@@ -84,15 +90,25 @@ impl WasiHttpHooks for Hooks {
             Ok(admitted) => admitted,
             Err(error) => return Box::new(ready(Err(error))),
         };
-        let (grants, log) = (Arc::clone(&self.grants), self.log.clone());
+        if let Some(player) = self.tape.player() {
+            return replay::answer(player, &self.log, request, open);
+        }
+        let (grants, log, tape) = (Arc::clone(&self.grants), self.log.clone(), self.tape.clone());
+        let number = tape.begin_exchange(|| Exchange::begun(&request));
         Box::new(async move {
             let sending = Box::pin(send(&grants, &target, request, options.unwrap_or_default(), open));
-            sending.await.map_err(|refused| {
-                if let Some(why) = refused.why {
-                    log.note(&why);
+            match sending.await {
+                Ok((answer, rest)) => {
+                    Ok((note_received(&tape, number, answer).map(http_body_util::BodyExt::boxed_unsync), rest))
                 }
-                refused.error
-            })
+                Err(refused) => {
+                    note_failed(&tape, number, &refused.error, refused.why.as_deref());
+                    if let Some(why) = refused.why {
+                        log.note(&why);
+                    }
+                    Err(refused.error)
+                }
+            }
         })
     }
 

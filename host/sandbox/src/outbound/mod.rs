@@ -10,6 +10,7 @@
 mod body;
 mod connect;
 mod hooks;
+mod replay;
 mod send;
 mod tls;
 mod usage;

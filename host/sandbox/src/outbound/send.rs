@@ -76,7 +76,7 @@ async fn reach(grants: &Grants, target: &HttpTarget, patience: Option<Duration>)
 
 /// A request to a server, not to a proxy, names no host in its first line. The header `host` does, and was made
 /// from the same authority that was checked.
-fn for_the_wire(request: Request<WasiBody>, open: &Open) -> Request<SentBody> {
+pub(super) fn for_the_wire(request: Request<WasiBody>, open: &Open) -> Request<SentBody> {
     let usage = std::sync::Arc::clone(open.usage());
     let mut request = request.map(|body| SentBody::new(body, usage));
     let path = request.uri().path_and_query().map_or("/", |path| path.as_str());

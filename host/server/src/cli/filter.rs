@@ -5,7 +5,7 @@ use serde::Serialize;
 
 /// Those that match everything given.
 #[derive(Clone, Debug, Default, clap::Args, Serialize)]
-pub(super) struct Filter {
+pub(super) struct Matching {
     /// Only those of this queue
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -14,10 +14,6 @@ pub(super) struct Filter {
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     consumer: Option<String>,
-    /// Only those of this handler
-    #[arg(long)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    handler: Option<String>,
     /// Only those with this reason: rejected, attempts-exhausted, loop, deterministic or expired
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -44,6 +40,18 @@ pub(super) struct Filter {
     until: Option<String>,
 }
 
+/// The same, and of one handler.
+#[derive(Clone, Debug, Default, clap::Args, Serialize)]
+pub(super) struct Filter {
+    #[command(flatten)]
+    #[serde(flatten)]
+    matching: Matching,
+    /// Only those of this handler
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    handler: Option<String>,
+}
+
 /// All that match.
 #[derive(Serialize)]
 pub(super) struct All<'a> {
@@ -53,6 +61,10 @@ pub(super) struct All<'a> {
 }
 
 impl Filter {
+    pub(super) const fn new(matching: Matching, handler: Option<String>) -> Self {
+        Self { matching, handler }
+    }
+
     /// As a query of a list.
     pub(super) fn apply(&self, request: RequestBuilder) -> RequestBuilder {
         request.query(self)

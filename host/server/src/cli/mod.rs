@@ -17,6 +17,7 @@ mod pull;
 mod quarantine;
 mod quarantine_bulk;
 mod queue;
+mod replay;
 mod request;
 mod schedule;
 mod signature;

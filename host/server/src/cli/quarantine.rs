@@ -13,6 +13,7 @@ use super::{
     message,
     output::{ago, complain, cut, facts, indent, or_dash, say, say_json, size, table, time},
     quarantine_bulk::{self, RedrivesCommand},
+    replay::{self, ReplayArguments},
 };
 use crate::client::{Client, model, read};
 
@@ -47,13 +48,21 @@ enum Command {
     },
     /// One of them, with its message and all that is known of its attempts
     Show { id: u64 },
+    /// Run the last attempt again on this machine, offline, with the same inputs; or a candidate on them
+    Replay(Box<ReplayArguments>),
     /// Send one again to the consumer that gave it up, as a new message; or all that match
     Redrive(RedriveArguments),
     /// Redrives in the background: what runs, and how to stop it
     #[command(subcommand)]
     Redrives(RedrivesCommand),
-    /// Write all that match, with everything that is known of them, one JSON object per line
+    /// Write all that match, with everything that is known of them, one JSON object per line; or the capsule of one
     Export {
+        /// Of this one the capsule, with --capsule
+        #[arg(requires = "capsule")]
+        id: Option<u64>,
+        /// Everything that it takes to replay it on another machine, into this file
+        #[arg(long, value_name = "FILE", requires = "id", conflicts_with = "file")]
+        capsule: Option<PathBuf>,
         #[command(flatten)]
         filter: Filter,
         /// Into this file instead of standard output
@@ -79,8 +88,14 @@ enum Command {
 
 #[derive(Debug, clap::Args)]
 struct RedriveArguments {
-    #[arg(required_unless_present = "all")]
+    #[arg(required_unless_present_any = ["all", "passing"])]
     id: Option<u64>,
+    /// Of all that match, those that succeed in a replay: on the version that is loaded now, or on a candidate
+    #[arg(long, conflicts_with_all = ["id", "rate", "data", "data_file"])]
+    passing: bool,
+    /// Replay them on this component instead of the version that is loaded
+    #[arg(long, value_name = "FILE", requires = "passing")]
+    candidate: Option<PathBuf>,
     /// All that match
     #[arg(long, conflicts_with = "id")]
     all: bool,
@@ -99,6 +114,10 @@ struct RedriveArguments {
 
 pub(super) async fn run(arguments: QuarantineArguments) -> Result<ExitCode> {
     let QuarantineArguments { remote, command } = arguments;
+    if let Command::Replay(replay) = command {
+        // A capsule file is opened without any host.
+        return Box::pin(replay::run(&remote, *replay)).await;
+    }
     let client = remote.client()?;
     match command {
         Command::List { filter, limit } => show_all(&client, &filter, limit, remote.json).await?,
@@ -108,10 +127,16 @@ pub(super) async fn run(arguments: QuarantineArguments) -> Result<ExitCode> {
         }
         Command::Summary { filter } => quarantine_bulk::summary(&client, &filter, remote.json).await?,
         Command::Redrives(command) => quarantine_bulk::redrives(&client, &command, remote.json).await?,
-        Command::Export { filter, file } => quarantine_bulk::export(&client, &filter, file.as_deref()).await?,
+        Command::Export { id: Some(id), capsule: Some(file), .. } => replay::export(&client, id, &file).await?,
+        Command::Replay(_) => {}
+        Command::Export { filter, file, .. } => quarantine_bulk::export(&client, &filter, file.as_deref()).await?,
         Command::Import { file } => return quarantine_bulk::import(&client, &file, remote.json).await,
         Command::Redrive(RedriveArguments { filter, rate: Some(rate), .. }) => {
             quarantine_bulk::redrive_at(&client, &filter, rate, remote.json).await?;
+        }
+        Command::Redrive(RedriveArguments { filter, passing: true, candidate, .. }) => {
+            let passing = replay::redrive_passing(&client, &filter, candidate.as_deref(), remote.json);
+            return Box::pin(passing).await;
         }
         Command::Redrive(redrive) => match redrive.id {
             Some(id) => redrive_one(&client, id, &redrive, remote.json).await?,
@@ -149,7 +174,7 @@ async fn show_all(client: &Client, filter: &Filter, limit: u32, json: bool) -> R
 }
 
 /// A cursor is the host's own matter: a number or text, given back as it came.
-fn as_query(cursor: &Value) -> String {
+pub(super) fn as_query(cursor: &Value) -> String {
     cursor.as_str().map_or_else(|| cursor.to_string(), str::to_owned)
 }
 
@@ -182,6 +207,7 @@ fn show(quarantined: &model::Quarantined) -> String {
         ("handler", or_dash(quarantined.handler.as_ref())),
         ("fingerprint", or_dash(quarantined.fingerprint.as_ref())),
         ("sequence", sequence(quarantined)),
+        ("capsule", capsule(quarantined)),
     ];
     all.extend(message::facts(&quarantined.message));
     let mut blocks = vec![facts(&all), message::data_block(&quarantined.message)];
@@ -192,6 +218,16 @@ fn show(quarantined: &model::Quarantined) -> String {
 fn sequence(quarantined: &model::Quarantined) -> String {
     let of = if quarantined.imported { " (of the host it was imported from)" } else { "" };
     format!("{}{of}", quarantined.sequence)
+}
+
+fn capsule(quarantined: &model::Quarantined) -> String {
+    match quarantined.capsule {
+        model::CapsuleKept::None => "-".to_owned(),
+        model::CapsuleKept::Kept { bytes } => {
+            format!("{}; `wasmill quarantine replay {}`", size(bytes), quarantined.id)
+        }
+        model::CapsuleKept::NoRoom => "no room was left for one (capsules-bytes-max)".to_owned(),
+    }
 }
 
 fn show_attempt(attempt: &model::Attempt, attempts_made: u32) -> String {

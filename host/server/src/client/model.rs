@@ -287,9 +287,23 @@ pub(crate) struct Quarantined {
     pub(crate) fingerprint: Option<String>,
     pub(crate) attempts_made: u32,
     pub(crate) quarantined_at_ms: u64,
+    #[serde(default)]
+    pub(crate) capsule: CapsuleKept,
     pub(crate) message: Message,
     #[serde(default)]
     pub(crate) attempts: Vec<Attempt>,
+}
+
+/// Whether a last attempt can be run again elsewhere.
+#[derive(Debug, Default, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub(crate) enum CapsuleKept {
+    #[default]
+    None,
+    Kept {
+        bytes: u64,
+    },
+    NoRoom,
 }
 
 #[derive(Debug, Deserialize)]

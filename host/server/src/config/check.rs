@@ -69,6 +69,7 @@ fn check_limits(raw: RawLimits) -> LimitsConfig {
             dedup_window_ms: raw.dedup_window.0,
             dedup_ids_max: raw.dedup_ids_max.get(),
             quarantine_max: raw.quarantine_max.get(),
+            capsules_bytes_max: raw.capsules_bytes_max.0,
             pending_max: raw.pending_max.get(),
             delayed_max: raw.delayed_max.get(),
             jobs_max: raw.jobs_max.get(),

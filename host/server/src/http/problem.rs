@@ -251,6 +251,8 @@ impl From<HostError> for Problem {
                 ..Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many-leases", detail)
             },
             HostError::NotPulled { .. } => Self::new(StatusCode::CONFLICT, "not-pulled", detail),
+            HostError::NoCapsule { .. } => Self::new(StatusCode::CONFLICT, "no-capsule", detail),
+            HostError::UnknownComponent { .. } => Self::unknown("unknown-component", detail),
             HostError::TooManyRedrives => Self {
                 retry_after_s: Some(QUEUE_FULL_RETRY_AFTER_S),
                 ..Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many-redrives", detail)

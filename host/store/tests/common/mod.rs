@@ -10,8 +10,8 @@ use wasmill_delivery::{
     name::{ConsumerId, ConsumerName, HandlerName, MessageId, MessageKey, QuarantineId, QueueId, QueueName, Sequence},
     outcome::Outcome,
     record::{
-        AttemptRecord, ConsumerConfig, ConsumerRecord, HandlerLimits, HandlerRecord, PendingRecord, QuarantineReason,
-        QuarantineRecord, QueueConfig, QueueRecord,
+        AttemptRecord, CapsuleKept, ConsumerConfig, ConsumerRecord, HandlerLimits, HandlerRecord, PendingRecord,
+        QuarantineReason, QuarantineRecord, QueueConfig, QueueRecord,
     },
     time::Timestamp,
     topic::Topic,
@@ -110,6 +110,7 @@ pub(crate) fn quarantined(id: u64, data_bytes: usize) -> QuarantineRecord {
         attempts: vec![attempt()],
         attempts_made: 5,
         quarantined_at: Timestamp(77),
+        capsule: CapsuleKept::None,
     }
 }
 

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use wasmill_delivery::{
     engine::Engine,
     name::{ConsumerId, QueueId, Sequence},
     priority::Priority,
-    record::{PendingKey, QueueRecord},
+    record::{CapsuleKept, PendingKey, QueueRecord},
 };
 
 use super::{Auditor, ModelConsumer, ModelQueue};
@@ -109,6 +110,19 @@ impl Auditor {
         Ok(())
     }
 
+    /// What becomes of the inputs of a last attempt.
+    pub(super) fn keeps_capsule(&mut self, capsule: Option<&Bytes>) -> (Option<Bytes>, CapsuleKept) {
+        let Some(capsule) = capsule else { return (None, CapsuleKept::None) };
+        let rest: usize = self.quarantine.values().filter_map(|resting| resting.capsule.as_ref()).map(Bytes::len).sum();
+        let bytes = capsule.len() as u64;
+        if rest as u64 + bytes > self.limits.capsules_bytes_max {
+            self.count("no room for a capsule");
+            return (None, CapsuleKept::NoRoom);
+        }
+        self.count("capsule kept");
+        (Some(capsule.clone()), CapsuleKept::Kept { bytes })
+    }
+
     fn compare_quarantine(&self, disk: &Disk, engine: &Engine) -> Checked {
         let (wanted, found) = (self.quarantine.len(), disk.quarantine.len());
         ensure!(wanted == found, "{wanted} rest in quarantine, on disk {found}");
@@ -118,8 +132,13 @@ impl Auditor {
             let found = (record.consumer_id, record.sequence, record.attempts_made);
             ensure!(wanted == found, "quarantine {id} is {found:?}, not {wanted:?}");
             ensure!(record.message == resting.message, "quarantine {id} has another message");
+            let (wanted, found) = (resting.kept, record.capsule);
+            ensure!(wanted == found, "the capsule of quarantine {id} is {found:?}, not {wanted:?}");
+            ensure!(disk.capsules.get(id) == resting.capsule.as_ref(), "quarantine {id} has another capsule on disk");
             ensure!(engine.is_quarantined(*id), "the engine does not know quarantine {id}");
         }
+        let capsules = self.quarantine.values().filter(|resting| resting.capsule.is_some()).count();
+        ensure!(disk.capsules.len() == capsules, "{capsules} capsules rest, on disk {}", disk.capsules.len());
         ensure!(engine.quarantined() == wanted as u64, "the engine shows {} in quarantine", engine.quarantined());
         Ok(())
     }

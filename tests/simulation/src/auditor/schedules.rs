@@ -6,7 +6,7 @@ use wasmill_delivery::{
     effect::{OrderReceipt, OrderRefusal, PublishRefusal},
     input::PublishEntry,
     name::QuarantineId,
-    record::QuarantineRecord,
+    record::{CapsuleKept, QuarantineRecord},
     schedule::{ScheduleName, ScheduleRecord},
     time::Timestamp,
 };
@@ -96,7 +96,9 @@ impl Auditor {
         self.last_quarantine = QuarantineId(id.0);
         let message = Arc::clone(&record.message);
         let sequence = record.sequence.imported();
-        self.quarantine.insert(*id, Resting { consumer, sequence, message, attempts_made: record.attempts_made });
+        let (capsule, kept) = (None, CapsuleKept::None);
+        let attempts_made = record.attempts_made;
+        self.quarantine.insert(*id, Resting { consumer, sequence, message, attempts_made, capsule, kept });
         self.count("imported");
         Ok(Ok(OrderReceipt::Imported { id: *id }))
     }

@@ -405,7 +405,9 @@ impl Auditor {
         ensure!(number.0 > self.last_quarantine.0, "quarantine number {number} was used before");
         self.last_quarantine = QuarantineId(number.0);
         let message = Arc::clone(&settlement.message);
-        let resting = Resting { consumer: id, sequence: lease.sequence, message, attempts_made: lease.attempt };
+        let (capsule, kept) = self.keeps_capsule(settlement.capsule.as_ref());
+        let (sequence, attempts_made) = (lease.sequence, lease.attempt);
+        let resting = Resting { consumer: id, sequence, message, attempts_made, capsule, kept };
         self.quarantine.insert(*number, resting);
         self.leave(id, lease);
         self.count(reason.name());

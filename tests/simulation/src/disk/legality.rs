@@ -43,7 +43,7 @@ impl Disk {
                 Ok(())
             }
             Write::DeleteRunning { .. } => Ok(()),
-            Write::PutQuarantine { record } => self.check_quarantine(record),
+            Write::PutQuarantine { record, .. } => self.check_quarantine(record),
             Write::DeleteQuarantine { id } => {
                 ensure!(self.quarantine.contains_key(id), "DeleteQuarantine names {id}, which is not there");
                 Ok(())

@@ -143,7 +143,7 @@ impl Simulation {
             let record = AttemptRecord { outcome: Outcome::HostCrash, fresh: false, ..self.evidence(lease) };
             let PendingRecord { message, attempts: earlier, .. } = delivery;
             let result = AttemptResult::Failed(record);
-            let settlements = vec![Settlement { lease: *lease, message, earlier, result }];
+            let settlements = vec![Settlement { lease: *lease, message, earlier, result, capsule: None }];
             self.send_settle(OldSettle { consumer, settlements, notes: Vec::new() });
         }
         Ok(())
@@ -246,7 +246,8 @@ impl Simulation {
         let failed = matches!(result, AttemptResult::Failed(_));
         let PendingRecord { message, attempts: earlier, .. } = delivery;
         let key = message.key.clone();
-        run.done.push(Settlement { lease, message, earlier, result });
+        let capsule = (failed && self.random.chance(70)).then(|| a_capsule(&lease));
+        run.done.push(Settlement { lease, message, earlier, result, capsule });
         if failed && self.random.chance(80) {
             self.give_back_followers(run, key.as_ref());
         }
@@ -382,4 +383,9 @@ impl Simulation {
     pub(super) fn data(&mut self) -> Bytes {
         Bytes::from(vec![0; self.random.index(40)])
     }
+}
+
+/// Inputs of an attempt, unlike those of any other.
+fn a_capsule(lease: &Lease) -> Bytes {
+    format!("{} {} {}", lease.sequence.0, lease.attempt, lease.fence.0).into()
 }

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use wasmill_delivery::{
     name::{Digest, HandlerName, QuarantineId},
-    record::{AttemptRecord, QuarantineRecord},
+    record::{AttemptRecord, CapsuleKept, QuarantineRecord},
 };
 
 use super::filter::fingerprint;
@@ -25,6 +25,8 @@ pub(super) struct QuarantineInfo<'a> {
     fingerprint: Option<String>,
     attempts_made: u32,
     quarantined_at_ms: u64,
+    /// Whether its last attempt can be run again elsewhere.
+    capsule: CapsuleKept,
     message: MessageInfo<'a>,
     attempts: Vec<AttemptInfo<'a>>,
 }
@@ -75,6 +77,7 @@ impl<'a> QuarantineInfo<'a> {
             fingerprint: fingerprint(record),
             attempts_made: record.attempts_made,
             quarantined_at_ms: record.quarantined_at.0,
+            capsule: record.capsule,
             message,
             attempts,
         }

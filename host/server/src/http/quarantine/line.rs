@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use wasmill_delivery::{
     message::{Lineage, Message},
     name::{ConsumerId, ConsumerName, HandlerName, MessageId, MessageKey, QuarantineId, QueueName, Sequence},
-    record::{AttemptRecord, QuarantineReason, QuarantineRecord},
+    record::{AttemptRecord, CapsuleKept, QuarantineReason, QuarantineRecord},
     time::Timestamp,
     topic::Topic,
 };
@@ -121,6 +121,7 @@ impl Line {
             attempts: self.attempts,
             attempts_made: self.attempts_made,
             quarantined_at: self.quarantined_at_ms,
+            capsule: CapsuleKept::None,
         })
     }
 }

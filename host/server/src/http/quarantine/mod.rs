@@ -1,5 +1,6 @@
 //! The quarantine: look at the evidence, send again, forget.
 
+mod capsule;
 mod filter;
 mod info;
 mod line;
@@ -52,6 +53,8 @@ pub(super) fn routes() -> Router<App> {
         .route("/v1/quarantine/redrives/{id}", get(redrives::show).delete(redrives::cancel))
         .route("/v1/quarantine/{id}", get(show).delete(delete))
         .route("/v1/quarantine/{id}/redrive", post(redrive))
+        .route("/v1/quarantine/{id}/capsule", get(capsule::show))
+        .route("/v1/components/{digest}", get(capsule::component))
 }
 
 #[derive(Serialize)]

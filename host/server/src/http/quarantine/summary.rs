@@ -140,6 +140,7 @@ mod tests {
                 attempts: Vec::new(),
                 attempts_made: 1,
                 quarantined_at: Timestamp(n),
+                capsule: wasmill_delivery::record::CapsuleKept::None,
             });
         }
         let summary = count.finish();
