@@ -11,6 +11,7 @@ use wasmill_sandbox::{Program, check_limits};
 
 use crate::{
     capabilities,
+    collect::Collect,
     draft::now,
     error::HostError,
     handler_limits::{self, at_most},
@@ -191,7 +192,7 @@ impl Host {
         let _one_at_a_time = self.inner.changing_handlers.lock().await;
         self.order(Order::DeleteHandler { name: name.clone() }).await?;
         self.inner.registry.remove(&name);
-        self.collect_components().await;
+        self.collect_components(Collect::Soon).await;
         Ok(())
     }
 
@@ -237,7 +238,7 @@ impl Host {
         let host = self.clone();
         tokio::spawn(async move {
             let one_at_a_time = host.inner.changing_handlers.lock().await;
-            host.collect_components().await;
+            host.collect_components(Collect::Thoroughly).await;
             drop(one_at_a_time);
             for record in records {
                 let name = record.name.clone();

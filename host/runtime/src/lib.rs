@@ -12,6 +12,7 @@
 pub mod broker;
 mod canary;
 mod capabilities;
+mod collect;
 mod dispatch;
 mod draft;
 mod embedded;

@@ -3,7 +3,7 @@
 //! The component is durable before the record that names it, and the record before anything runs it. So whatever
 //! crashes in between, the record says what runs, and a component that no record names is removed at the next start.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
 use wasmill_delivery::{
     canary::{CanaryEnd, CanaryPolicy, Counts},
@@ -18,6 +18,7 @@ use wasmill_sandbox::Program;
 
 use crate::{
     canary::Trial,
+    collect::Collect,
     draft::now,
     error::HostError,
     handlers::{HandlerLoaded, new_record},
@@ -260,7 +261,7 @@ impl Host {
         if !matches!(before, Slot::Ready(before) if before.program.digest() == digest) {
             self.inner.options.observer.handler_replaced(&record.name, digest);
         }
-        self.collect_components().await;
+        self.collect_components(Collect::Soon).await;
         Ok(())
     }
 
@@ -329,27 +330,6 @@ impl Host {
     async fn known(&self, name: &HandlerName) -> Result<HandlerRecord, HostError> {
         let record = self.handler_record(name).await?;
         record.ok_or_else(|| OrderRefusal::UnknownHandler { handler: name.clone() }.into())
-    }
-
-    /// Remove components that no handler has in its history. Whoever calls this keeps others from changing handlers,
-    /// or one that was just written could be taken for such.
-    pub(crate) async fn collect_components(&self) {
-        let named = |engine: &wasmill_delivery::engine::Engine| {
-            engine.handlers().flat_map(HandlerRecord::digests).collect::<BTreeSet<Digest>>()
-        };
-        let Ok(named) = self.inner.broker.query(named).await else { return };
-        let inner = Arc::clone(&self.inner);
-        let collecting = tokio::task::spawn_blocking(move || {
-            for digest in inner.components.all()?.into_iter().filter(|digest| !named.contains(digest)) {
-                inner.components.remove(digest)?;
-                inner.registry.forget(&digest);
-                tracing::debug!(%digest, "a component that no handler has in its history is removed");
-            }
-            Ok::<_, HostError>(())
-        });
-        if let Ok(Err(error)) = collecting.await {
-            tracing::warn!(%error, "components that nobody needs cannot be removed");
-        }
     }
 }
 

@@ -109,6 +109,12 @@ impl Engine {
         })
     }
 
+    /// Whether a delivery in quarantine has a capsule.
+    #[must_use]
+    pub const fn has_capsules(&self) -> bool {
+        self.capsules_bytes > 0
+    }
+
     /// All handlers, by name.
     pub fn handlers(&self) -> impl Iterator<Item = &HandlerRecord> {
         self.handlers.values()
