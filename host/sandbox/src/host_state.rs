@@ -14,6 +14,7 @@ use crate::{
     overlay::StagedState,
     state_view::{Below, StateView},
     wasi::Wasi,
+    worlds::Held,
 };
 
 /// The data of a wasmtime store. The functions of the host see nothing but this.
@@ -21,6 +22,8 @@ pub(crate) struct HostState {
     pub(crate) context: Arc<HandlerContext>,
     pub(crate) meter: MemoryMeter,
     pub(crate) current: Current,
+    /// What it holds as a handler of `wasi:messaging`.
+    pub(crate) held: Held,
     wasi: Option<Box<Wasi>>,
 }
 
@@ -48,7 +51,7 @@ impl Current {
 impl HostState {
     pub(crate) fn new(context: Arc<HandlerContext>, current: Current) -> Self {
         let meter = MemoryMeter::new(context.limits.memory_bytes_max);
-        Self { context, meter, current, wasi: None }
+        Self { context, meter, current, held: Held::default(), wasi: None }
     }
 
     /// Turn to the next delivery.
@@ -68,6 +71,11 @@ impl HostState {
     /// Whether no HTTP request of the guest is under way.
     pub(crate) fn is_idle(&self) -> bool {
         self.wasi.as_ref().is_none_or(|wasi| wasi.requests().is_idle())
+    }
+
+    /// Add to what the guest printed.
+    pub(crate) fn print(&mut self, text: &str) {
+        self.wasi().log().write(text.as_bytes());
     }
 
     fn wasi(&mut self) -> &mut Wasi {

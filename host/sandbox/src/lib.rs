@@ -52,6 +52,7 @@ mod stop;
 mod sum;
 mod trusted;
 mod wasi;
+mod worlds;
 
 pub use attempt::{Attempt, Delivery, HandlerContext, StateReader};
 pub use compiler::{CompileBounds, CompileWorker, Compiler};

@@ -17,7 +17,7 @@ use wasmtime::Store;
 
 use crate::{
     attempt::{Attempt, Delivery, HandlerContext},
-    bindings::{MessageHandler, wasmill::handler::types},
+    bindings::wasmill::handler::types,
     deadline::{Elapsed, within},
     guest_log,
     host_state::{Current, HostState},
@@ -26,6 +26,7 @@ use crate::{
     limits::{self, LimitsError, check_limits},
     overlay::StagedState,
     program::Program,
+    worlds::Started,
 };
 
 /// As good as no limit, and far from where adding it to a time would not work.
@@ -47,7 +48,7 @@ pub struct Session {
 
 struct Instance {
     store: Store<HostState>,
-    handler: Option<MessageHandler>,
+    handler: Option<Started>,
     calls: u32,
 }
 
@@ -233,8 +234,7 @@ impl Instance {
         }
         let handler = self.handler.as_ref().expect("it was just started");
         self.calls += 1;
-        let headers = borrowed_headers(delivery);
-        match handler.wasmill_handler_handler().call_handle(&mut self.store, borrowed(delivery, &headers)).await {
+        match handler.handle(&mut self.store, delivery).await {
             Ok(answer) => Ended::Answered(answer),
             Err(error) => Ended::Broke(error),
         }
@@ -246,7 +246,7 @@ impl Instance {
     }
 }
 
-fn borrowed_headers(delivery: &Delivery) -> Vec<(&str, &str)> {
+pub(crate) fn borrowed_headers(delivery: &Delivery) -> Vec<(&str, &str)> {
     let message = &delivery.message;
     let given = message.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     // Where it comes from is not stored as headers too.
@@ -255,7 +255,12 @@ fn borrowed_headers(delivery: &Delivery) -> Vec<(&str, &str)> {
     given.chain(lineage).collect()
 }
 
-fn borrowed<'a>(delivery: &'a Delivery, headers: &'a [(&'a str, &'a str)]) -> types::Delivery<'a> {
+/// Whether a header says where a message comes from, which the host does and no handler.
+pub(crate) fn is_lineage(header: &str) -> bool {
+    [CORRELATION_ID, CAUSATION_ID].iter().any(|name| header.eq_ignore_ascii_case(name))
+}
+
+pub(crate) fn borrowed<'a>(delivery: &'a Delivery, headers: &'a [(&'a str, &'a str)]) -> types::Delivery<'a> {
     let message = &delivery.message;
     types::Delivery {
         message: types::Message {
