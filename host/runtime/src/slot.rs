@@ -3,6 +3,9 @@
 //! The next run is leased while this one is tried, and a run is settled while the next one is tried, so that
 //! neither the sandbox waits for the disk nor the disk for the sandbox.
 
+mod batch;
+mod halving;
+
 use std::{
     collections::{BTreeSet, VecDeque},
     future::{Future, poll_fn},
@@ -32,6 +35,8 @@ use crate::{
     observer::{AttemptSeen, Observer, SettleSeen},
     registry::{Registry, Slot as HandlerSlot, Version},
 };
+
+use batch::BATCH_DELIVERIES_MAX;
 
 /// A run is made so long that trying it takes about this: long enough to share a commit, short enough that other
 /// slots are not left idle.
@@ -194,6 +199,15 @@ impl<B: Broker> Slot<B> {
         let mut tried = Tried { settled: Vec::with_capacity(run.size_hint().0), wrote_state: false };
         let started = Instant::now();
         let mut run = Some(run);
+        if version.program.takes_batches() {
+            if let Some(run) = run {
+                let batches = self.try_batches(&mut session, &mut staged, run, &mut tried);
+                unless_slow(batches, (&mut None::<B::Run>, &mut *ahead)).await;
+            }
+            self.run_deliveries_max = BATCH_DELIVERIES_MAX;
+            self.session = Some((Arc::clone(version), session));
+            return tried;
+        }
         let mut held = Held::new(self.worked.config.order);
         while let Some(leased) = run.as_mut().and_then(Iterator::next) {
             if held.must_wait(&leased.message) {
@@ -379,6 +393,7 @@ async fn first_answers(settling: &mut VecDeque<Settling>) -> Result<Vec<SettleAn
 fn wrote_state(result: &AttemptResult) -> bool {
     match result {
         AttemptResult::Succeeded(effects) => !effects.state.writes.is_empty(),
+        AttemptResult::SucceededWithNext => false,
         AttemptResult::Failed(record) => {
             debug_assert!(record.outcome != Outcome::Success, "a failure that is a success");
             false

@@ -192,7 +192,7 @@ pub(crate) fn link(linker: &Linker<HostState>, component: &Component) -> Result<
     if world == World::Wasmill {
         check_handle(component, export, &pre)?;
     }
-    Linked::new(world, pre)
+    Linked::new(world, component, pre)
 }
 
 fn exports(component: &Component) -> Vec<String> {

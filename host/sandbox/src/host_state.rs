@@ -34,6 +34,8 @@ pub(crate) struct Current {
     pub(crate) outbox: Outbox,
     pub(crate) state: StateView,
     pub(crate) breath: Breath,
+    /// Which deliveries are run besides, when there are any.
+    pub(crate) batch: Option<[u8; 32]>,
 }
 
 impl Current {
@@ -44,6 +46,7 @@ impl Current {
             outbox: Outbox::default(),
             state: StateView::over(staged),
             breath: Breath::default(),
+            batch: None,
         }
     }
 }

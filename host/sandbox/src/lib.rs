@@ -63,4 +63,4 @@ pub use overlay::StagedState;
 pub use program::Program;
 pub use sandbox::{Sandbox, SandboxError, SandboxOptions};
 pub use secrets::Secrets;
-pub use session::Session;
+pub use session::{BatchAttempt, BatchResult, Session};

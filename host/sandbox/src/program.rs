@@ -34,6 +34,12 @@ impl Program {
         &self.imports
     }
 
+    /// Whether it takes many deliveries in one call: then [`crate::Session::run_batch`] is for it.
+    #[must_use]
+    pub const fn takes_batches(&self) -> bool {
+        self.linked.takes_batches()
+    }
+
     /// Where calls that compute for long go on.
     pub(crate) const fn slow_lane(&self) -> Option<&SlowLane> {
         self.slow_lane.as_ref()

@@ -1,5 +1,7 @@
 //! One worker's slot: it runs deliveries of one handler, one after the other.
 
+mod batch;
+
 use std::{
     pin::pin,
     sync::Arc,
@@ -28,6 +30,8 @@ use crate::{
     program::Program,
     worlds::Started,
 };
+
+pub use batch::{BatchAttempt, BatchResult};
 
 /// As good as no limit, and far from where adding it to a time would not work.
 const WALL_CLOCK_MS_CEILING: u64 = 365 * 24 * 60 * 60 * 1_000;
@@ -81,7 +85,7 @@ impl Session {
             Some(slow) => lanes::run(Box::pin(call), slow).await,
             None => call.await,
         };
-        let run = Run { delivery, started, fresh };
+        let run = Run { delivery, started, fresh, fuel_given: self.context.limits.fuel_max };
         let attempt = self.conclude(&mut instance, ended, &run, staged);
         self.keep(instance, &attempt).await;
         attempt
@@ -112,7 +116,7 @@ impl Session {
 
     fn conclude(&self, instance: &mut Instance, ended: Ended, run: &Run<'_>, staged: &mut StagedState) -> Attempt {
         let limits = &self.context.limits;
-        let fuel_used = limits.fuel_max.saturating_sub(instance.store.get_fuel().unwrap_or_default());
+        let fuel_used = run.fuel_given.saturating_sub(instance.store.get_fuel().unwrap_or_default());
         let data = instance.store.data_mut();
         let log = data.take_log();
         if !log.is_empty() {
@@ -155,6 +159,8 @@ struct Run<'a> {
     delivery: &'a Delivery,
     started: Instant,
     fresh: bool,
+    /// The fuel it began with, in units.
+    fuel_given: u64,
 }
 
 /// Give the run's state back, with what this attempt wrote when it succeeded.

@@ -3,6 +3,7 @@
 //! A component of another world runs unmodified and with the same promises: what it publishes takes effect when its
 //! delivery commits, its error is a `retry`, and its limits are a handler's.
 
+mod batch;
 mod wasi_messaging;
 mod wasmcloud;
 
@@ -30,6 +31,7 @@ pub(crate) use wasi_messaging::Held;
 /// What a handler exports, by world. A component that exports several is taken for the first.
 pub(crate) const EXPORTS: &[(&str, World)] = &[
     ("wasmill:handler/handler@0.1.0", World::Wasmill),
+    (batch::EXPORT, World::Batch),
     ("wasi:messaging/incoming-handler@0.2.0-draft", World::WasiMessaging),
     ("wasmcloud:messaging/handler@0.2.0", World::Wasmcloud),
 ];
@@ -38,6 +40,7 @@ pub(crate) const EXPORTS: &[(&str, World)] = &[
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum World {
     Wasmill,
+    Batch,
     WasiMessaging,
     Wasmcloud,
 }
@@ -45,6 +48,7 @@ pub(crate) enum World {
 /// A component that was linked, by its world.
 pub(crate) enum Linked {
     Wasmill(MessageHandlerPre<HostState>),
+    Batch(batch::Pre),
     WasiMessaging(wasi_messaging::Pre),
     Wasmcloud(wasmcloud::Pre),
 }
@@ -52,6 +56,7 @@ pub(crate) enum Linked {
 /// An instance that can be called, by its world.
 pub(crate) enum Started {
     Wasmill(MessageHandler),
+    Batch(batch::Bound),
     WasiMessaging(wasi_messaging::Bound),
     Wasmcloud(wasmcloud::Bound),
 }
@@ -68,18 +73,24 @@ pub(crate) fn world_of(component: &Component) -> Option<(&'static str, World)> {
 
 impl Linked {
     /// Find the function to call; `pre` exports the world's interface.
-    pub(crate) fn new(world: World, pre: InstancePre<HostState>) -> Result<Self, LoadError> {
+    pub(crate) fn new(world: World, component: &Component, pre: InstancePre<HostState>) -> Result<Self, LoadError> {
         let linked = match world {
             World::Wasmill => MessageHandlerPre::new(pre).map(Self::Wasmill),
+            World::Batch => return batch::Pre::new(component, pre).map(Self::Batch),
             World::WasiMessaging => wasi_messaging::Pre::new(pre).map(Self::WasiMessaging),
             World::Wasmcloud => wasmcloud::Pre::new(pre).map(Self::Wasmcloud),
         };
         linked.map_err(|error| LoadError::WrongExport { detail: format!("{error:#}") })
     }
 
+    pub(crate) const fn takes_batches(&self) -> bool {
+        matches!(self, Self::Batch(_))
+    }
+
     pub(crate) fn engine(&self) -> &Engine {
         match self {
             Self::Wasmill(pre) => pre.engine(),
+            Self::Batch(pre) => pre.engine(),
             Self::WasiMessaging(pre) => pre.engine(),
             Self::Wasmcloud(pre) => pre.engine(),
         }
@@ -88,6 +99,7 @@ impl Linked {
     pub(crate) async fn start(&self, store: &mut Store<HostState>) -> wasmtime::Result<Started> {
         Ok(match self {
             Self::Wasmill(pre) => Started::Wasmill(pre.instantiate_async(store).await?),
+            Self::Batch(pre) => Started::Batch(pre.start(store).await?),
             Self::WasiMessaging(pre) => Started::WasiMessaging(pre.instantiate_async(store).await?),
             Self::Wasmcloud(pre) => Started::Wasmcloud(pre.instantiate_async(store).await?),
         })
@@ -105,8 +117,28 @@ impl Started {
                 let headers = borrowed_headers(delivery);
                 handler.wasmill_handler_handler().call_handle(store, borrowed(delivery, &headers)).await
             }
+            Self::Batch(bound) => {
+                let answers = batch::handle(bound, store, std::slice::from_ref(delivery)).await?;
+                Ok(answers.into_iter().next().unwrap_or(Ok(())))
+            }
             Self::WasiMessaging(bound) => wasi_messaging::handle(bound, store, delivery).await,
             Self::Wasmcloud(bound) => wasmcloud::handle(bound, store, delivery).await,
+        }
+    }
+}
+
+impl Started {
+    /// One answer for each delivery. The program must take batches.
+    pub(crate) async fn handle_batch(
+        &self,
+        store: &mut Store<HostState>,
+        deliveries: &[Delivery],
+    ) -> wasmtime::Result<Vec<Result<(), Failure>>> {
+        match self {
+            Self::Batch(bound) => batch::handle(bound, store, deliveries).await,
+            Self::Wasmill(_) | Self::WasiMessaging(_) | Self::Wasmcloud(_) => {
+                Err(wasmtime::Error::msg("the handler takes one delivery in a call"))
+            }
         }
     }
 }
