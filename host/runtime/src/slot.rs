@@ -204,7 +204,9 @@ impl<B: Broker> Slot<B> {
                 let batches = self.try_batches(&mut session, &mut staged, run, &mut tried);
                 unless_slow(batches, (&mut None::<B::Run>, &mut *ahead)).await;
             }
-            self.run_deliveries_max = BATCH_DELIVERIES_MAX;
+            // A full call at least, and as many as share a commit when they are quick.
+            self.adapt(started.elapsed(), tried.settled.len());
+            self.run_deliveries_max = self.run_deliveries_max.max(BATCH_DELIVERIES_MAX);
             self.session = Some((Arc::clone(version), session));
             return tried;
         }

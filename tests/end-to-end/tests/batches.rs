@@ -39,7 +39,10 @@ fn summaries(client: &Client) -> Result<Vec<(u64, i64)>> {
     loop {
         let page = client.get(&path)?;
         for message in page["messages"].as_array().context("a list")? {
-            let text = message["data"].as_str().context("a text")?;
+            let text = message["data_text"]
+                .as_str()
+                .or_else(|| message["data"].as_str())
+                .with_context(|| message.to_string())?;
             let (count, sum) = text.split_once(' ').context("two numbers")?;
             all.push((count.parse()?, sum.parse()?));
         }

@@ -166,6 +166,7 @@ impl Engine {
 
     fn put_off_alone(&mut self, tick: &mut Tick, settling: Settling, outcome: Outcome, due: Timestamp) -> SettleAnswer {
         let attempts_made = settling.lease.attempt - 1;
+        self.jobs.note_failed(settling.place(), &outcome);
         let record = AttemptRecord::without_sandbox(settling.lease.attempt, tick.now, outcome);
         self.put_off(tick, settling, due, attempts_made, Some(record));
         SettleAnswer::RetryAt { due, burned_attempt: false }
