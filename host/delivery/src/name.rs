@@ -114,6 +114,25 @@ macro_rules! checked_text {
 }
 pub(crate) use checked_text;
 
+/// What is kept and configured as the text that it is shown as.
+macro_rules! kept_as_text {
+    ($name:ty) => {
+        impl TryFrom<String> for $name {
+            type Error = NameError;
+            fn try_from(given: String) -> Result<Self, NameError> {
+                given.parse()
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(value: $name) -> Self {
+                value.to_string()
+            }
+        }
+    };
+}
+pub(crate) use kept_as_text;
+
 checked_text!(
     /// The name of a queue.
     QueueName, "queue name", check_name
@@ -252,15 +271,4 @@ impl FromStr for Digest {
     }
 }
 
-impl TryFrom<String> for Digest {
-    type Error = NameError;
-    fn try_from(given: String) -> Result<Self, NameError> {
-        given.parse()
-    }
-}
-
-impl From<Digest> for String {
-    fn from(digest: Digest) -> Self {
-        digest.to_string()
-    }
-}
+kept_as_text!(Digest);

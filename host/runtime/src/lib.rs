@@ -36,7 +36,7 @@ mod slot;
 mod why;
 
 pub use wasmill_delivery as delivery;
-pub use wasmill_sandbox::{CompileBounds, CompileWorker, Compiler, compile_worker};
+pub use wasmill_sandbox::{ClientTls, CompileBounds, CompileWorker, Compiler, compile_worker};
 pub use wasmill_store::{Durability, StoreOptions};
 
 pub use self::{

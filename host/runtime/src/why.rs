@@ -6,7 +6,7 @@
 mod scan;
 mod tree;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use wasmill_delivery::{
@@ -27,6 +27,9 @@ pub const WHY_MESSAGES_MAX: usize = 10_000;
 pub(crate) const LEVELS_MAX: usize = 64;
 /// Deliveries whose state the engine is asked for at once.
 const TRACE_AT_ONCE: usize = 1_000;
+/// How often everything is looked through when deliveries move on meanwhile. What an answer then misses are attempts of
+/// such deliveries, never deliveries.
+const SCANS_MAX: usize = 3;
 
 /// What became of a message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -173,15 +176,21 @@ impl Host {
     /// # Errors
     /// When the store is damaged, or the host has stopped.
     pub async fn why(&self, id: MessageId) -> Result<Option<Answer>, HostError> {
-        let (queues, consumers) = (self.queues().await?, self.consumers().await?);
-        let scan = Scan::new(self.inner.reader.clone(), queues, consumers, id.clone());
-        let scanning = tokio::task::spawn_blocking(move || scan.run());
-        let scan = scanning.await.map_err(|error| HostError::Stopped { reason: Some(error.to_string()) })??;
-        if scan.seen.is_empty() {
-            return Ok(None);
+        let mut scans = 1;
+        loop {
+            let (queues, consumers) = (self.queues().await?, self.consumers().await?);
+            let scan = Scan::new(self.inner.reader.clone(), queues, consumers, id.clone());
+            let scanning = tokio::task::spawn_blocking(move || scan.run());
+            let scan = scanning.await.map_err(|error| HostError::Stopped { reason: Some(error.to_string()) })??;
+            if scan.seen.is_empty() {
+                return Ok(None);
+            }
+            let states = self.states(&scan).await?;
+            if scans == SCANS_MAX || !moved_on(&scan, &states) {
+                return Ok(Some(Known::new(scan, &states).answer(id)));
+            }
+            scans += 1;
         }
-        let states = self.states(&scan).await?;
-        Ok(Some(Known::new(scan, &states).answer(id)))
     }
 
     /// The state of every delivery that the answer speaks of.
@@ -195,6 +204,26 @@ impl Host {
         }
         Ok(states)
     }
+}
+
+/// Whether a delivery has left the log since it was looked at, so that its attempts are missing.
+fn moved_on(scan: &Scan, states: &States) -> bool {
+    let off_log: BTreeSet<_> = scan
+        .seen
+        .iter()
+        .filter_map(|seen| match seen.spot {
+            Spot::Pending { consumer, sequence, .. } => Some((consumer, sequence)),
+            Spot::Quarantine { consumer_id, sequence, .. } => Some((consumer_id, sequence)),
+            Spot::Log { .. } | Spot::Delayed { .. } => None,
+        })
+        .collect();
+    states.iter().any(|(place, state)| match state {
+        DeliveryState::Retry { .. } | DeliveryState::Quarantined { .. } => !off_log.contains(place),
+        DeliveryState::Settled
+        | DeliveryState::Waiting
+        | DeliveryState::Running { .. }
+        | DeliveryState::Parked { .. } => false,
+    })
 }
 
 fn places(scan: &Scan) -> Vec<(ConsumerId, Sequence)> {

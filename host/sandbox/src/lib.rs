@@ -59,6 +59,7 @@ pub use compiler::{CompileBounds, CompileWorker, Compiler};
 pub use fit::{Bound, LoadError};
 pub use lanes::{SlowLane, slow_lane};
 pub use limits::{LimitsError, check_limits};
+pub use outbound::ClientTls;
 pub use overlay::StagedState;
 pub use program::Program;
 pub use sandbox::{Sandbox, SandboxError, SandboxOptions};

@@ -6,6 +6,7 @@
 //! answers is tried again, and as the host may stop between an answer and its settlement, a receiver may get one twice:
 //! with the same `Idempotency-Key`.
 
+mod client;
 mod deliver;
 mod rules;
 

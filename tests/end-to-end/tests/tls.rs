@@ -1,14 +1,15 @@
-//! HTTP requests of handlers over TLS: a server that can prove who it is, and one that cannot.
+//! HTTP requests of handlers and callbacks over TLS: a server that can prove who it is, and one that cannot.
 
 use std::{
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result};
 use end_to_end::{PATIENCE, TestHost, handler_with_queue, quarantined, server::SlowServer};
 use host_process::project_root;
+use reqwest::Method;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpListener,
@@ -26,8 +27,13 @@ fn certificate(name: &str) -> PathBuf {
     project_root().join("tests/end-to-end/certificates").join(name)
 }
 
+/// The beginnings of the requests that a server got.
+type Heard = Arc<Mutex<Vec<String>>>;
+
 /// A server for `localhost`. Answers with its port.
-fn serve() -> Result<u16> {
+fn serve() -> Result<(u16, Heard)> {
+    let heard = Heard::default();
+    let hears = Arc::clone(&heard);
     let chain = vec![CertificateDer::from_pem_file(certificate("localhost.pem"))?];
     let key = PrivateKeyDer::from_pem_file(certificate("localhost.key"))?;
     let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -44,19 +50,22 @@ fn serve() -> Result<u16> {
             let listener = TcpListener::from_std(listener).expect("a listener");
             while let Ok((stream, _)) = listener.accept().await {
                 let Ok(mut stream) = acceptor.accept(stream).await else { continue };
-                let _ = stream.read(&mut [0; 4_096]).await;
+                let mut request = vec![0; 4_096];
+                let read = stream.read(&mut request).await.unwrap_or_default();
+                let request = String::from_utf8_lossy(&request[..read]).into_owned();
+                hears.lock().unwrap_or_else(PoisonError::into_inner).push(request);
                 let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\nconnection: close\r\n\r\nsecure";
                 let _ = stream.write_all(answer).await;
                 let _ = stream.shutdown().await;
             }
         });
     });
-    Ok(port)
+    Ok((port, heard))
 }
 
 #[test]
 fn a_server_proves_who_it_is_or_gets_nothing() -> Result<()> {
-    let port = serve()?;
+    let (port, _) = serve()?;
     let grants = format!(
         "grants = {{ http = [\"https://localhost:{port}\", \"https://127.0.0.1:{port}\"], addresses = [\"127.0.0.1\", \"::1\"] }}"
     );
@@ -107,5 +116,33 @@ fn a_connection_that_does_not_come_about_is_given_up() -> Result<()> {
     assert!(attempts.contains("took too long"), "{attempts}");
     let took = started.elapsed();
     assert!((Duration::from_secs(10)..Duration::from_secs(25)).contains(&took), "CONNECT_MS_MAX is 10 s: {took:?}");
+    Ok(())
+}
+
+#[test]
+fn callbacks_go_over_tls_to_whoever_proves_who_it_is() -> Result<()> {
+    let (port, heard) = serve()?;
+    let allow = format!("[callbacks]\nallow = [\"https://localhost:{port}\", \"https://127.0.0.1:{port}\"]\n");
+    let config = allow + &handler_with_queue("job", "guest-noop", "")?;
+    let submit = |host: &TestHost, at: &str| -> Result<()> {
+        let request = host.client().request(Method::POST, "/v1/jobs/job");
+        let answer = request.header("wasmill-callback", format!("https://{at}:{port}/hook")).body("x").send()?;
+        answer.error_for_status()?;
+        Ok(())
+    };
+    let host = TestHost::start_with(&config, &[("SSL_CERT_FILE", &certificate("authority.pem"))])?;
+    submit(&host, "localhost")?;
+    host.client().wait_until_settled(PATIENCE)?;
+    let requests = heard.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let [request] = &requests[..] else { anyhow::bail!("one call: {requests:?}") };
+    assert!(request.starts_with("POST /hook HTTP/1.1\r\n"), "{request}");
+    // The same server under a name that its certificate does not have is tried again later, and hears nothing.
+    submit(&host, "127.0.0.1")?;
+    let started = Instant::now();
+    while host.client().get("/v1/queues/wasmill-callbacks/consumers/deliver")?["pending"] != 1 {
+        anyhow::ensure!(started.elapsed() < PATIENCE, "it does not wait for another attempt");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(heard.lock().unwrap_or_else(PoisonError::into_inner).len(), 1);
     Ok(())
 }

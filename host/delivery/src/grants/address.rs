@@ -8,7 +8,7 @@ use core::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::name::NameError;
+use crate::name::{NameError, kept_as_text};
 
 /// Whether an address is closed unless it is named: whatever is not of the open internet, by IANA's registries of
 /// special-purpose addresses. An IPv6 address that stands for an IPv4 one is closed when that is.
@@ -133,19 +133,7 @@ impl fmt::Display for AddressRange {
     }
 }
 
-impl TryFrom<String> for AddressRange {
-    type Error = NameError;
-
-    fn try_from(text: String) -> Result<Self, NameError> {
-        text.parse()
-    }
-}
-
-impl From<AddressRange> for String {
-    fn from(range: AddressRange) -> Self {
-        range.to_string()
-    }
-}
+kept_as_text!(AddressRange);
 
 #[cfg(test)]
 mod tests {

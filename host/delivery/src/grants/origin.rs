@@ -8,7 +8,7 @@ use core::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::name::NameError;
+use crate::name::{NameError, kept_as_text};
 
 /// A host name, in bytes, as DNS has it.
 const HOST_BYTES_MAX: usize = 253;
@@ -181,19 +181,7 @@ fn write_origin(f: &mut fmt::Formatter<'_>, scheme: HttpScheme, host: &HostPatte
     if port == scheme.default_port() { Ok(()) } else { write!(f, ":{port}") }
 }
 
-impl TryFrom<String> for HttpOrigin {
-    type Error = NameError;
-
-    fn try_from(text: String) -> Result<Self, NameError> {
-        text.parse()
-    }
-}
-
-impl From<HttpOrigin> for String {
-    fn from(origin: HttpOrigin) -> Self {
-        origin.to_string()
-    }
-}
+kept_as_text!(HttpOrigin);
 
 fn address(host: &str) -> Option<IpAddr> {
     let address = match host.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')) {

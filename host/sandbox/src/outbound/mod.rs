@@ -15,6 +15,7 @@ mod tls;
 mod usage;
 
 pub(crate) use hooks::Hooks;
+pub use tls::ClientTls;
 
 /// A connection that is not there by then is given up, in milliseconds. The attempt's deadline may come first.
 pub(crate) const CONNECT_MS_MAX: u64 = 10_000;

@@ -13,11 +13,16 @@ use tokio_rustls::{
 };
 use wasmill_delivery::grants::TargetHost;
 
+const NOBODY_TRUSTED: &str = "this machine trusts no certificate; install the package ca-certificates, or name a file of \
+                              them in the host's environment as SSL_CERT_FILE";
+
 /// Speak TLS on a connection, with whoever can prove to be that host.
 pub(super) async fn wrap(stream: TcpStream, host: &TargetHost) -> io::Result<TlsStream<TcpStream>> {
-    static CONFIG: OnceLock<Result<Arc<ClientConfig>, String>> = OnceLock::new();
-    let config = CONFIG.get_or_init(config).as_ref().map_err(|problem| io::Error::other(problem.clone()))?;
-    TlsConnector::from(Arc::clone(config)).connect(server_name(host)?, stream).await
+    let tls = ClientTls::of_machine();
+    if let Some(problem) = tls.problem {
+        return Err(io::Error::other(problem));
+    }
+    TlsConnector::from(Arc::clone(&tls.config)).connect(server_name(host)?, stream).await
 }
 
 /// Whether it is the certificate that does not do.
@@ -33,19 +38,30 @@ fn server_name(host: &TargetHost) -> io::Result<ServerName<'static>> {
     }
 }
 
-/// Read once: the file or folder that `SSL_CERT_FILE` or `SSL_CERT_DIR` names, or where this system keeps them.
-fn config() -> Result<Arc<ClientConfig>, String> {
-    let mut roots = RootCertStore::empty();
-    let (trusted, _) = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if trusted == 0 {
-        return Err(
-            "this machine trusts no certificate; install the package ca-certificates, or name a file of them in \
-                    the host's environment as SSL_CERT_FILE"
-                .to_owned(),
-        );
+/// How this process speaks TLS as a client.
+#[derive(Clone, Debug)]
+pub struct ClientTls {
+    /// Trusts whom the machine trusts, maybe nobody.
+    pub config: Arc<ClientConfig>,
+    /// Why it trusts nobody, in words for an operator.
+    pub problem: Option<&'static str>,
+}
+
+impl ClientTls {
+    /// The machine's, read once: the certificates are in the file or folder that `SSL_CERT_FILE` or `SSL_CERT_DIR`
+    /// names, or where this system keeps them.
+    #[must_use]
+    pub fn of_machine() -> &'static Self {
+        static TLS: OnceLock<ClientTls> = OnceLock::new();
+        TLS.get_or_init(|| {
+            let mut roots = RootCertStore::empty();
+            let (trusted, _) = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+            let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+                .with_safe_default_protocol_versions()
+                .expect("the provider has the versions that rustls is built with")
+                .with_root_certificates(roots)
+                .with_no_client_auth();
+            Self { config: Arc::new(config), problem: (trusted == 0).then_some(NOBODY_TRUSTED) }
+        })
     }
-    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?;
-    Ok(Arc::new(config.with_root_certificates(roots).with_no_client_auth()))
 }

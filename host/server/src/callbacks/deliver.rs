@@ -1,14 +1,13 @@
 //! Callbacks are pulled from their queue and posted.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use reqwest::{
-    Client, StatusCode,
-    dns::{Addrs, Name, Resolve, Resolving},
-    header::{CONTENT_TYPE, RETRY_AFTER},
-    redirect,
+use axum::http::{
+    Request, StatusCode,
+    header::{CONTENT_TYPE, RETRY_AFTER, USER_AGENT},
 };
+use http_body_util::Full;
 use serde_json::Value;
 use tokio::task::JoinSet;
 use wasmill_delivery::{
@@ -21,7 +20,10 @@ use wasmill_delivery::{
 };
 use wasmill_runtime::{Host, HostError, PULL_WAIT_MAX, Pulled, PulledOutcome, PulledSettlement};
 
-use super::CallbackRules;
+use super::{
+    CallbackRules,
+    client::{Client, client},
+};
 use crate::{http, telemetry::Metrics};
 
 /// The consumer that callbacks are pulled from.
@@ -70,45 +72,9 @@ pub(crate) async fn declare(host: &Host) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Resolves names to addresses that may be called.
-struct Resolver {
-    rules: Arc<CallbackRules>,
-}
-
-impl Resolve for Resolver {
-    fn resolve(&self, name: Name) -> Resolving {
-        let rules = Arc::clone(&self.rules);
-        Box::pin(async move {
-            let host = name.as_str().to_ascii_lowercase();
-            let found: Vec<SocketAddr> = tokio::net::lookup_host((host.as_str(), 0)).await?.collect();
-            let open: Vec<SocketAddr> =
-                found.into_iter().filter(|address| rules.allows_address(&host, address.ip())).collect();
-            if open.is_empty() {
-                return Err(
-                    format!("{host} has no address that may be called; private ones only if it is named").into()
-                );
-            }
-            Ok(Box::new(open.into_iter()) as Addrs)
-        })
-    }
-}
-
 /// Call what is to be called, until dropped.
 pub(crate) async fn deliver(host: Host, rules: Arc<CallbackRules>, metrics: Arc<Metrics>) {
-    let client = Client::builder()
-        .timeout(CALLBACK_TIMEOUT)
-        .redirect(redirect::Policy::none())
-        .no_proxy()
-        .dns_resolver(Arc::new(Resolver { rules: Arc::clone(&rules) }))
-        .user_agent(concat!("wasmill/", env!("CARGO_PKG_VERSION")))
-        .build();
-    let client = match client {
-        Ok(client) => client,
-        Err(error) => {
-            tracing::error!(%error, "callbacks are not called: the HTTP client cannot be set up");
-            return;
-        }
-    };
+    let client = client(&rules);
     let caller = Arc::new(Caller { host, rules, metrics, client });
     let mut calls = JoinSet::new();
     loop {
@@ -161,27 +127,27 @@ impl Caller {
         if let Err(refused) = self.rules.check(url) {
             return reject(&refused.to_string());
         }
-        let request = self
-            .client
-            .post(url)
+        let request = Request::post(url)
             .header(CONTENT_TYPE, "application/json")
+            .header(USER_AGENT, concat!("wasmill/", env!("CARGO_PKG_VERSION")))
             .header("idempotency-key", message.id.as_str())
             .header("wasmill-id", message.id.as_str())
-            .body(self.body(message).await);
-        match request.send().await {
-            Ok(response) if response.status().is_success() => PulledOutcome::Ack,
-            Ok(response) => {
+            .body(Full::from(self.body(message).await));
+        let request = match request {
+            Ok(request) => request,
+            Err(error) => return reject(&error.to_string()),
+        };
+        match tokio::time::timeout(CALLBACK_TIMEOUT, self.client.request(request)).await {
+            Ok(Ok(response)) if response.status().is_success() => PulledOutcome::Ack,
+            Ok(Ok(response)) => {
                 let status = response.status();
                 let patient = matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
                 let asked = response.headers().get(RETRY_AFTER).filter(|_| patient).and_then(|text| text.to_str().ok());
                 let reason = format!("{url} answered {status}");
                 PulledOutcome::Nack { after_ms: asked.and_then(retry_after_ms), reason }
             }
-            Err(error) => {
-                let mut reason = format!("{:#}", anyhow::Error::new(error));
-                reason.truncate(reason.floor_char_boundary(REASON_BYTES_MAX));
-                PulledOutcome::Nack { after_ms: None, reason }
-            }
+            Ok(Err(error)) => failed(format!("{url}: {:#}", anyhow::Error::new(error))),
+            Err(_) => failed(format!("{url} did not answer within {} s", CALLBACK_TIMEOUT.as_secs())),
         }
     }
 
@@ -201,6 +167,11 @@ impl Caller {
         }
         status.to_string()
     }
+}
+
+fn failed(mut reason: String) -> PulledOutcome {
+    reason.truncate(reason.floor_char_boundary(REASON_BYTES_MAX));
+    PulledOutcome::Nack { after_ms: None, reason }
 }
 
 fn header<'a>(message: &'a Message, name: &str) -> Option<&'a str> {

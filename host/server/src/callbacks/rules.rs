@@ -83,6 +83,10 @@ impl CallbackRules {
         Ok(parsed.into())
     }
 
+    pub(super) fn allow_https(&self) -> bool {
+        self.allow.iter().any(|entry| entry.scheme == "https")
+    }
+
     fn entry_for(&self, url: &Url) -> Option<&Allowed> {
         let (host, port) = (host_of(url)?, url.port_or_known_default()?);
         let mut matching = self.allow.iter().filter(|entry| entry.scheme == url.scheme() && entry.port == port);
@@ -101,7 +105,7 @@ impl CallbackRules {
 impl Allowed {
     fn parse(text: &str) -> Result<Self, String> {
         let refuse = |problem: &str| {
-            format!("{text:?} {problem}; write scheme, host and port, for example \"http://hooks.example.com\"")
+            format!("{text:?} {problem}; write scheme, host and port, for example \"https://hooks.example.com\"")
         };
         let (scheme, rest) = text.split_once("://").ok_or_else(|| refuse("is not an origin"))?;
         let (wildcard, rest) = match rest.strip_prefix("*.") {
@@ -109,11 +113,8 @@ impl Allowed {
             None => ("", rest),
         };
         let url = Url::parse(&format!("{scheme}://{rest}")).map_err(|error| refuse(&format!("is no URL: {error}")))?;
-        if url.scheme() == "https" {
-            return Err(refuse("is https, and this build has no TLS: put a proxy that speaks http in front of it"));
-        }
-        if url.scheme() != "http" {
-            return Err(refuse("is not http"));
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(refuse("is neither http nor https"));
         }
         if url.path() != "/" || url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() {
             return Err(refuse("has more than an origin"));
@@ -182,19 +183,26 @@ mod tests {
 
     #[test]
     fn only_what_is_named_is_called() {
-        let rules =
-            rules(&["http://hooks.example.com", "http://127.0.0.1:9000", "http://[::1]:90", "http://*.corp.test"]);
+        let rules = rules(&[
+            "http://hooks.example.com",
+            "http://127.0.0.1:9000",
+            "http://[::1]:90",
+            "http://*.corp.test",
+            "https://secure.test",
+        ]);
         for good in [
             "http://hooks.example.com/a?b=c",
             "http://HOOKS.example.com:80/",
             "http://127.0.0.1:9000/x",
             "http://[::1]:90/",
             "http://a.b.corp.test/",
+            "https://secure.test:443/",
         ] {
             assert!(rules.check(good).is_ok(), "{good}");
         }
         for (bad, words) in [
             ("https://hooks.example.com/", "is not allowed"),
+            ("http://secure.test:443/", "is not allowed"),
             ("http://hooks.example.com:444/", "is not allowed"),
             ("http://hooks.example.com.evil.test/", "is not allowed"),
             ("http://evil.test/?http://hooks.example.com", "is not allowed"),
@@ -215,9 +223,9 @@ mod tests {
 
     #[test]
     fn lists_are_checked() {
-        for bad in ["hooks", "ftp://a", "https://a", "http://a/path", "http://u@a", "http://*.127.0.0.1", "http://"] {
+        for bad in ["hooks", "ftp://a", "ws://a", "http://a/path", "http://u@a", "http://*.127.0.0.1", "http://"] {
             let refused = CallbackRules::parse(&[bad.to_owned()]).expect_err(bad);
-            assert!(refused.contains("for example \"http://hooks.example.com\""), "{refused}");
+            assert!(refused.contains("for example \"https://hooks.example.com\""), "{refused}");
         }
         let many = vec!["http://a".to_owned(); ALLOW_MAX + 1];
         assert!(CallbackRules::parse(&many).expect_err("too many").contains("at most 1000"));

@@ -18,6 +18,8 @@ use wasmill_server::{
 pub(super) const NDJSON: &str = "application/x-ndjson";
 /// How long anything may take before the test gives up.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Instances of one host.
+const INSTANCES_MAX: u32 = 100;
 
 /// A host that is served on a port of its own.
 pub(super) struct Server {
@@ -46,6 +48,8 @@ impl Server {
         let metrics = Metrics::new();
         let mut options = HostOptions::new(store.path());
         options.store.durability = Durability::Interval { flush_ms: 50 };
+        // Each instance reserves address space, and tests run side by side.
+        options.instances_max = INSTANCES_MAX;
         options.observer = Arc::clone(&metrics) as _;
         change(&mut options);
         let host = Host::open(options).await.expect("the host opens");

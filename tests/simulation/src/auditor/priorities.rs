@@ -65,7 +65,7 @@ impl ModelConsumer {
     fn ready(&self, now: Timestamp, pending_max: u64, void: &BTreeSet<Sequence>) -> BTreeSet<Priority> {
         let free = |at: &Sequence| !self.leased.contains_key(at) && !self.suspects.contains(at) && !void.contains(at);
         // What was cancelled still counted when this tick's deliveries were chosen.
-        let log_is_open = (self.pending.len() + self.dropped_pending) < pending_max as usize;
+        let log_is_open = ((self.pending.len() + self.dropped_pending) as u64) < pending_max;
         let log = self.log.iter().filter(|_| log_is_open);
         let due = self.pending.iter().filter(|(_, waiting)| waiting.due <= now).map(|(at, _)| at);
         log.chain(due).copied().filter(free).map(Priority::of).collect()
