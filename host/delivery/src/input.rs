@@ -264,6 +264,9 @@ pub struct Settlement {
 pub enum AttemptResult {
     /// The handler answered `ok`.
     Succeeded(Effects),
+    /// The handler answered `ok` in the same call as the next settlement of the run, and what the call did cannot be told
+    /// apart: it is in the last one's [`AttemptResult::Succeeded`]. All of them commit or none does.
+    SucceededWithNext,
     /// Anything else. `record.outcome` is not [`Outcome::Success`].
     Failed(AttemptRecord),
 }
@@ -273,7 +276,7 @@ impl AttemptResult {
     #[must_use]
     pub const fn outcome(&self) -> &Outcome {
         match self {
-            Self::Succeeded(_) => &Outcome::Success,
+            Self::Succeeded(_) | Self::SucceededWithNext => &Outcome::Success,
             Self::Failed(record) => &record.outcome,
         }
     }

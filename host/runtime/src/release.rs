@@ -61,8 +61,17 @@ impl Stay {
 }
 
 impl Version {
-    /// The version that runs this delivery, when it is another than this, the current one.
-    pub(crate) async fn other_for(
+    /// The version that runs this delivery; this is the current one.
+    pub(crate) async fn chosen_for(
+        self: &Arc<Self>,
+        registry: &Arc<Registry>,
+        message: &Message,
+        earlier: &[AttemptRecord],
+    ) -> Arc<Self> {
+        self.other_for(registry, message, earlier).await.unwrap_or_else(|| Arc::clone(self))
+    }
+
+    async fn other_for(
         self: &Arc<Self>,
         registry: &Arc<Registry>,
         message: &Message,
@@ -86,6 +95,13 @@ impl Version {
             tracing::info!(%handler, digest = %last, "a retry moves on: the version of its last attempt is gone or given up");
         }
         candidate.map(|candidate| Arc::clone(&candidate.candidate))
+    }
+
+    /// Whether a version that may run a delivery now takes batches; earlier ones, for retries, may too.
+    pub(crate) fn some_take_batches(&self) -> bool {
+        let Release { canary, stay } = &self.release;
+        let candidate = canary.as_ref().is_some_and(|canary| canary.candidate.program.takes_batches());
+        self.program.takes_batches() || candidate || stay.is_some()
     }
 
     async fn older(self: &Arc<Self>, registry: &Arc<Registry>, stay: &Stay, digest: Digest) -> Option<Arc<Self>> {

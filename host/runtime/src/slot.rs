@@ -3,6 +3,9 @@
 //! The next run is leased while this one is tried, and a run is settled while the next one is tried, so that
 //! neither the sandbox waits for the disk nor the disk for the sandbox.
 
+mod batch;
+mod halving;
+
 use std::{
     collections::{BTreeSet, VecDeque},
     future::{Future, poll_fn},
@@ -33,6 +36,8 @@ use crate::{
     registry::{Registry, Slot as HandlerSlot, Version},
     release::{Sessions, TrialNotes},
 };
+
+use batch::BATCH_DELIVERIES_MAX;
 
 /// A run is made so long that trying it takes about this: long enough to share a commit, short enough that other
 /// slots are not left idle.
@@ -197,14 +202,23 @@ impl<B: Broker> Slot<B> {
         let mut tried = Tried { settled, trial: TrialNotes::of(version), wrote_state: false };
         let started = Instant::now();
         let mut run = Some(run);
+        if version.some_take_batches() {
+            if let Some(run) = run {
+                let parts = self.try_parts(version, run, &mut staged, &mut tried);
+                unless_slow(parts, (&mut None::<B::Run>, &mut *ahead)).await;
+            }
+            // A full call at least, and as many as share a commit when they are quick.
+            self.adapt(started.elapsed(), tried.settled.len());
+            self.run_deliveries_max = self.run_deliveries_max.max(BATCH_DELIVERIES_MAX);
+            return tried;
+        }
         let mut held = Held::new(self.worked.config.order);
         while let Some(leased) = run.as_mut().and_then(Iterator::next) {
             if held.must_wait(&leased.message) {
                 self.broker.give_back(self.worked.id, vec![leased.token]);
                 continue;
             }
-            let other = version.other_for(&self.registry, &leased.message, &leased.earlier).await;
-            let chosen = other.unwrap_or_else(|| Arc::clone(version));
+            let chosen = version.chosen_for(&self.registry, &leased.message, &leased.earlier).await;
             let mut session = self.sessions.take(&chosen);
             let waiting = (&mut run, &mut *ahead);
             let settled = unless_slow(self.try_one(&mut session, &mut staged, leased), waiting).await;
@@ -384,6 +398,7 @@ async fn first_answers(settling: &mut VecDeque<Settling>) -> Result<Vec<SettleAn
 fn wrote_state(result: &AttemptResult) -> bool {
     match result {
         AttemptResult::Succeeded(effects) => !effects.state.writes.is_empty(),
+        AttemptResult::SucceededWithNext => false,
         AttemptResult::Failed(record) => {
             debug_assert!(record.outcome != Outcome::Success, "a failure that is a success");
             false

@@ -36,7 +36,7 @@ impl Host {
             .spawn(async move { session.run(&delivery, &mut StagedState::default()).await });
         let attempt = running.await.map_err(|error| HostError::Stopped { reason: Some(error.to_string()) })?;
         match attempt.result {
-            AttemptResult::Succeeded(_) => Ok(()),
+            AttemptResult::Succeeded(_) | AttemptResult::SucceededWithNext => Ok(()),
             AttemptResult::Failed(failed) => Err(refusal(record, program, failed)),
         }
     }

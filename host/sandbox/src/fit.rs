@@ -6,17 +6,14 @@ use wasmtime::{
 };
 
 use crate::{
-    bindings::{
-        MessageHandlerPre,
-        wasmill::handler::types::{Delivery, Failure},
-    },
+    bindings::wasmill::handler::types::{Delivery, Failure},
     host_state::HostState,
     limits::COMPONENT_BYTES_MAX,
     linker,
+    worlds::{self, Linked, World},
 };
 
-/// The interface that a handler exports.
-const HANDLER: &str = "wasmill:handler/handler@0.1.0";
+/// The function of our own world.
 const HANDLE: &str = "handle";
 /// Names that an error lists; a component may have a million.
 const NAMES_LISTED_MAX: usize = 20;
@@ -75,8 +72,9 @@ pub enum LoadError {
     },
     /// It does not export what a handler exports.
     #[error(
-        "the component does not export {HANDLER}, so it is not a handler; it exports {}. Make it target the world \
+        "the component exports none of {}, so it is not a handler; it exports {}. Make it target the world \
          wasmill:handler/message-handler",
+        accepted(),
         listed(.exports)
     )]
     MissingExport {
@@ -84,7 +82,7 @@ pub enum LoadError {
         exports: Vec<String>,
     },
     /// It exports a handler of another shape.
-    #[error("the component exports {HANDLER}, but not with the types of this host's contract: {detail}")]
+    #[error("the component exports a handler, but not with the types of this host's contract: {detail}")]
     WrongExport {
         /// What differs.
         detail: String,
@@ -142,6 +140,11 @@ fn listed(names: &[String]) -> String {
     if more == 0 { listed } else { format!("{listed} and {more} more") }
 }
 
+fn accepted() -> String {
+    let exports: Vec<&str> = worlds::EXPORTS.iter().map(|(export, _)| *export).collect();
+    exports.join(", ")
+}
+
 fn cut(name: &str) -> &str {
     &name[..name.floor_char_boundary(NAME_BYTES_MAX)]
 }
@@ -176,22 +179,20 @@ fn describe_beginning(bytes: &[u8]) -> String {
 }
 
 /// Link a compiled component; all that can be checked before it is started is checked here.
-pub(crate) fn link(
-    linker: &Linker<HostState>,
-    component: &Component,
-) -> Result<MessageHandlerPre<HostState>, LoadError> {
-    let exports = exports(component);
-    if component.get_export_index(None, HANDLER).is_none() {
-        return Err(LoadError::MissingExport { exports });
-    }
+pub(crate) fn link(linker: &Linker<HostState>, component: &Component) -> Result<Linked, LoadError> {
+    let Some((export, world)) = worlds::world_of(component) else {
+        return Err(LoadError::MissingExport { exports: exports(component) });
+    };
     let unknown = unknown_imports(component);
     if !unknown.is_empty() {
         return Err(LoadError::UnknownImports { imports: unknown });
     }
     let pre =
         linker.instantiate_pre(component).map_err(|error| LoadError::WrongImport { detail: format!("{error:#}") })?;
-    check_handle(component, &pre)?;
-    MessageHandlerPre::new(pre).map_err(|error| LoadError::WrongExport { detail: format!("{error:#}") })
+    if world == World::Wasmill {
+        check_handle(component, export, &pre)?;
+    }
+    Linked::new(world, component, pre)
 }
 
 fn exports(component: &Component) -> Vec<String> {
@@ -199,9 +200,9 @@ fn exports(component: &Component) -> Vec<String> {
     ty.exports(component.engine()).map(|(name, _)| name.to_owned()).collect()
 }
 
-fn check_handle(component: &Component, pre: &InstancePre<HostState>) -> Result<(), LoadError> {
+fn check_handle(component: &Component, export: &str, pre: &InstancePre<HostState>) -> Result<(), LoadError> {
     let wrong = |problem: &str| LoadError::WrongExport { detail: format!("{HANDLE} {problem}") };
-    let handler = component.get_export_index(None, HANDLER).ok_or_else(|| wrong("has no interface around it"))?;
+    let handler = component.get_export_index(None, export).ok_or_else(|| wrong("has no interface around it"))?;
     let (item, _) = component.get_export(Some(&handler), HANDLE).ok_or_else(|| wrong("is missing"))?;
     let ComponentItem::ComponentFunc(function) = item else {
         return Err(wrong("is not a function"));

@@ -59,7 +59,7 @@ impl GuestLog {
         self.write(format!("{start}[wasmill: {words}]\n").as_bytes());
     }
 
-    fn write(&self, bytes: &[u8]) {
+    pub(crate) fn write(&self, bytes: &[u8]) {
         let mut captured = self.lock();
         let room = captured.bytes_max.saturating_add(captured.bytes_beyond) - captured.bytes.len();
         let kept = bytes.len().min(room);

@@ -15,6 +15,7 @@ use crate::{
     overlay::StagedState,
     state_view::{Below, StateView},
     wasi::Wasi,
+    worlds::Held,
 };
 
 /// The data of a wasmtime store. The functions of the host see nothing but this.
@@ -22,6 +23,8 @@ pub(crate) struct HostState {
     pub(crate) context: Arc<HandlerContext>,
     pub(crate) meter: MemoryMeter,
     pub(crate) current: Current,
+    /// What it holds as a handler of `wasi:messaging`.
+    pub(crate) held: Held,
     wasi: Option<Box<Wasi>>,
     /// Made when the first answer is taken down.
     tape: Option<Tape>,
@@ -34,6 +37,8 @@ pub(crate) struct Current {
     pub(crate) outbox: Outbox,
     pub(crate) state: StateView,
     pub(crate) breath: Breath,
+    /// Which deliveries are run besides, when there are any.
+    pub(crate) batch: Option<[u8; 32]>,
 }
 
 impl Current {
@@ -44,6 +49,7 @@ impl Current {
             outbox: Outbox::default(),
             state: StateView::over(staged),
             breath: Breath::default(),
+            batch: None,
         }
     }
 }
@@ -52,7 +58,7 @@ impl HostState {
     /// With a tape that is played back, or none for one that records.
     pub(crate) fn new(context: Arc<HandlerContext>, current: Current, tape: Option<Tape>) -> Self {
         let meter = MemoryMeter::new(context.limits.memory_bytes_max);
-        Self { context, meter, current, wasi: None, tape }
+        Self { context, meter, current, held: Held::default(), wasi: None, tape }
     }
 
     /// Turn to the next delivery.
@@ -84,6 +90,11 @@ impl HostState {
 
     pub(crate) fn tape(&mut self) -> &Tape {
         self.tape.get_or_insert_with(Tape::recording)
+    }
+
+    /// Add to what the guest printed.
+    pub(crate) fn print(&mut self, text: &str) {
+        self.wasi().log().write(text.as_bytes());
     }
 
     fn wasi(&mut self) -> &mut Wasi {

@@ -46,7 +46,7 @@ pub(crate) fn outcome(ended: Ended, circumstances: &Circumstances<'_>) -> Outcom
     }
 }
 
-fn answered(failure: Failure, secrets: &Secrets) -> Outcome {
+pub(crate) fn answered(failure: Failure, secrets: &Secrets) -> Outcome {
     match failure {
         Failure::Retry(request) => Outcome::Retry {
             reason: cut_reason(secrets.hide(request.reason, REASON_BYTES_MAX)),

@@ -55,6 +55,7 @@ mod stop;
 mod sum;
 mod trusted;
 mod wasi;
+mod worlds;
 
 pub use attempt::{Attempt, Delivery, HandlerContext, StateReader};
 pub use capsule::{CAPSULE_VERSION, Capsule, CapsuleContent, CapsuleError, WASMTIME_VERSION};
@@ -69,4 +70,4 @@ pub use program::Program;
 pub use replay::{Comparison, Replayed, Replayer, replay};
 pub use sandbox::{Sandbox, SandboxError, SandboxOptions};
 pub use secrets::Secrets;
-pub use session::Session;
+pub use session::{BatchAttempt, BatchResult, Session};

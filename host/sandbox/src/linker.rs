@@ -12,6 +12,7 @@ use crate::{
     },
     breath,
     host_state::HostState,
+    worlds,
 };
 
 /// Every interface that has functions, for telling what a component imports in vain. A test holds it to the linker.
@@ -20,6 +21,11 @@ pub(crate) const OFFERED: &[&str] = &[
     "wasmill:handler/producer@0.1.0",
     "wasmill:handler/state@0.1.0",
     "wasi:config/store@0.2.0-draft",
+    "wasi:logging/logging@0.1.0-draft",
+    "wasi:messaging/producer@0.2.0-draft",
+    "wasi:messaging/request-reply@0.2.0-draft",
+    "wasi:messaging/types@0.2.0-draft",
+    "wasmcloud:messaging/consumer@0.2.0",
     "wasi:cli/environment@0.2.12",
     "wasi:cli/exit@0.2.12",
     "wasi:cli/stderr@0.2.12",
@@ -62,6 +68,7 @@ pub(crate) fn new(engine: &Engine) -> wasmtime::Result<Linker<HostState>> {
     producer::add_to_linker::<_, HasSelf<HostState>>(&mut linker, |state| state)?;
     state::add_to_linker::<_, HasSelf<HostState>>(&mut linker, |state| state)?;
     store::add_to_linker::<_, HasSelf<HostState>>(&mut linker, |state| state)?;
+    worlds::add_to_linker(&mut linker)?;
     Ok(linker)
 }
 

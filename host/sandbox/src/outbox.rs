@@ -66,7 +66,7 @@ impl HostState {
         };
         let current = &mut self.current;
         current.outbox.make_room(checked.size_bytes(), &self.context.limits)?;
-        let id = message_id(&current.delivery, current.outbox.entries.len() as u64);
+        let id = message_id(&current.delivery, current.batch, current.outbox.entries.len() as u64);
         let answer = id.as_str().to_owned();
         let entry = checked.into_entry(id, &current.delivery);
         current.outbox.entries.push(entry);
@@ -165,7 +165,7 @@ fn now() -> Timestamp {
 /// The id of the n-th message that this delivery publishes: the same in each attempt, so that a receiver outside
 /// the host can drop doubles, and unlike that of any other delivery. It is a UUID of version 8, the one for ids
 /// that are made in one's own way (RFC 9562 section 5.8).
-fn message_id(delivery: &Delivery, ordinal: u64) -> MessageId {
+fn message_id(delivery: &Delivery, batch: Option<[u8; 32]>, ordinal: u64) -> MessageId {
     let mut hash = Sha256::new();
     for part in [delivery.queue.as_str(), delivery.consumer.as_str(), delivery.message.id.as_str()] {
         hash.update((part.len() as u64).to_be_bytes());
@@ -173,6 +173,9 @@ fn message_id(delivery: &Delivery, ordinal: u64) -> MessageId {
     }
     hash.update(delivery.sequence.0.to_be_bytes());
     hash.update(ordinal.to_be_bytes());
+    if let Some(batch) = batch {
+        hash.update(batch);
+    }
     let hash: [u8; 32] = hash.finalize().into();
     let mut bits = u128::from_be_bytes(hash[..16].try_into().expect("16 of 32 bytes"));
     bits = (bits & !(0xf << 76)) | (0x8 << 76);
@@ -218,7 +221,7 @@ mod tests {
 
     #[test]
     fn ids_differ_by_everything_but_the_attempt() {
-        let id = |delivery: Delivery, ordinal| message_id(&delivery, ordinal).as_str().to_owned();
+        let id = |delivery: Delivery, ordinal| message_id(&delivery, None, ordinal).as_str().to_owned();
         let first = id(delivery("q", "c", "m", 1, 1), 0);
         assert_eq!(first, id(delivery("q", "c", "m", 1, 2), 0));
         let others = [

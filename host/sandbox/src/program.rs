@@ -4,27 +4,22 @@ use wasmill_delivery::name::Digest;
 use wasmtime::{Engine, Store};
 
 use crate::{
-    bindings::{MessageHandler, MessageHandlerPre},
     host_state::HostState,
     lanes::SlowLane,
+    worlds::{Linked, Started},
 };
 
 /// One version of a handler, compiled and linked. Shared by all its sessions.
 pub struct Program {
     digest: Digest,
     imports: Vec<String>,
-    pre: MessageHandlerPre<HostState>,
+    linked: Linked,
     slow_lane: Option<SlowLane>,
 }
 
 impl Program {
-    pub(crate) const fn new(
-        digest: Digest,
-        imports: Vec<String>,
-        pre: MessageHandlerPre<HostState>,
-        slow_lane: Option<SlowLane>,
-    ) -> Self {
-        Self { digest, imports, pre, slow_lane }
+    pub(crate) const fn new(digest: Digest, imports: Vec<String>, linked: Linked, slow_lane: Option<SlowLane>) -> Self {
+        Self { digest, imports, linked, slow_lane }
     }
 
     /// The SHA-256 of the component.
@@ -39,17 +34,23 @@ impl Program {
         &self.imports
     }
 
+    /// Whether it takes many deliveries in one call: then [`crate::Session::run_batch`] is for it.
+    #[must_use]
+    pub const fn takes_batches(&self) -> bool {
+        self.linked.takes_batches()
+    }
+
     /// Where calls that compute for long go on.
     pub(crate) const fn slow_lane(&self) -> Option<&SlowLane> {
         self.slow_lane.as_ref()
     }
 
     pub(crate) fn engine(&self) -> &Engine {
-        self.pre.engine()
+        self.linked.engine()
     }
 
-    pub(crate) async fn start(&self, store: &mut Store<HostState>) -> wasmtime::Result<MessageHandler> {
-        self.pre.instantiate_async(store).await
+    pub(crate) async fn start(&self, store: &mut Store<HostState>) -> wasmtime::Result<Started> {
+        self.linked.start(store).await
     }
 }
 

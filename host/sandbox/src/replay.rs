@@ -177,7 +177,7 @@ impl Replayed {
     pub fn compare(&self, recorded: &AttemptRecord) -> Comparison {
         let no_backtrace = Vec::new();
         let backtrace = match &self.attempt.result {
-            AttemptResult::Succeeded(_) => &no_backtrace,
+            AttemptResult::Succeeded(_) | AttemptResult::SucceededWithNext => &no_backtrace,
             AttemptResult::Failed(record) => &record.backtrace,
         };
         Comparison {

@@ -149,7 +149,7 @@ impl Sandbox {
             None => self.compile(wasm, &digest)?,
         };
         match fit::link(&shared.linker, &component) {
-            Ok(pre) => Ok(Program::new(digest, fit::imports(&component), pre, shared.slow_lane.clone())),
+            Ok(linked) => Ok(Program::new(digest, fit::imports(&component), linked, shared.slow_lane.clone())),
             Err(refusal) => {
                 // It is never asked for again.
                 shared.compiled.remove(&digest);

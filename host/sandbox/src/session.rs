@@ -1,5 +1,7 @@
 //! One worker's slot: it runs deliveries of one handler, one after the other.
 
+mod batch;
+
 use std::{
     pin::pin,
     sync::Arc,
@@ -17,7 +19,7 @@ use wasmtime::Store;
 
 use crate::{
     attempt::{Attempt, Delivery, HandlerContext},
-    bindings::{MessageHandler, wasmill::handler::types},
+    bindings::wasmill::handler::types,
     capsule::{self, Tape},
     deadline::{Elapsed, within},
     guest_log,
@@ -27,7 +29,10 @@ use crate::{
     limits::{self, LimitsError, check_limits},
     overlay::StagedState,
     program::Program,
+    worlds::Started,
 };
+
+pub use batch::{BatchAttempt, BatchResult};
 
 /// As good as no limit, and far from where adding it to a time would not work.
 const WALL_CLOCK_MS_CEILING: u64 = 365 * 24 * 60 * 60 * 1_000;
@@ -55,7 +60,7 @@ struct Replay {
 
 struct Instance {
     store: Store<HostState>,
-    handler: Option<MessageHandler>,
+    handler: Option<Started>,
     calls: u32,
 }
 
@@ -100,7 +105,7 @@ impl Session {
             Some(slow) => lanes::run(Box::pin(call), slow).await,
             None => call.await,
         };
-        let run = Run { delivery, started, fresh };
+        let run = Run { delivery, started, fresh, fuel_given: self.context.limits.fuel_max };
         let attempt = self.conclude(&mut instance, ended, &run, staged);
         self.keep(instance, &attempt).await;
         attempt
@@ -132,7 +137,7 @@ impl Session {
 
     fn conclude(&self, instance: &mut Instance, ended: Ended, run: &Run<'_>, staged: &mut StagedState) -> Attempt {
         let limits = &self.context.limits;
-        let fuel_used = limits.fuel_max.saturating_sub(instance.store.get_fuel().unwrap_or_default());
+        let fuel_used = run.fuel_given.saturating_sub(instance.store.get_fuel().unwrap_or_default());
         let data = instance.store.data_mut();
         let log = data.take_log();
         if !log.is_empty() {
@@ -184,6 +189,8 @@ struct Run<'a> {
     delivery: &'a Delivery,
     started: Instant,
     fresh: bool,
+    /// The fuel it began with, in units.
+    fuel_given: u64,
 }
 
 /// Give the run's state back, with what this attempt wrote when it succeeded.
@@ -263,8 +270,7 @@ impl Instance {
         }
         let handler = self.handler.as_ref().expect("it was just started");
         self.calls += 1;
-        let headers = borrowed_headers(delivery);
-        match handler.wasmill_handler_handler().call_handle(&mut self.store, borrowed(delivery, &headers)).await {
+        match handler.handle(&mut self.store, delivery).await {
             Ok(answer) => Ended::Answered(answer),
             Err(error) => Ended::Broke(error),
         }
@@ -276,7 +282,7 @@ impl Instance {
     }
 }
 
-fn borrowed_headers(delivery: &Delivery) -> Vec<(&str, &str)> {
+pub(crate) fn borrowed_headers(delivery: &Delivery) -> Vec<(&str, &str)> {
     let message = &delivery.message;
     let given = message.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     // Where it comes from is not stored as headers too.
@@ -285,7 +291,12 @@ fn borrowed_headers(delivery: &Delivery) -> Vec<(&str, &str)> {
     given.chain(lineage).collect()
 }
 
-fn borrowed<'a>(delivery: &'a Delivery, headers: &'a [(&'a str, &'a str)]) -> types::Delivery<'a> {
+/// Whether a header says where a message comes from, which the host does and no handler.
+pub(crate) fn is_lineage(header: &str) -> bool {
+    [CORRELATION_ID, CAUSATION_ID].iter().any(|name| header.eq_ignore_ascii_case(name))
+}
+
+pub(crate) fn borrowed<'a>(delivery: &'a Delivery, headers: &'a [(&'a str, &'a str)]) -> types::Delivery<'a> {
     let message = &delivery.message;
     types::Delivery {
         message: types::Message {

@@ -16,7 +16,29 @@ pub mod bindings {
     });
 }
 
+/// The bindings to the world `batch-message-handler`; what both worlds have is the same.
+pub mod batch_bindings {
+    wit_bindgen::generate!({
+        path: "../../wit",
+        world: "batch-message-handler",
+        pub_export_macro: true,
+        with: {
+            "wasmill:handler/types@0.1.0": crate::glue::bindings::wasmill::handler::types,
+            "wasmill:handler/producer@0.1.0": crate::glue::bindings::wasmill::handler::producer,
+            "wasmill:handler/state@0.1.0": crate::glue::bindings::wasmill::handler::state,
+            "wasi:config/store@0.2.0-draft": crate::glue::bindings::wasi::config::store,
+        },
+    });
+}
+
+pub use batch_bindings::exports::wasmill::handler::batch_handler::Guest as BatchGuest;
 pub use bindings::{exports::wasmill::handler::handler::Guest, wasmill::handler::types::Failure};
+
+/// What a handler of batches is called with: its deliveries, and the context of the call.
+#[must_use]
+pub fn batch_context(deliveries: &[Delivery]) -> Option<Context> {
+    deliveries.first().cloned().map(Context::new)
+}
 
 /// What the parameters of a handler are made from.
 #[must_use]

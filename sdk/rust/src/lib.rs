@@ -94,6 +94,45 @@ mod state;
 /// ```
 pub use wasmill_macros::handler;
 
+/// Make a function the handler of this component that takes many deliveries in one call.
+///
+/// It answers with one result for each delivery, in their order. What it publishes and stores belongs to the whole call: it
+/// takes effect when every result is `Ok`. When some are not, those fail, what the call did is void, and the host calls
+/// again with the others. A panic voids the call too; the host halves it until the delivery to blame is alone.
+/// `ctx.delivery()` is the first of the call. The host gives at most 100 deliveries and 4 MiB of data in one call.
+///
+/// ```
+/// use wasmill::{Context, Delivery, Outgoing, reject};
+///
+/// #[wasmill::batch_handler]
+/// fn total(deliveries: &[Delivery], ctx: Context) -> Vec<wasmill::Result> {
+///     let mut total = 0;
+///     let add = |delivery: &Delivery| {
+///         let text = std::str::from_utf8(&delivery.message.data)?;
+///         total += text.parse::<i64>().map_err(|_| reject("no number"))?;
+///         Ok(())
+///     };
+///     let mut results: Vec<wasmill::Result> = deliveries.iter().map(add).collect();
+///     if let Err(error) = ctx.publish(Outgoing::text("totals", total.to_string())) {
+///         results.fill_with(|| Err(reject(error.to_string())));
+///     }
+///     results
+/// }
+///
+/// let ctx = Context::for_test();
+/// let batch = [Delivery::for_test("numbers", "40"), Delivery::for_test("numbers", "2"), Delivery::for_test("numbers", "x")];
+/// assert_eq!(total(&batch, ctx.clone()), [Ok(()), Ok(()), Err(reject("no number"))]);
+/// assert_eq!(ctx.published()[0].data, b"42");
+/// ```
+/// One that answers something else does not compile:
+/// ```compile_fail,E0308
+/// #[wasmill::batch_handler]
+/// fn total(deliveries: &[wasmill::Delivery], ctx: wasmill::Context) -> wasmill::Result {
+///     Ok(())
+/// }
+/// ```
+pub use wasmill_macros::batch_handler;
+
 pub use crate::{
     context::Context,
     extract::{Bytes, FromDelivery, Json, Text},

@@ -9,6 +9,7 @@
 mod answers;
 mod asked;
 mod compare;
+mod groups;
 mod jobs;
 mod leases;
 mod orders;

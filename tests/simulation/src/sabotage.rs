@@ -1,6 +1,10 @@
 //! What can be broken on purpose, to prove that the auditor would see it.
 
-use wasmill_delivery::{effect::Effect, write::Write};
+use wasmill_delivery::{
+    effect::Effect,
+    input::{AttemptResult, Effects, Input, Settlement},
+    write::Write,
+};
 
 use crate::random::Random;
 
@@ -31,6 +35,8 @@ pub enum Sabotage {
     QueueForgotten,
     /// The deliveries of a run are handed out last first.
     RunsReversed,
+    /// One of a group of deliveries is settled by itself.
+    GroupsTorn,
     /// Nobody is told that a delivery ran alone when the host stopped.
     CrashesUntold,
 }
@@ -88,8 +94,24 @@ impl Sabotage {
             | Self::AttemptsMiscounted
             | Self::LeasesLost
             | Self::RunsReversed
+            | Self::GroupsTorn
             | Self::CrashesUntold => writes.to_vec(),
         }
+    }
+
+    /// What of the inputs the engine is given.
+    #[must_use]
+    pub fn inputs(self, inputs: Vec<Input>) -> Vec<Input> {
+        if self != Self::GroupsTorn {
+            return inputs;
+        }
+        let mut inputs = inputs;
+        for input in &mut inputs {
+            if let Input::Settle { settlements, .. } = input {
+                settlements.iter_mut().for_each(tear);
+            }
+        }
+        inputs
     }
 
     /// What of the effects gets out.
@@ -110,6 +132,7 @@ impl Sabotage {
             | Self::EffectsBeforeCommit
             | Self::WorkersHideReads
             | Self::WorkersReadLater
+            | Self::GroupsTorn
             | Self::QueueForgotten => {}
         }
         effects
@@ -121,6 +144,12 @@ fn forget_second_append(random: &mut Random, writes: &[Write]) -> Vec<Write> {
     let forgotten = appends.map(|(index, _)| index).nth(1).filter(|_| random.chance(20));
     let kept = writes.iter().enumerate().filter(|(index, _)| Some(*index) != forgotten);
     kept.map(|(_, write)| write.clone()).collect()
+}
+
+fn tear(settlement: &mut Settlement) {
+    if matches!(settlement.result, AttemptResult::SucceededWithNext) {
+        settlement.result = AttemptResult::Succeeded(Effects::default());
+    }
 }
 
 /// The fences change places too, so that only the order is wrong.

@@ -74,6 +74,11 @@ fn deliveries_out_of_order_are_found() {
 }
 
 #[test]
+fn a_group_that_commits_in_part_is_found() {
+    check(Sabotage::GroupsTorn, &["of a group"]);
+}
+
+#[test]
 fn a_crash_that_nobody_is_told_of_is_found() {
     check(Sabotage::CrashesUntold, &["ran alone"]);
 }

@@ -5,7 +5,7 @@ use wasmill_simulation::{Plan, STEPS_DEFAULT, auditor::Counts, simulate};
 const SEEDS: u64 = 10_000;
 
 /// What the auditor must have seen, or the simulation checks less than ARCHITECTURE.md says.
-const MUST_HAPPEN: [(&str, u64); 89] = [
+const MUST_HAPPEN: [(&str, u64); 94] = [
     ("attempts-exhausted", 1_000),
     ("callback put", 1_000),
     ("callback waits for room", 1_000),
@@ -36,6 +36,11 @@ const MUST_HAPPEN: [(&str, u64); 89] = [
     ("failed in a storm", 100),
     ("fenced off by a new handler", 10),
     ("fenced off by a new order", 100),
+    ("group committed", 1_000),
+    ("group in conflict", 100),
+    ("group refused", 1_000),
+    ("group to be run alone", 50),
+    ("group without room", 25),
     ("handler declared", 10_000),
     ("handler removed", 100),
     ("host crash counted", 1_000),

@@ -304,6 +304,15 @@ impl Consumer {
         }
     }
 
+    /// Whether it would be in order once these are settled.
+    pub(super) fn is_in_order_after(&self, lease: &Lease, settled: &BTreeSet<Sequence>) -> bool {
+        let hash = self.in_flight.get(&lease.sequence).and_then(|in_flight| in_flight.hash);
+        match (&self.sequencing, hash) {
+            (Some(sequencing), Some(hash)) => sequencing.is_first_after(hash, lease.sequence, settled),
+            (None, _) | (_, None) => true,
+        }
+    }
+
     /// Take a lease back, unused: its delivery is ready again.
     pub(super) fn give_back(&mut self, lease: &Lease, now: Timestamp) {
         let Some(in_flight) = self.in_flight.remove(&lease.sequence) else { return };

@@ -19,6 +19,7 @@ mod recover;
 mod schedule;
 mod sequencing;
 mod settle;
+mod settle_group;
 mod storm;
 mod tick;
 mod trace;

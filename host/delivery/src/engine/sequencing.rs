@@ -154,6 +154,12 @@ impl Sequencing {
         self.keys.get(&hash).is_some_and(|key| key.unsettled.first() == Some(&sequence))
     }
 
+    /// Whether it would be the first once these are settled.
+    pub(super) fn is_first_after(&self, hash: KeyHash, sequence: Sequence, settled: &BTreeSet<Sequence>) -> bool {
+        let unsettled = self.keys.get(&hash).map(|key| key.unsettled.iter());
+        unsettled.and_then(|mut keys| keys.find(|key| !settled.contains(key))) == Some(&sequence)
+    }
+
     /// Nothing of this key is leased before `until`.
     pub(super) fn close(&mut self, hash: KeyHash, until: Timestamp) {
         let key = self.keys.entry(hash).or_default();

@@ -19,23 +19,28 @@ use crate::{
 };
 
 /// A delivery that is being settled, apart from its result.
-struct Settling {
-    consumer: ConsumerId,
-    lease: Lease,
+pub(super) struct Settling {
+    pub(super) consumer: ConsumerId,
+    pub(super) lease: Lease,
     message: Arc<Message>,
     earlier: Vec<AttemptRecord>,
     capsule: Option<Bytes>,
 }
 
 impl Settling {
-    const fn place(&self) -> (ConsumerId, Sequence) {
+    pub(super) fn of(consumer: ConsumerId, settlement: Settlement) -> Self {
+        let Settlement { lease, message, earlier, result: _, capsule } = settlement;
+        Self { consumer, lease, message, earlier, capsule }
+    }
+
+    pub(super) const fn place(&self) -> (ConsumerId, Sequence) {
         (self.consumer, self.lease.sequence)
     }
 }
 
 /// Whether a delivery of the run that wrote state was refused: later ones may have seen what it wrote.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Run {
+pub(super) enum Run {
     Sound,
     Broken,
 }
@@ -43,8 +48,22 @@ enum Run {
 impl Engine {
     pub(super) fn settle(&mut self, tick: &mut Tick, ticket: Ticket, id: ConsumerId, settlements: Vec<Settlement>) {
         let mut run = Run::Sound;
-        let answers =
-            settlements.into_iter().map(|settlement| self.settle_one(tick, id, settlement, &mut run)).collect();
+        let mut answers = Vec::with_capacity(settlements.len());
+        let mut group = Vec::new();
+        for settlement in settlements {
+            let goes_on = matches!(settlement.result, AttemptResult::SucceededWithNext);
+            group.push(settlement);
+            if goes_on {
+                continue;
+            }
+            if group.len() > 1 {
+                answers.extend(self.settle_group(tick, id, std::mem::take(&mut group), &mut run));
+            } else {
+                answers.extend(group.pop().map(|settlement| self.settle_one(tick, id, settlement, &mut run)));
+            }
+        }
+        // One whose end is missing has no effects to commit with.
+        answers.extend(self.refuse_group(tick, id, &group));
         tick.effects.push(Effect::Settled { ticket, answers });
     }
 
@@ -74,6 +93,10 @@ impl Engine {
         tick.touched.insert(id);
         let answer = match result {
             AttemptResult::Failed(record) => self.judge(tick, settling, record),
+            AttemptResult::SucceededWithNext => {
+                self.give_back(tick, id, &settling.lease);
+                SettleAnswer::Conflict
+            }
             AttemptResult::Succeeded(effects) => {
                 let answer = self.commit_effects(tick, settling, handler.as_ref(), &effects, *run);
                 if answer != SettleAnswer::Committed && !effects.state.writes.is_empty() {
@@ -121,7 +144,7 @@ impl Engine {
         }
     }
 
-    fn write_state(&mut self, tick: &mut Tick, handler: &HandlerName, access: &StateAccess) {
+    pub(super) fn write_state(&mut self, tick: &mut Tick, handler: &HandlerName, access: &StateAccess) {
         self.state.record(tick.revision, handler, &access.writes);
         tick.writes.extend(access.writes.iter().map(|write| {
             let handler = handler.clone();
@@ -134,7 +157,7 @@ impl Engine {
     }
 
     /// The lease is over and the delivery leaves the place where it rested. `stays` says that it waits elsewhere.
-    fn finish(&mut self, tick: &mut Tick, settling: &Settling, stays: bool) {
+    pub(super) fn finish(&mut self, tick: &mut Tick, settling: &Settling, stays: bool) {
         self.leave(tick, settling.consumer, &settling.lease, stays);
     }
 
@@ -229,7 +252,7 @@ impl Engine {
     }
 
     /// A delivery was committed: whatever was wrong with its consumer is not any more.
-    fn end_storm(&mut self, tick: &mut Tick, id: ConsumerId) {
+    pub(super) fn end_storm(&mut self, tick: &mut Tick, id: ConsumerId) {
         let Some(consumer) = self.consumers.get(&id) else { return };
         if matches!(consumer.record.paused, Some(PauseReason::Storm { .. }))
             && let Ok(Some(reason)) = self.set_paused(tick, id, None)
@@ -275,7 +298,7 @@ impl Engine {
     }
 
     /// The delivery rests off the log until `due`.
-    fn put_off(
+    pub(super) fn put_off(
         &mut self,
         tick: &mut Tick,
         settling: Settling,
@@ -373,7 +396,7 @@ impl Engine {
 fn broken_by(run: Run, result: &AttemptResult) -> Run {
     match result {
         AttemptResult::Succeeded(effects) if !effects.state.writes.is_empty() => Run::Broken,
-        AttemptResult::Succeeded(_) | AttemptResult::Failed(_) => run,
+        AttemptResult::Succeeded(_) | AttemptResult::SucceededWithNext | AttemptResult::Failed(_) => run,
     }
 }
 

@@ -111,6 +111,7 @@ fn message(id: &str) -> Message {
 pub fn succeeded(attempt: Attempt) -> Effects {
     match attempt.result {
         AttemptResult::Succeeded(effects) => effects,
+        AttemptResult::SucceededWithNext => panic!("no run of one delivery is settled with another"),
         AttemptResult::Failed(record) => panic!("it failed: {record:?}"),
     }
 }
@@ -118,6 +119,7 @@ pub fn succeeded(attempt: Attempt) -> Effects {
 pub fn failed(attempt: Attempt) -> AttemptRecord {
     match attempt.result {
         AttemptResult::Succeeded(effects) => panic!("it succeeded: {effects:?}"),
+        AttemptResult::SucceededWithNext => panic!("it succeeded"),
         AttemptResult::Failed(record) => record,
     }
 }

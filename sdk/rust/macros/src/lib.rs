@@ -20,6 +20,45 @@ pub fn handler(arguments: proc_macro::TokenStream, function: proc_macro::TokenSt
     expand(&arguments.into(), function.into()).unwrap_or_else(Error::into_compile_error).into()
 }
 
+/// Make a function the handler of this component that takes many deliveries in one call. See `wasmill::batch_handler`.
+#[proc_macro_attribute]
+pub fn batch_handler(arguments: proc_macro::TokenStream, function: proc_macro::TokenStream) -> proc_macro::TokenStream {
+    expand_batch(&arguments.into(), function.into()).unwrap_or_else(Error::into_compile_error).into()
+}
+
+fn expand_batch(arguments: &TokenStream, function: TokenStream) -> Result<TokenStream> {
+    if !arguments.is_empty() {
+        return Err(Error::new_spanned(arguments, "#[wasmill::batch_handler] takes no arguments"));
+    }
+    let function: ItemFn = syn::parse2(function)?;
+    refuse_unusable(&function.sig)?;
+    let name = &function.sig.ident;
+    Ok(quote! {
+        #[allow(clippy::needless_pass_by_value, reason = "a handler owns what it is given")]
+        #function
+        const _: () = {
+            #[cfg(not(target_family = "wasm"))]
+            const _: fn(&[::wasmill::Delivery], ::wasmill::Context) -> ::std::vec::Vec<::wasmill::Result> = #name;
+            #[cfg(target_family = "wasm")]
+            const HANDLE: fn(&[::wasmill::Delivery], ::wasmill::Context) -> ::std::vec::Vec<::wasmill::Result> = #name;
+            #[cfg(target_family = "wasm")]
+            struct Component;
+            #[cfg(target_family = "wasm")]
+            impl ::wasmill::glue::BatchGuest for Component {
+                fn handle_batch(
+                    deliveries: ::std::vec::Vec<::wasmill::Delivery>,
+                ) -> ::std::vec::Vec<::core::result::Result<(), ::wasmill::glue::Failure>> {
+                    let Some(context) = ::wasmill::glue::batch_context(&deliveries) else { return ::std::vec::Vec::new() };
+                    let results = HANDLE(&deliveries, context);
+                    results.into_iter().map(|result| result.map_err(::core::convert::Into::into)).collect()
+                }
+            }
+            #[cfg(target_family = "wasm")]
+            ::wasmill::glue::batch_bindings::export!(Component with_types_in ::wasmill::glue::batch_bindings);
+        };
+    })
+}
+
 fn expand(arguments: &TokenStream, function: TokenStream) -> Result<TokenStream> {
     if !arguments.is_empty() {
         return Err(Error::new_spanned(arguments, "#[wasmill::handler] takes no arguments"));

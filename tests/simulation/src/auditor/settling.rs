@@ -19,6 +19,7 @@ use wasmill_delivery::{
 use super::{
     Auditor, Resting, Waiting,
     answers::Answers,
+    groups,
     storms::{Change, Changes},
 };
 use crate::{
@@ -52,9 +53,17 @@ impl Auditor {
         };
         ensure!(answers.len() == settlements.len(), "{} settled, {} answers", settlements.len(), answers.len());
         let mut broken = false;
-        for (index, (settlement, answer)) in settlements.iter().zip(answers).enumerate() {
-            self.settled_one(id, settlement, answer, notes.get(index), &mut broken, &mut paused)?;
-            self.job_is_settled(id, settlement, answer);
+        let mut index = 0;
+        for group in settlements.split_inclusive(|settlement| !groups::goes_on(settlement)) {
+            let (answers, notes) = (&answers[index..index + group.len()], notes.get(index..).unwrap_or_default());
+            index += group.len();
+            match (group, answers) {
+                ([settlement], [answer]) if !groups::goes_on(settlement) => {
+                    self.settled_one(id, settlement, answer, notes.first(), &mut broken, &mut paused)?;
+                    self.job_is_settled(id, settlement, answer);
+                }
+                (group, answers) => self.settled_group(id, group, answers, notes, &mut broken, &mut paused)?,
+            }
         }
         ensure!(paused.is_empty(), "{id:?} was paused or resumed without a reason: {paused:?}");
         Ok(())
@@ -101,6 +110,7 @@ impl Auditor {
         }
         match &settlement.result {
             AttemptResult::Failed(record) => self.failed(id, settlement, record, answer, paused),
+            AttemptResult::SucceededWithNext => violated!("{lease:?} is settled without the next"),
             AttemptResult::Succeeded(effects) => {
                 self.succeeded(id, settlement, effects, answer, notes, was_broken, paused)
             }
@@ -173,7 +183,7 @@ impl Auditor {
     }
 
     /// The limit of a queue that so much together could never keep.
-    fn exceeded(&self, published: &[PublishEntry], routes: &[Vec<QueueId>]) -> Option<String> {
+    pub(super) fn exceeded(&self, published: &[PublishEntry], routes: &[Vec<QueueId>]) -> Option<String> {
         let mut sizes: BTreeMap<QueueId, (u64, u64)> = BTreeMap::new();
         for (entry, queues) in published.iter().zip(routes) {
             for queue in queues {
@@ -195,11 +205,11 @@ impl Auditor {
         None
     }
 
-    fn routes(&self, published: &[PublishEntry]) -> Result<Vec<Vec<QueueId>>, PublishRefusal> {
+    pub(super) fn routes(&self, published: &[PublishEntry]) -> Result<Vec<Vec<QueueId>>, PublishRefusal> {
         published.iter().map(|entry| self.destinations(entry)).collect()
     }
 
-    fn publish_refused(
+    pub(super) fn publish_refused(
         &mut self,
         id: ConsumerId,
         settlement: &Settlement,
@@ -224,7 +234,7 @@ impl Auditor {
         Ok(())
     }
 
-    fn committed(
+    pub(super) fn committed(
         &mut self,
         id: ConsumerId,
         lease: &Lease,
@@ -248,7 +258,7 @@ impl Auditor {
             self.append_to(queues, &entry.message);
         }
         effects.state.writes.iter().for_each(|write| self.state.write(&handler, write));
-        *self.commits.entry(handler.clone()).or_default() += 1;
+        *self.commits.entry(handler.clone()).or_default() += u64::from(!effects.state.writes.is_empty());
         *self.bumps.entry(handler).or_default() += notes.bumps;
         self.leave(id, lease);
         if matches!(self.consumers[&id].record.paused, Some(PauseReason::Storm { .. })) {

@@ -54,7 +54,8 @@ impl Simulation {
         let engine = self.engine.take().ok_or_else(|| impossible("there is no engine"))?;
         let saved = engine.clone();
         let mut refused: Vec<Write> = Vec::new();
-        let result = engine.tick(self.clock, inputs.clone(), |writes| {
+        let given = self.sabotage.inputs(inputs.clone());
+        let result = engine.tick(self.clock, given, |writes| {
             refused = writes.to_vec();
             Err(Stop::Refused)
         });
@@ -79,7 +80,8 @@ impl Simulation {
         let engine = self.engine.take().ok_or_else(|| impossible("there is no engine"))?;
         let trimming = if self.random.chance(50) { Trimming::Eager } else { Trimming::Lazy };
         let (disk, sabotage, bad_luck) = (&mut self.disk, self.sabotage, &mut self.bad_luck);
-        let result = engine.tick(self.clock, inputs.to_vec(), |writes| {
+        let given = sabotage.inputs(inputs.to_vec());
+        let result = engine.tick(self.clock, given, |writes| {
             disk.commit(&sabotage.writes(bad_luck, writes), trimming).map_err(Stop::Illegal)
         });
         self.ticks += 1;

@@ -5,7 +5,7 @@ use std::{collections::VecDeque, mem};
 use bytes::Bytes;
 use wasmill_delivery::{
     effect::Effect,
-    input::{AttemptResult, Input, Lease, Revision, Settlement, StateWrite, Ticket},
+    input::{AttemptResult, Effects, Input, Lease, Revision, Settlement, StateWrite, Ticket},
     name::{ConsumerId, Digest, HandlerName, MessageKey, QueueId},
     outcome::Outcome,
     record::{AttemptRecord, DelayedKey, DeliveryOrder, PendingRecord},
@@ -233,8 +233,14 @@ impl Simulation {
         }
         let expired = delivery.message.is_expired(self.clock) && !draining;
         let success = draining || self.random.chance(if run.stormy { 20 } else { 65 });
+        // A handler that is given several in one call: what they did is said with the last of them.
+        let joined = !draining && success && self.random.chance(30);
+        let mut notes = notes;
         let result = if expired {
             AttemptResult::Failed(AttemptRecord { outcome: Outcome::Expired, ..self.evidence(&lease) })
+        } else if joined {
+            notes = Notes { observed: Vec::new(), bumps: 0, ..notes };
+            AttemptResult::SucceededWithNext
         } else if success {
             run.staged.extend(effects.state.writes.iter().cloned());
             AttemptResult::Succeeded(effects)
@@ -327,6 +333,9 @@ impl Simulation {
     pub(super) fn settle(&mut self, mut run: Run) {
         self.return_rest(&mut run);
         let Run { consumer, mut done, mut notes, .. } = run;
+        if !self.random.chance(3) {
+            end_groups(&mut done);
+        }
         if self.random.chance(2)
             && let (Some(settlement), Some(note)) = (done.first().cloned(), notes.first().cloned())
         {
@@ -388,4 +397,14 @@ impl Simulation {
 /// Inputs of an attempt, unlike those of any other.
 fn a_capsule(lease: &Lease) -> Bytes {
     format!("{} {} {}", lease.sequence.0, lease.attempt, lease.fence.0).into()
+}
+
+/// A group ends with a success that has its effects; one that was cut short did nothing.
+fn end_groups(done: &mut [Settlement]) {
+    for index in 0..done.len() {
+        let goes_on = done.get(index + 1).is_some_and(|next| !matches!(next.result, AttemptResult::Failed(_)));
+        if !goes_on && matches!(done[index].result, AttemptResult::SucceededWithNext) {
+            done[index].result = AttemptResult::Succeeded(Effects::default());
+        }
+    }
 }

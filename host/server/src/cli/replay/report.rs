@@ -41,6 +41,7 @@ impl Report {
         let attempt = &replayed.attempt;
         let (effects, backtrace) = match &attempt.result {
             AttemptResult::Succeeded(effects) => (Some(effects.clone()), Vec::new()),
+            AttemptResult::SucceededWithNext => (None, Vec::new()),
             AttemptResult::Failed(record) => (None, record.backtrace.clone()),
         };
         let record = &file.record;
