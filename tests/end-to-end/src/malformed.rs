@@ -46,7 +46,7 @@ pub fn corpus(sound: &[u8]) -> Vec<Hostile> {
         refused("unknown-section", "damaged", section_of(HEADER, 99, &noise(10))),
         refused("a-billion-types", "damaged", section_of(HEADER, TYPE, &leb(1_000_000_000))),
         refused("name-that-is-no-text", "damaged", section_of(HEADER, CUSTOM, &[3, 0xff, 0xfe, 0xfd])),
-        refused("components-1000-deep", "does not export", nested(1_000)),
+        refused("components-1000-deep", "exports none of", nested(1_000)),
         refused("components-100000-deep", "compiling the component took more than", nested(100_000)),
         refused(
             "blocks-1000000-deep",
@@ -57,7 +57,7 @@ pub fn corpus(sound: &[u8]) -> Vec<Hostile> {
         refused("types-of-exponential-size", "effective type size", exponential_types()),
         refused("a-million-instances", "instances count exceeds limit", many_instances()),
         refused("a-million-functions", "functions count exceeds limit", in_component(&functions(1_100_000))),
-        refused("exports-90000", "does not export", in_component(&exports(90_000))),
+        refused("exports-90000", "exports none of", in_component(&exports(90_000))),
     ]
 }
 
