@@ -36,6 +36,7 @@ fn the_commands_run_as_they_are_written() -> Result<()> {
     }
     host.client().wait_until_settled(PATIENCE)?;
     assert_eq!(quarantined(host.client(), "alert")?.len(), 8, "the component rejects what is no text");
+    fs::copy(guest("guest-noop")?, host.path("fixed.wasm"))?;
     fs::write(host.path("corrected.json"), r#"{"magnitude": 6.2, "place": "Hualien"}"#)?;
     let published = host.client().post("/v1/topics/quakes.asked/messages", "application/json", "{}")?;
     let published: serde_json::Value = serde_json::from_str(&published)?;

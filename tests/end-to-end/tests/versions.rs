@@ -353,6 +353,29 @@ fn history_and_components_are_bounded_and_nothing_of_use_is_removed() -> Result<
 
 /// Kill the host while two clients load, roll back and promote. Whatever it was doing, what the record names is there
 /// and runs.
+/// What a quarantined delivery is replayed with outlives the handler's history, and goes when it does.
+#[test]
+fn a_component_stays_as_long_as_a_capsule_needs_it() -> Result<()> {
+    let mut host = start()?;
+    let digest = load(host.client(), "tr02", "")?["digest"].clone();
+    publish(host.client(), 1, "bad")?;
+    host.client().wait_until_settled(PATIENCE)?;
+    for number in 3..50 {
+        load(host.client(), &format!("ok{number:02}"), "")?;
+    }
+    let file = host.path(&format!("store/components/{}.wasm", digest.as_str().context("digest")?));
+    assert!(file.is_file() && !history(host.client())?["versions"].to_string().contains(&digest.to_string()));
+    host.take_process()?.kill()?;
+    host.start_again()?;
+    let said = host.shell("wasmill quarantine replay 1 2>&1")?;
+    assert!(said.contains("trapped"), "{said}");
+    host.shell("wasmill quarantine redrive 1")?;
+    host.client().wait_until_settled(PATIENCE)?;
+    load(host.client(), "ok50", "")?;
+    assert!(!file.exists(), "nobody needs it any more");
+    Ok(())
+}
+
 #[test]
 fn a_crash_between_any_two_steps_leaves_a_version_that_runs() -> Result<()> {
     let mut host = start()?;

@@ -70,7 +70,7 @@ fn a_torn_commit_is_found() {
 
 #[test]
 fn deliveries_out_of_order_are_found() {
-    check(Sabotage::RunsReversed, &["which is not settled"]);
+    check(Sabotage::RunsReversed, &["which is not settled", "but the answer is StaleFence"]);
 }
 
 #[test]

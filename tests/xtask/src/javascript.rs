@@ -47,17 +47,34 @@ fn install(source: &Path, tools: &Path) -> Result<()> {
     if fs::read(&installed).is_ok_and(|installed| installed == wanted) {
         return Ok(());
     }
+    need_npm()?;
     say("installing componentize-js from npm into target/javascript (about 400 MB)");
     fs::create_dir_all(tools)?;
     fs::copy(source.join(LIST), tools.join(LIST))?;
     let mut npm = Command::new("npm");
     npm.args(["install", "--no-audit", "--no-fund", "--no-package-lock", "--loglevel", "error"]).current_dir(tools);
-    output_of(npm).context(
-        "the component in JavaScript is built by Node 20 or later: `npm` has to be installed, for example by `apt-get \
-         install npm`, and to reach its registry",
-    )?;
+    output_of(npm).context("npm cannot install what builds the component in JavaScript; it must reach its registry")?;
     fs::write(installed, wanted)?;
     Ok(())
+}
+
+/// Node and its package manager, from Debian's packages when they are missing and can be had from there.
+fn need_npm() -> Result<()> {
+    let version = || {
+        let mut npm = Command::new("npm");
+        npm.arg("--version");
+        output_of(npm)
+    };
+    if version().is_ok() {
+        return Ok(());
+    }
+    say("installing Node and npm from Debian's packages");
+    for arguments in [&["update"][..], &["install", "--yes", "--no-install-recommends", "nodejs", "npm"]] {
+        let mut apt = Command::new("apt-get");
+        apt.args(arguments).env("DEBIAN_FRONTEND", "noninteractive");
+        output_of(apt).context("there is no npm, and apt-get cannot install it; install Node 20 or later with npm")?;
+    }
+    version().context("npm was installed and does not run").map(|_| ())
 }
 
 /// All files below a folder.

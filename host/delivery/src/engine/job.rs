@@ -62,6 +62,8 @@ pub(super) struct Jobs {
     callbacks_closed_until: Timestamp,
     /// Jobs that this tick changed.
     changed: BTreeSet<JobId>,
+    /// Jobs that were submitted in this tick, of which nothing is kept yet.
+    submitted: BTreeSet<JobId>,
     /// Jobs that ended in this tick.
     ended_now: BTreeSet<JobId>,
     /// Results of all jobs.
@@ -162,7 +164,8 @@ impl Engine {
             Some(key) => drop(self.jobs.delayed.insert(key.number, job.id.clone())),
             None => self.follow(&job.id, &receipt.places),
         }
-        self.jobs.changed.insert(job.id);
+        self.jobs.changed.insert(job.id.clone());
+        self.jobs.submitted.insert(job.id);
         Ok(OrderReceipt::Job { known: false, delayed_until: receipt.delayed_until() })
     }
 
@@ -342,7 +345,9 @@ impl Engine {
             self.jobs.result_bytes -= record.result.map_or(0, |result| result.bytes);
         }
         self.jobs.changed.remove(&id);
-        tick.writes.push(Write::DeleteJob { id });
+        if !self.jobs.submitted.remove(&id) {
+            tick.writes.push(Write::DeleteJob { id });
+        }
         true
     }
 
@@ -358,6 +363,7 @@ impl Engine {
     }
 
     pub(super) fn write_jobs(&mut self, tick: &mut Tick) {
+        self.jobs.submitted.clear();
         for id in std::mem::take(&mut self.jobs.changed) {
             if let Some(record) = self.jobs.records.get(&id) {
                 tick.writes.push(Write::PutJob { record: Box::new(record.clone()) });

@@ -150,11 +150,13 @@ async fn the_quarantine_moves_to_another_host() {
     assert_eq!((&answers[3]["error"]["code"], &answers[3]["line"]), (&json!("invalid-json"), &json!(5)));
     assert_eq!(answers[4]["duplicate"], true, "the same line twice");
 
-    // All that was known is known here, but the number.
+    // All that was known is known here, but the number and what a replay needs.
     let mut here = other.get(&format!("/v1/quarantine/{}", new[0])).await.json();
     let mut there = server.get("/v1/quarantine/1").await.json();
     assert_eq!((here["imported"].take(), here["id"].take()), (json!(true), json!(new[0])));
     there["id"].take();
+    assert_eq!((&there["capsule"]["kind"], &here["capsule"]), (&json!("kept"), &json!({ "kind": "none" })));
+    (here["capsule"].take(), there["capsule"].take());
     here.as_object_mut().expect("an object").remove("imported");
     assert_eq!(here, there);
     let own = other.get("/v1/quarantine?message=own").await.json();
