@@ -71,7 +71,8 @@ impl Version {
         self.other_for(registry, message, earlier).await.unwrap_or_else(|| Arc::clone(self))
     }
 
-    async fn other_for(
+    /// The version that runs this delivery, when it is another than this, the current one.
+    pub(crate) async fn other_for(
         self: &Arc<Self>,
         registry: &Arc<Registry>,
         message: &Message,

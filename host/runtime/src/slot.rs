@@ -212,20 +212,28 @@ impl<B: Broker> Slot<B> {
             self.run_deliveries_max = self.run_deliveries_max.max(BATCH_DELIVERIES_MAX);
             return tried;
         }
+        let mut session = self.sessions.take(version);
         let mut held = Held::new(self.worked.config.order);
         while let Some(leased) = run.as_mut().and_then(Iterator::next) {
             if held.must_wait(&leased.message) {
                 self.broker.give_back(self.worked.id, vec![leased.token]);
                 continue;
             }
-            let chosen = version.chosen_for(&self.registry, &leased.message, &leased.earlier).await;
-            let mut session = self.sessions.take(&chosen);
+            let other = version.other_for(&self.registry, &leased.message, &leased.earlier).await;
             let waiting = (&mut run, &mut *ahead);
-            let settled = unless_slow(self.try_one(&mut session, &mut staged, leased), waiting).await;
+            let settled = match &other {
+                None => unless_slow(self.try_one(&mut session, &mut staged, leased), waiting).await,
+                Some(other) => {
+                    let mut session = self.sessions.take(other);
+                    let settled = unless_slow(self.try_one(&mut session, &mut staged, leased), waiting).await;
+                    self.sessions.put(Arc::clone(other), session, version);
+                    settled
+                }
+            };
             if let Some(trial) = &mut tried.trial {
-                trial.sides.push(version.note_attempt(&chosen, &settled.result, &settled.earlier));
+                let chosen = other.as_ref().unwrap_or(version);
+                trial.sides.push(version.note_attempt(chosen, &settled.result, &settled.earlier));
             }
-            self.sessions.put(chosen, session, version);
             tried.wrote_state |= wrote_state(&settled.result);
             held.note(&settled);
             tried.settled.push(settled);
@@ -233,6 +241,7 @@ impl<B: Broker> Slot<B> {
                 break;
             }
         }
+        self.sessions.put(Arc::clone(version), session, version);
         // Whatever was not tried goes back with the rest of the run.
         drop(run);
         self.adapt(started.elapsed(), tried.settled.len());
