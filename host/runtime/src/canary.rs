@@ -69,6 +69,8 @@ impl Trial {
             // While a storm lasts no attempt is burned, and it failed all the same.
             SettleAnswer::RetryAt { burned_attempt: false, .. } => match outcome {
                 "defer" | "throttle" | "host-fault" => return,
+                // What a group published was refused, and it is not known which of its deliveries is to blame.
+                "success" => return,
                 _ => true,
             },
             SettleAnswer::Conflict
@@ -168,19 +170,26 @@ impl Trials {
 /// Do what the end of each trial means, for as long as the host lives.
 pub(crate) async fn keep(host: Weak<Inner>, mut ended: UnboundedReceiver<Arc<Trial>>) {
     let mut looks = tokio::time::interval(LOOK_EVERY);
+    let mut owed: Vec<Arc<Trial>> = Vec::new();
     loop {
-        let trial = tokio::select! {
-            trial = ended.recv() => trial,
+        let trials = tokio::select! {
+            trial = ended.recv() => match trial {
+                Some(trial) => vec![trial],
+                None => return,
+            },
             _ = looks.tick() => {
                 let Some(inner) = host.upgrade() else { return };
                 inner.registry.trials().end_late_ones();
-                continue;
+                std::mem::take(&mut owed)
             }
         };
-        let (Some(trial), Some(inner)) = (trial, host.upgrade()) else { return };
-        if let Err(error) = (Host { inner }).end_trial(&trial).await {
-            let (handler, digest) = (&trial.handler, trial.record.digest);
-            tracing::error!(%handler, %digest, %error, "the end of a canary cannot be recorded; it takes nothing any more");
+        for trial in trials {
+            let Some(inner) = host.upgrade() else { return };
+            if let Err(error) = (Host { inner }).end_trial(&trial).await {
+                let (handler, digest) = (&trial.handler, trial.record.digest);
+                tracing::error!(%handler, %digest, %error, "the end of a canary cannot be recorded now; it takes nothing meanwhile");
+                owed.push(trial);
+            }
         }
     }
 }

@@ -244,16 +244,24 @@ impl Host {
                 let name = record.name.clone();
                 if let Err(error) = host.load_recovered(record).await {
                     tracing::error!(handler = %name, %error, "a handler of the store cannot run");
-                    host.inner.registry.set_broken(&name, error.to_string());
+                    host.give_up_recovered(&name, error.to_string()).await;
                 }
             }
         });
         Ok(())
     }
 
+    /// Unless somebody has loaded another component meanwhile.
+    async fn give_up_recovered(&self, name: &HandlerName, problem: String) {
+        let _one_at_a_time = self.inner.changing_handlers.lock().await;
+        if matches!(self.inner.registry.current(name), Slot::Loading) {
+            self.inner.registry.set_broken(name, problem);
+        }
+    }
+
     async fn load_recovered(&self, recovered: HandlerRecord) -> Result<(), HostError> {
         let Some(digest) = recovered.digest else {
-            self.inner.registry.set_broken(&recovered.name, not_loaded(&recovered.name));
+            self.give_up_recovered(&recovered.name, not_loaded(&recovered.name)).await;
             return Ok(());
         };
         let name = recovered.name;

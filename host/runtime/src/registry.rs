@@ -108,6 +108,7 @@ impl Registry {
     /// Remove what is kept of a component besides itself.
     pub(crate) fn forget(&self, digest: &Digest) {
         self.sandbox.forget(digest);
+        self.signatures.forget(digest);
     }
 
     pub(crate) const fn trials(&self) -> &Trials {

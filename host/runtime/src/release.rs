@@ -98,11 +98,10 @@ impl Version {
         candidate.map(|candidate| Arc::clone(&candidate.candidate))
     }
 
-    /// Whether a version that may run a delivery now takes batches; earlier ones, for retries, may too.
+    /// Whether a version that new deliveries go to takes batches. Retries are called alone, whatever their version takes.
     pub(crate) fn some_take_batches(&self) -> bool {
-        let Release { canary, stay } = &self.release;
-        let candidate = canary.as_ref().is_some_and(|canary| canary.candidate.program.takes_batches());
-        self.program.takes_batches() || candidate || stay.is_some()
+        let candidate = self.release.canary.as_ref().map(|canary| &canary.candidate);
+        self.program.takes_batches() || candidate.is_some_and(|candidate| candidate.program.takes_batches())
     }
 
     async fn older(self: &Arc<Self>, registry: &Arc<Registry>, stay: &Stay, digest: Digest) -> Option<Arc<Self>> {

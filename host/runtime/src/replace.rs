@@ -226,6 +226,13 @@ impl Host {
         let imports = record.imports.clone().unwrap_or_default();
         // First of all it is written down: nothing that may fail here must bring the trial back at the next start.
         self.order(Order::PutHandler { record: Box::new(record.clone()) }).await?;
+        if let Slot::Ready(version) = self.inner.registry.current(&record.name) {
+            // Nor must anything that may fail keep it running now.
+            let (program, secrets) = (Arc::clone(&version.program), version.context.secrets.clone());
+            self.inner.registry.switch(&record, program, None, secrets);
+            self.collect_components(Collect::Soon).await;
+            return Ok(HandlerLoaded { changed: true, ..HandlerLoaded::unchanged(digest, imports) });
+        }
         let Some(current) = self.current_program(&record).await else {
             return Err(HostError::ComponentMissing { handler: record.name, digest: digest.to_string() });
         };
@@ -321,7 +328,7 @@ impl Host {
 
     /// The component itself is kept already.
     async fn keep_signature(&self, component: &Component, digest: Digest) -> Result<(), HostError> {
-        let Some(signature) = component.signature.clone() else { return Ok(()) };
+        let Some(signature) = component.signature else { return Ok(()) };
         let inner = Arc::clone(&self.inner);
         let keeping = tokio::task::spawn_blocking(move || inner.registry.keep_signature(digest, Some(&signature)));
         keeping.await.map_err(|error| HostError::Stopped { reason: Some(error.to_string()) })?

@@ -173,6 +173,11 @@ impl Signatures {
         Self { rules, components, signers: Mutex::new(BTreeMap::new()) }
     }
 
+    /// The component is not kept any more.
+    pub(crate) fn forget(&self, digest: &Digest) {
+        self.signers.lock().unwrap_or_else(PoisonError::into_inner).remove(digest);
+    }
+
     /// Whether a component may run, by the signature that it comes with, or by one that was kept of it.
     pub(crate) fn admit(&self, digest: &Digest, given: Option<&Signature>) -> Result<(), NotAdmitted> {
         if given.is_some() {

@@ -142,7 +142,9 @@ fn context(capsule: &Capsule, player: &Arc<Player>) -> HandlerContext {
         limits: capsule.limits,
         config: capsule.config.clone(),
         grants: Arc::new(capsule.grants.clone()),
-        secrets: Secrets::new(capsule.secrets.iter().map(stands_in).collect()),
+        secrets: Secrets::new(
+            capsule.secrets.iter().take(wasmill_delivery::limits::SECRETS_MAX).map(stands_in).collect(),
+        ),
         data_bytes_max: usize::try_from(capsule.data_bytes_max).unwrap_or(usize::MAX),
         state: capsule::state_of(player),
     }

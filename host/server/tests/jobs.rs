@@ -266,7 +266,7 @@ fn so_many_callbacks_are_under_way_at_once() {
         }
     });
     let folder = tempfile::tempdir().expect("a temporary folder");
-    write_config(folder.path(), &[origin.clone()], "");
+    write_config(folder.path(), std::slice::from_ref(&origin), "");
     let host = Served::start(folder.path(), &[]);
     host.ok(&["consumer", "pause", "wasmill-callbacks/deliver"]);
     let jobs = AT_ONCE + 8;

@@ -31,6 +31,10 @@ pub(super) const BATCH_DELIVERIES_MAX: u32 = 100;
 /// Data of all messages of one call, in bytes; a single message may be larger.
 pub(super) const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
 
+type LeasedBy<B> = Leased<<B as Broker>::Token>;
+/// What goes to one version.
+type Part<B> = (Arc<Version>, Vec<LeasedBy<B>>);
+
 impl<B: Broker> Slot<B> {
     /// What goes to one version in a row is tried together: in batches when it takes them, or else one by one.
     pub(super) async fn try_parts(
@@ -41,7 +45,7 @@ impl<B: Broker> Slot<B> {
         tried: &mut Tried<B::Token>,
     ) {
         let mut held = Held::new(self.worked.config.order);
-        let mut part: Option<(Arc<Version>, Vec<Leased<B::Token>>)> = None;
+        let mut part: Option<Part<B>> = None;
         for leased in run {
             let version = current.chosen_for(&self.registry, &leased.message, &leased.earlier).await;
             match &mut part {
@@ -61,7 +65,7 @@ impl<B: Broker> Slot<B> {
     async fn try_part(
         &mut self,
         current: &Arc<Version>,
-        (version, items): (Arc<Version>, Vec<Leased<B::Token>>),
+        (version, items): Part<B>,
         staged: &mut StagedState,
         held: &mut Held,
         tried: &mut Tried<B::Token>,
@@ -125,7 +129,7 @@ impl<B: Broker> Slot<B> {
         &mut self,
         session: &mut Session,
         staged: &mut StagedState,
-        (calls, call): (&mut Calls<Leased<B::Token>>, Vec<Leased<B::Token>>),
+        (calls, call): (&mut Calls<LeasedBy<B>>, Vec<LeasedBy<B>>),
         held: &mut Held,
         tried: &mut Tried<B::Token>,
     ) {

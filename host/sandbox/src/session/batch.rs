@@ -60,8 +60,11 @@ impl Session {
     /// When there is no delivery.
     pub async fn run_batch(&mut self, deliveries: &[Delivery], staged: &mut StagedState) -> BatchAttempt {
         let first = deliveries.first().expect("a batch has deliveries");
-        if deliveries.len() == 1 || self.refused_limits.is_some() {
+        if deliveries.len() == 1 {
             return alone(self.run(first, staged).await);
+        }
+        if self.refused_limits.is_some() {
+            return for_all(alone(self.run(first, staged).await));
         }
         let started = Instant::now();
         let wall_clock_ms = self.context.limits.wall_clock_ms_max.min(WALL_CLOCK_MS_CEILING);
@@ -130,6 +133,16 @@ fn alone(attempt: Attempt) -> BatchAttempt {
         AttemptResult::Failed(record) => BatchResult::SomeFailed(vec![Some(record)]),
     };
     BatchAttempt { result, fuel_used, duration_us, memory_bytes_peak, capsule }
+}
+
+/// What ended before there was a call is the same for each of its deliveries.
+fn for_all(mut attempt: BatchAttempt) -> BatchAttempt {
+    if let BatchResult::SomeFailed(records) = &mut attempt.result
+        && let Some(record) = records.pop().flatten()
+    {
+        attempt.result = BatchResult::Broke(record);
+    }
+    attempt
 }
 
 /// Which deliveries a call has: what it publishes gets other ids than what a call with others of them publishes.

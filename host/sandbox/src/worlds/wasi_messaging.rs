@@ -205,7 +205,7 @@ impl types::HostMessage for HostState {
     }
 
     fn add_metadata(&mut self, message: Resource<Message>, key: String, value: String) -> wasmtime::Result<()> {
-        let bytes = self.hold(key.len() + value.len())?;
+        let bytes = self.hold(bytes_of((&key, &value)))?;
         let message = self.message(&message)?;
         let metadata = message.metadata.get_or_insert_default();
         metadata.retain(|(given, _)| *given != key);
@@ -215,7 +215,7 @@ impl types::HostMessage for HostState {
     }
 
     fn set_metadata(&mut self, message: Resource<Message>, metadata: Metadata) -> wasmtime::Result<()> {
-        let bytes = self.hold(metadata.iter().map(|(key, value)| key.len() + value.len()).sum())?;
+        let bytes = self.hold(metadata.iter().map(|(key, value)| bytes_of((key, value))).sum())?;
         let message = self.message(&message)?;
         message.metadata = Some(metadata);
         message.bytes_made += bytes;
@@ -292,4 +292,9 @@ impl request_reply::HostRequestOptions for HostState {
         self.ctx().table.delete(options)?;
         Ok(())
     }
+}
+
+/// What a pair takes of the host's memory, also an empty one.
+fn bytes_of((key, value): (&str, &str)) -> usize {
+    size_of::<(String, String)>() + key.len() + value.len()
 }

@@ -156,7 +156,8 @@ async fn the_quarantine_moves_to_another_host() {
     assert_eq!((here["imported"].take(), here["id"].take()), (json!(true), json!(new[0])));
     there["id"].take();
     assert_eq!((&there["capsule"]["kind"], &here["capsule"]), (&json!("kept"), &json!({ "kind": "none" })));
-    (here["capsule"].take(), there["capsule"].take());
+    here["capsule"].take();
+    there["capsule"].take();
     here.as_object_mut().expect("an object").remove("imported");
     assert_eq!(here, there);
     let own = other.get("/v1/quarantine?message=own").await.json();

@@ -102,7 +102,7 @@ impl Auditor {
         let too_far = effects.published.iter().any(|entry| entry.message.lineage.hops > HOPS_MAX);
         let too_large = group.iter().any(|one| self.result_over(id, &one.lease, effects).is_some());
         if too_far || too_large {
-            return self.to_be_run_alone(id, group, answer);
+            return self.is_run_alone(id, group, answer);
         }
         match (self.routes(&effects.published), answer) {
             (Ok(routes), SettleAnswer::Committed) => {
@@ -127,13 +127,13 @@ impl Auditor {
             (routes, answer) => {
                 let fits = routes.is_ok_and(|routes| self.exceeded(&effects.published, &routes).is_none());
                 ensure!(!fits, "{:?} published what fits, and failed: {answer:?}", last.lease);
-                self.to_be_run_alone(id, group, answer)
+                self.is_run_alone(id, group, answer)
             }
         }
     }
 
     /// What they published can never be taken, and it is not known which of them is to blame.
-    fn to_be_run_alone(&mut self, id: ConsumerId, group: &[Settlement], answer: &SettleAnswer) -> Checked {
+    fn is_run_alone(&mut self, id: ConsumerId, group: &[Settlement], answer: &SettleAnswer) -> Checked {
         let wanted = SettleAnswer::RetryAt { due: self.now, burned_attempt: false };
         ensure!(*answer == wanted, "a group published what cannot be taken: {answer:?}, not {wanted:?}");
         for one in group {
