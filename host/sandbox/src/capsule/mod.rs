@@ -117,7 +117,7 @@ pub enum CapsuleError {
 }
 
 impl Capsule {
-    /// Read what [`Capsule::to_bytes`] wrote.
+    /// Read what `Capsule::to_bytes` wrote.
     ///
     /// # Errors
     /// When it is damaged, or a newer version wrote it.
