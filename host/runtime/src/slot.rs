@@ -254,20 +254,10 @@ impl<B: Broker> Slot<B> {
         staged: &mut StagedState,
         leased: Leased<B::Token>,
     ) -> Settled<B::Token> {
-        let Leased { token, message, sequence, attempt, earlier } = leased;
-        if message.expires_at.is_some() && message.is_expired(now()) {
-            let record = AttemptRecord::without_sandbox(attempt, now(), Outcome::Expired);
-            let result = AttemptResult::Failed(record);
-            return Settled { token, message, earlier, result, capsule: None };
+        if is_expired(&leased.message) {
+            return expired(leased);
         }
-        let delivery = Delivery {
-            message: Arc::clone(&message),
-            queue: self.worked.queue.clone(),
-            consumer: self.worked.name.clone(),
-            sequence: sequence.original(),
-            attempt,
-            attempts_max: self.worked.config.attempts_max,
-        };
+        let delivery = self.delivery(&leased);
         // Nobody asks for it as a rule: then no field is looked at.
         let span = tracing::debug_span!(
             "process",
@@ -293,7 +283,18 @@ impl<B: Broker> Slot<B> {
             fuel_used: attempt.fuel_used,
             memory_bytes_peak: attempt.memory_bytes_peak,
         });
-        Settled { token, message, earlier, result: attempt.result, capsule: attempt.capsule }
+        Settled { capsule: attempt.capsule, ..settled(leased, attempt.result) }
+    }
+
+    fn delivery(&self, leased: &Leased<B::Token>) -> Delivery {
+        Delivery {
+            message: Arc::clone(&leased.message),
+            queue: self.worked.queue.clone(),
+            consumer: self.worked.name.clone(),
+            sequence: leased.sequence.original(),
+            attempt: leased.attempt,
+            attempts_max: self.worked.config.attempts_max,
+        }
     }
 
     /// Choose the length of the next runs by what this one took.
@@ -394,6 +395,20 @@ impl Held {
             self.failed.extend(self.ordered_by(&settled.message));
         }
     }
+}
+
+fn is_expired(message: &Message) -> bool {
+    message.expires_at.is_some() && message.is_expired(now())
+}
+
+fn expired<T>(leased: Leased<T>) -> Settled<T> {
+    let record = AttemptRecord::without_sandbox(leased.attempt, now(), Outcome::Expired);
+    settled(leased, AttemptResult::Failed(record))
+}
+
+fn settled<T>(leased: Leased<T>, result: AttemptResult) -> Settled<T> {
+    let Leased { token, message, earlier, .. } = leased;
+    Settled { token, message, earlier, result, capsule: None }
 }
 
 /// The answers to the run that was handed in first; never, when there is none.

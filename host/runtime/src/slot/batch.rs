@@ -8,20 +8,18 @@ use std::{collections::BTreeSet, sync::Arc};
 use bytes::Bytes;
 use wasmill_delivery::{
     input::AttemptResult,
-    message::Message,
     outcome::Outcome,
     record::{AttemptRecord, DeliveryOrder},
 };
 use wasmill_sandbox::{BatchAttempt, BatchResult, Delivery, Session, StagedState};
 
 use super::{
-    Held, Slot, Tried,
+    Held, Slot, Tried, expired,
     halving::{CallMax, Calls},
-    wrote_state,
+    is_expired, settled, wrote_state,
 };
 use crate::{
     broker::{Broker, Leased, Settled},
-    draft::now,
     observer::AttemptSeen,
     registry::Version,
 };
@@ -214,17 +212,6 @@ impl<B: Broker> Slot<B> {
         }
     }
 
-    fn delivery(&self, leased: &Leased<B::Token>) -> Delivery {
-        Delivery {
-            message: Arc::clone(&leased.message),
-            queue: self.worked.queue.clone(),
-            consumer: self.worked.name.clone(),
-            sequence: leased.sequence.original(),
-            attempt: leased.attempt,
-            attempts_max: self.worked.config.attempts_max,
-        }
-    }
-
     /// Each delivery is an attempt, and has its part of what the call took.
     fn tell(&self, attempt: &BatchAttempt, deliveries: usize, outcome: &Outcome) {
         let parts = deliveries.max(1) as u64;
@@ -243,17 +230,10 @@ impl<B: Broker> Slot<B> {
     }
 }
 
-fn is_expired(message: &Message) -> bool {
-    message.expires_at.is_some() && message.is_expired(now())
-}
-
 /// Settle what came too late, and leave the others.
 fn expire<T>(call: Vec<Leased<T>>, tried: &mut Tried<T>) -> Vec<Leased<T>> {
     let (late, call): (Vec<_>, Vec<_>) = call.into_iter().partition(|leased| is_expired(&leased.message));
-    for leased in late {
-        let record = AttemptRecord::without_sandbox(leased.attempt, now(), Outcome::Expired);
-        tried.settled.push(settled(leased, AttemptResult::Failed(record)));
-    }
+    tried.settled.extend(late.into_iter().map(expired));
     call
 }
 
@@ -261,9 +241,4 @@ fn fail<T>(leased: Leased<T>, record: AttemptRecord, capsule: Option<Bytes>, hel
     let settled = Settled { capsule, ..settled(leased, AttemptResult::Failed(record)) };
     held.note(&settled);
     tried.settled.push(settled);
-}
-
-fn settled<T>(leased: Leased<T>, result: AttemptResult) -> Settled<T> {
-    let Leased { token, message, earlier, .. } = leased;
-    Settled { token, message, earlier, result, capsule: None }
 }
