@@ -9,6 +9,7 @@
 mod answers;
 mod asked;
 mod compare;
+mod failing;
 mod groups;
 mod jobs;
 mod leases;
