@@ -1,32 +1,21 @@
 //! Orders of operators and of the host's own machinery: declarations, pauses, redrives.
 
-use std::{collections::BTreeSet, sync::Arc};
+mod quarantine;
 
 use serde_json::json;
 
-use super::{
-    Engine, Quarantined,
-    consumer::{Consumer, Pending},
-    lane::Lane,
-    log::Log,
-    queue::Queue,
-    tick::Tick,
-};
+use super::{Engine, consumer::Consumer, lane::Lane, log::Log, queue::Queue, tick::Tick};
 use crate::{
     consumer_config::DeliveryOrder,
     cursor::Cursor,
     effect::{Effect, OrderReceipt, OrderRefusal},
     input::{Lease, Order},
     limits,
-    message::Message,
-    name::{ConsumerId, ConsumerName, HandlerName, QuarantineId, QueueId, QueueName, Sequence},
+    name::{ConsumerId, ConsumerName, HandlerName, QueueId, QueueName, Sequence},
     policy::Backoff,
     priority::Priority,
     queue_config::Overflow,
-    record::{
-        ConsumerConfig, ConsumerRecord, HandlerRecord, PauseReason, PendingKey, PendingRecord, QuarantineRecord,
-        QueueConfig, QueueRecord, Start,
-    },
+    record::{ConsumerConfig, ConsumerRecord, HandlerRecord, PauseReason, QueueConfig, QueueRecord, Start},
     time::Timestamp,
     write::{LogBounds, Write},
 };
@@ -352,78 +341,6 @@ impl Engine {
             (None, None) => {}
         }
         Ok(before)
-    }
-
-    /// The new message takes the place of the old one, for the consumer that gave it up and for no other.
-    fn redrive(&mut self, tick: &mut Tick, record: QuarantineRecord, message: Arc<Message>) -> Answer {
-        let id = record.id;
-        if !self.quarantined.contains_key(&id) {
-            return Err(OrderRefusal::UnknownQuarantine { id });
-        }
-        let consumer = self
-            .consumers
-            .get_mut(&record.consumer_id)
-            .ok_or(OrderRefusal::UnknownConsumer { queue: record.queue, consumer: record.consumer })?;
-        if consumer.pending.contains_key(&record.sequence) {
-            return Err(OrderRefusal::PlaceTaken { id, sequence: record.sequence.original().0 });
-        }
-        let key = PendingKey { consumer: record.consumer_id, due: tick.now, sequence: record.sequence };
-        // It holds those behind it until it is settled, by the key that it has now.
-        consumer.release(record.message.key_hash(), key.sequence, tick.now);
-        consumer.put_off(key.sequence, Pending { due: key.due, attempts_made: 0, hash: message.key_hash() }, tick.now);
-        self.leaves_quarantine(id);
-        tick.touched.insert(key.consumer);
-        self.job_is_redriven(tick, (key.consumer, key.sequence), tick.now);
-        tick.writes.push(Write::DeleteQuarantine { id });
-        let record = PendingRecord { message, attempts_made: 0, attempts: Vec::new() };
-        tick.writes.push(Write::PutPending { key, record });
-        self.resume_behind(tick, &[id]);
-        Ok(OrderReceipt::Done)
-    }
-
-    fn leaves_quarantine(&mut self, id: QuarantineId) -> Option<Quarantined> {
-        let gone = self.quarantined.remove(&id)?;
-        self.capsules_bytes -= gone.capsule_bytes;
-        Some(gone)
-    }
-
-    fn purge_quarantine(&mut self, tick: &mut Tick, ids: &[QuarantineId]) -> OrderReceipt {
-        let ids: BTreeSet<QuarantineId> = ids.iter().copied().collect();
-        let mut known = Vec::with_capacity(ids.len());
-        for id in ids {
-            let Some(Quarantined { consumer, sequence, hash, .. }) = self.leaves_quarantine(id) else { continue };
-            if let Some(owner) = self.consumers.get_mut(&consumer).filter(|owner| owner.poison_holds()) {
-                owner.release(hash, sequence, tick.now);
-                tick.touched.insert(consumer);
-            }
-            tick.writes.push(Write::DeleteQuarantine { id });
-            known.push(id);
-        }
-        self.resume_behind(tick, &known);
-        OrderReceipt::Purged { count: known.len() as u64 }
-    }
-
-    /// Consumers that were paused because of these deliveries, or because the quarantine was full, go on.
-    fn resume_behind(&mut self, tick: &mut Tick, gone: &[QuarantineId]) {
-        let has_room = (self.quarantined.len() as u64) < self.limits.quarantine_max;
-        let waits = |consumer: &Consumer| match &consumer.record.paused {
-            Some(PauseReason::QuarantineFull) => has_room,
-            Some(PauseReason::Poison { quarantine }) => gone.contains(quarantine),
-            Some(
-                PauseReason::Operator
-                | PauseReason::Handler { .. }
-                | PauseReason::Store { .. }
-                | PauseReason::Storm { .. },
-            )
-            | None => false,
-        };
-        let waiting: Vec<ConsumerId> =
-            self.consumers.iter().filter(|(_, consumer)| waits(consumer)).map(|(id, _)| *id).collect();
-        for consumer in waiting {
-            if let Ok(Some(reason)) = self.set_paused(tick, consumer, None) {
-                tick.effects.push(Effect::Resumed { consumer, reason });
-            }
-        }
     }
 
     /// The host stops in an orderly way: what is not leased now is under no suspicion at the next start.
