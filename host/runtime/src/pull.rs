@@ -17,6 +17,7 @@
 //! [`PULLS_WAITING_MAX`].
 
 mod gather;
+mod leave;
 mod table;
 
 use std::{

@@ -19,6 +19,8 @@ mod http {
     mod request;
     mod rooms;
     mod schedules;
+    mod stream;
+    mod stream_frames;
     mod timing;
     mod why;
 }

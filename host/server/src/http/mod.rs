@@ -25,6 +25,7 @@ mod replacing_form;
 mod request;
 mod rooms;
 mod schedules;
+mod stream;
 mod timing;
 mod versions;
 mod why;
@@ -66,6 +67,12 @@ pub struct HttpLimits {
     pub streams_max: usize,
     /// How long nothing may come of a body that is read whole.
     pub body_idle_max: Duration,
+    /// WebSockets at once on which programs publish and take deliveries (`/v1/stream`).
+    pub sockets_max: usize,
+    /// Frames of all these that are being published, in bytes.
+    pub frames_bytes_max: usize,
+    /// A client of these that says nothing for so long, not even the answer to a ping, is gone.
+    pub socket_idle_max: Duration,
 }
 
 impl HttpLimits {
@@ -82,6 +89,9 @@ impl Default for HttpLimits {
             components_bytes_max: 128 * MIB,
             streams_max: 64,
             body_idle_max: Duration::from_secs(30),
+            sockets_max: 256,
+            frames_bytes_max: 128 * MIB,
+            socket_idle_max: Duration::from_secs(60),
         }
     }
 }
@@ -125,6 +135,7 @@ pub fn router(app: App) -> Router {
         .merge(queues::routes())
         .merge(consumers::routes())
         .merge(pull::routes())
+        .merge(stream::routes(app.limits))
         .merge(handlers::routes())
         .merge(versions::routes())
         .merge(quarantine::routes())

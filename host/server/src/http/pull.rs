@@ -126,7 +126,7 @@ struct Settled {
 /// What became of a delivery.
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case", tag = "answer")]
-enum Answer {
+pub(super) enum Answer {
     Committed,
     RetryAt { due_ms: u64, burned_attempt: bool },
     Quarantined { quarantine_id: QuarantineId, reason: QuarantineReason },
@@ -162,7 +162,7 @@ async fn lease(
     Ok(([(header::CONTENT_TYPE, "application/json")], Body::from(json)).into_response())
 }
 
-async fn draining(app: &App) {
+pub(super) async fn draining(app: &App) {
     while !app.draining.load(std::sync::atomic::Ordering::Acquire) {
         tokio::time::sleep(DRAINING_LOOK).await;
     }
@@ -270,7 +270,7 @@ impl Settlement {
 
 impl Answer {
     /// What a client is told; a settlement that changed nothing is a problem.
-    fn new(sequence: Sequence, answer: &SettleAnswer) -> Result<Self, Problem> {
+    pub(super) fn new(sequence: Sequence, answer: &SettleAnswer) -> Result<Self, Problem> {
         match answer {
             SettleAnswer::Committed | SettleAnswer::Expired => Ok(Self::Committed),
             SettleAnswer::RetryAt { due, burned_attempt } => {

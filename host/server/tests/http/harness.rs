@@ -71,6 +71,11 @@ impl Server {
         Self { host, draining, url, client, store }
     }
 
+    /// Where it is, as `http://127.0.0.1:PORT`.
+    pub(super) fn url(&self) -> &str {
+        &self.url
+    }
+
     /// With a queue `orders` that binds `orders.#`.
     pub(super) async fn with_orders() -> Self {
         let server = Self::start().await;

@@ -1,0 +1,290 @@
+//! One stream, from the first frame to the last.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use axum::extract::ws::{Message, WebSocket, close_code};
+use bytes::Bytes;
+use futures::{
+    FutureExt as _, StreamExt as _,
+    future::BoxFuture,
+    stream::{FuturesUnordered, SplitStream},
+};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::JoinHandle,
+    time::Instant,
+};
+use wasmill_delivery::{
+    name::{ConsumerName, QueueName},
+    time::Timestamp,
+};
+use wasmill_wire::{
+    CREDIT_MAX, ClientFrame, HostFrame, MESSAGES_MAX, REQUESTS_OPEN_MAX, Refusal, SUBSCRIPTIONS_MAX, decode, encode,
+};
+
+use super::{
+    publish::{Defaults, Publish},
+    refusal_of_host, settle,
+    subscription::Subscription,
+    too_many, writer,
+    writer::{Outlet, Written},
+};
+use crate::http::{App, problem::Problem, pull::draining, timing::now_ms};
+
+/// How long what is under way may take when the host stops.
+const CLOSING_PATIENCE: Duration = Duration::from_secs(3);
+/// How often a client is asked whether it is there before it is gone.
+const PINGS: u32 = 3;
+
+/// See the module.
+pub(super) struct Connection {
+    app: App,
+    publishing: Arc<Semaphore>,
+    socket: SplitStream<WebSocket>,
+    outlet: Outlet,
+    writing: JoinHandle<()>,
+    answers: FuturesUnordered<BoxFuture<'static, HostFrame>>,
+    subscriptions: BTreeMap<u64, Subscription>,
+    frame_bytes_max: usize,
+}
+
+/// How a stream ended.
+enum End {
+    /// The client closed it.
+    Closed,
+    /// The host stops.
+    Stopping,
+    /// The client sent what is no frame.
+    BadFrame(String),
+    /// The client is gone.
+    Broken,
+}
+
+impl Connection {
+    pub(super) fn new(app: App, publishing: Arc<Semaphore>, frame_bytes_max: usize, socket: WebSocket) -> Self {
+        let (sink, socket) = socket.split();
+        let (outlet, writing) = writer::start(sink, app.limits.socket_idle_max);
+        let (answers, subscriptions) = (FuturesUnordered::new(), BTreeMap::new());
+        Self { app, publishing, socket, outlet, writing, answers, subscriptions, frame_bytes_max }
+    }
+
+    pub(super) async fn run(mut self) {
+        let welcome = HostFrame::Welcome {
+            frame_bytes_max: self.frame_bytes_max as u64,
+            data_bytes_max: self.app.host.data_bytes_max() as u64,
+        };
+        let end = match self.send(&welcome).await {
+            Ok(()) => self.converse().await.unwrap_or_else(|end| end),
+            Err(end) => end,
+        };
+        self.finish(end).await;
+    }
+
+    async fn converse(&mut self) -> Result<End, End> {
+        let app = self.app.clone();
+        let mut stopping = std::pin::pin!(draining(&app));
+        let mut heard = Instant::now();
+        let idle_max = app.limits.socket_idle_max;
+        let mut ping = tokio::time::interval_at(heard + idle_max / PINGS, idle_max / PINGS);
+        loop {
+            tokio::select! {
+                Some(answer) = self.answers.next(), if !self.answers.is_empty() => self.send(&answer).await?,
+                message = self.socket.next(), if self.answers.len() < REQUESTS_OPEN_MAX => {
+                    heard = Instant::now();
+                    match message {
+                        Some(Ok(Message::Binary(frame))) => self.take(&frame).await?,
+                        Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                        Some(Ok(Message::Text(_))) => {
+                            return Ok(End::BadFrame("frames are binary messages".to_owned()));
+                        }
+                        Some(Ok(Message::Close(frame))) => {
+                            let in_order = frame.is_none_or(|frame| frame.code == close_code::NORMAL);
+                            return Ok(if in_order { End::Closed } else { End::Broken });
+                        }
+                        Some(Err(_)) | None => return Ok(End::Broken),
+                    }
+                }
+                _ = ping.tick() => {
+                    // A stream that is full is not read, so it cannot be heard either.
+                    if heard.elapsed() > idle_max && self.answers.len() < REQUESTS_OPEN_MAX {
+                        return Ok(End::Broken);
+                    }
+                    self.write(Written::Ping).await?;
+                }
+                () = &mut stopping => return Ok(End::Stopping),
+            }
+        }
+    }
+
+    async fn take(&mut self, bytes: &Bytes) -> Result<(), End> {
+        match decode::<ClientFrame>(bytes).map_err(|error| End::BadFrame(error.to_string()))? {
+            ClientFrame::Publish { request, topic, content_type, messages, receipts } => {
+                if messages.len() > MESSAGES_MAX {
+                    return self.refuse(request, too_many("messages", messages.len(), MESSAGES_MAX)).await;
+                }
+                let room = self.room(bytes.len()).await?;
+                let publish = Publish { request, defaults: Defaults { topic, content_type }, messages, receipts };
+                let publishing = publish.run(self.app.host.clone(), Timestamp(now_ms()));
+                self.begin(async move {
+                    let answer = publishing.await;
+                    drop(room);
+                    answer
+                })
+                .await
+            }
+            ClientFrame::Subscribe { subscription, queue, consumer, credit } => {
+                match self.subscribe(subscription, queue, consumer, credit).await {
+                    Ok(()) => Ok(()),
+                    Err(refusal) => self.refuse(subscription, refusal).await,
+                }
+            }
+            ClientFrame::Settle { request, subscription, settlements } => {
+                if settlements.len() > MESSAGES_MAX {
+                    return self.refuse(request, too_many("settlements", settlements.len(), MESSAGES_MAX)).await;
+                }
+                match self.subscriptions.get(&subscription).map(Subscription::taken) {
+                    Some(taken) => self.begin(settle::settle(self.app.host.clone(), taken, request, settlements)).await,
+                    None => self.refuse(request, unknown(subscription)).await,
+                }
+            }
+            ClientFrame::Extend { request, subscription, leases, lease_ms } => {
+                if leases.len() > MESSAGES_MAX {
+                    return self.refuse(request, too_many("leases", leases.len(), MESSAGES_MAX)).await;
+                }
+                match self.subscriptions.get(&subscription).map(Subscription::taken) {
+                    Some(taken) => {
+                        self.begin(settle::extend(self.app.host.clone(), taken, request, leases, lease_ms)).await
+                    }
+                    None => self.refuse(request, unknown(subscription)).await,
+                }
+            }
+            ClientFrame::Release { request, subscription } => match self.subscriptions.remove(&subscription) {
+                Some(subscribed) => {
+                    self.begin(async move {
+                        match subscribed.release().await {
+                            Ok(()) => HostFrame::Settled { request, exceptions: Vec::new() },
+                            Err(error) => HostFrame::Refused { request, refusal: refusal_of_host(error) },
+                        }
+                    })
+                    .await
+                }
+                None => self.refuse(request, unknown(subscription)).await,
+            },
+        }
+    }
+
+    async fn subscribe(
+        &mut self,
+        subscription: u64,
+        queue: String,
+        consumer: String,
+        credit: u32,
+    ) -> Result<(), Refusal> {
+        let place = (
+            QueueName::new(queue).map_err(|error| Refusal::from(Problem::from(error)))?,
+            ConsumerName::new(consumer).map_err(|error| Refusal::from(Problem::from(error)))?,
+        );
+        if !(1..=CREDIT_MAX).contains(&credit) {
+            let detail = format!("credit is {credit}; it is from 1 to {CREDIT_MAX}");
+            return Err(Problem::invalid("out-of-range", detail).into());
+        }
+        if self.subscriptions.contains_key(&subscription) {
+            let detail = format!("subscription {subscription} is there already; release it first, or name another");
+            return Err(Problem::new(axum::http::StatusCode::CONFLICT, "subscribed-before", detail).into());
+        }
+        if self.subscriptions.len() >= SUBSCRIPTIONS_MAX {
+            return Err(too_many("subscriptions", SUBSCRIPTIONS_MAX + 1, SUBSCRIPTIONS_MAX));
+        }
+        let started = Subscription::start(&self.app.host, self.outlet.clone(), subscription, place, credit);
+        self.subscriptions.insert(subscription, started);
+        Ok(())
+    }
+
+    /// Room for a frame that is published. While there is none, what is under way goes on.
+    async fn room(&mut self, bytes: usize) -> Result<OwnedSemaphorePermit, End> {
+        let permits = u32::try_from(bytes.min(self.app.limits.frames_bytes_max)).unwrap_or(u32::MAX);
+        let mut room = std::pin::pin!(Arc::clone(&self.publishing).acquire_many_owned(permits));
+        loop {
+            tokio::select! {
+                biased;
+                room = &mut room => return room.map_err(|_| End::Broken),
+                Some(answer) = self.answers.next(), if !self.answers.is_empty() => {
+                    write(&self.outlet, Written::Frame(encode(&answer))).await?;
+                }
+            }
+        }
+    }
+
+    /// Hand it to the host, so that what comes later comes later there too.
+    async fn begin(&mut self, request: impl Future<Output = HostFrame> + Send + 'static) -> Result<(), End> {
+        let mut request = request.boxed();
+        match (&mut request).now_or_never() {
+            Some(answer) => self.send(&answer).await,
+            None => {
+                self.answers.push(request);
+                Ok(())
+            }
+        }
+    }
+
+    async fn refuse(&mut self, request: u64, refusal: Refusal) -> Result<(), End> {
+        self.send(&HostFrame::Refused { request, refusal }).await
+    }
+
+    async fn send(&mut self, frame: &HostFrame) -> Result<(), End> {
+        self.write(Written::Frame(encode(frame))).await
+    }
+
+    async fn write(&mut self, written: Written) -> Result<(), End> {
+        write(&self.outlet, written).await
+    }
+
+    /// Answer what is under way, and let go of what is out.
+    async fn finish(mut self, end: End) {
+        for subscription in self.subscriptions.values() {
+            subscription.stop();
+        }
+        let close = match &end {
+            End::Closed => Written::Close(close_code::NORMAL, ""),
+            End::Stopping => {
+                let detail = "the host is shutting down; send again, later, what is not answered".to_owned();
+                let _ = self.send(&HostFrame::Closing { detail }).await;
+                Written::Close(close_code::AWAY, "the host is shutting down")
+            }
+            End::BadFrame(detail) => {
+                tracing::debug!(detail, "a client's frame cannot be read");
+                let problem = Problem::malformed("bad-frame", detail.as_str());
+                let _ = self.send(&HostFrame::Refused { request: 0, refusal: problem.into() }).await;
+                Written::Close(close_code::PROTOCOL, "a frame cannot be read")
+            }
+            End::Broken => Written::Close(close_code::AWAY, ""),
+        };
+        // What was handed over goes on in any case; whoever is still there is told.
+        let answering = async {
+            while let Some(answer) = self.answers.next().await {
+                if write(&self.outlet, Written::Frame(encode(&answer))).await.is_err() {
+                    break;
+                }
+            }
+        };
+        let _ = tokio::time::timeout(CLOSING_PATIENCE, answering).await;
+        let is_gone = matches!(end, End::Broken | End::BadFrame(_));
+        for (name, subscription) in self.subscriptions {
+            let left = if is_gone { subscription.expire().await } else { subscription.release().await };
+            if let Err(error) = left {
+                tracing::debug!(subscription = name, %error, "what a stream held goes back by its leases' end");
+            }
+        }
+        let _ = self.outlet.send(close).await;
+        drop(self.outlet);
+        let _ = tokio::time::timeout(CLOSING_PATIENCE, self.writing).await;
+    }
+}
+
+async fn write(outlet: &Outlet, written: Written) -> Result<(), End> {
+    outlet.send(written).await.map_err(|_| End::Broken)
+}
+
+fn unknown(subscription: u64) -> Refusal {
+    Problem::unknown("unknown-subscription", format!("there is no subscription {subscription} on this stream")).into()
+}

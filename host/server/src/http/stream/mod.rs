@@ -1,0 +1,95 @@
+//! The fast way in and out: one WebSocket on which a program publishes and takes deliveries, see [`wasmill_wire`].
+//!
+//! One task owns the socket's reading end and all that is under way, one writes, and each subscription has one that pulls.
+//! The order of requests is kept by polling each once before the next is read: that poll hands it to the host.
+//!
+//! What bounds it: `sockets_max` and `frames_bytes_max` of [`HttpLimits`] for all streams together, and for each stream
+//! [`wasmill_wire::REQUESTS_OPEN_MAX`], [`wasmill_wire::SUBSCRIPTIONS_MAX`] and the size of a frame. A stream that is at a
+//! limit is not read on, so that its client waits. A client that says nothing for `socket_idle_max` is gone.
+
+mod connection;
+mod publish;
+mod settle;
+mod subscription;
+mod writer;
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    extract::{State, WebSocketUpgrade, ws::rejection::WebSocketUpgradeRejection},
+    http::StatusCode,
+    response::Response,
+    routing::any,
+};
+use tokio::sync::Semaphore;
+use wasmill_runtime::{HostError, PublishError};
+use wasmill_wire::{PATH, Refusal, SUBPROTOCOL};
+
+use self::connection::Connection;
+use super::{App, HttpLimits, MIB, problem::Problem};
+
+/// What a frame may have besides the largest message: other messages, names, headers. 4 MiB.
+const FRAME_MORE_BYTES_MAX: usize = 4 * MIB;
+
+/// What all streams share.
+#[derive(Clone)]
+struct Streams {
+    places: Arc<Semaphore>,
+    publishing: Arc<Semaphore>,
+}
+
+pub(super) fn routes(limits: HttpLimits) -> Router<App> {
+    let streams = Streams {
+        places: Arc::new(Semaphore::new(limits.sockets_max)),
+        publishing: Arc::new(Semaphore::new(limits.frames_bytes_max)),
+    };
+    let open = move |app: State<App>, upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>| {
+        std::future::ready(open(&streams, app.0, upgrade))
+    };
+    Router::new().route(PATH, any(open))
+}
+
+fn open(
+    streams: &Streams,
+    app: App,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+) -> Result<Response, Problem> {
+    let upgrade = upgrade.map_err(|error| {
+        let detail = format!("a stream is a WebSocket with the subprotocol {SUBPROTOCOL}: {error}");
+        Problem::new(StatusCode::UPGRADE_REQUIRED, "not-a-websocket", detail)
+    })?;
+    if !upgrade.requested_protocols().any(|protocol| protocol == SUBPROTOCOL) {
+        let detail = format!("ask for the subprotocol {SUBPROTOCOL} (Sec-WebSocket-Protocol); it is the only one");
+        return Err(Problem::malformed("unknown-subprotocol", detail));
+    }
+    let Ok(place) = Arc::clone(&streams.places).try_acquire_owned() else {
+        return Err(Problem::busy(format!("{} streams are open, which is the limit", app.limits.sockets_max)));
+    };
+    let frame_bytes_max = app.host.data_bytes_max() + FRAME_MORE_BYTES_MAX;
+    let publishing = Arc::clone(&streams.publishing);
+    let upgrade = upgrade.protocols([SUBPROTOCOL]).max_message_size(frame_bytes_max).max_frame_size(frame_bytes_max);
+    Ok(upgrade.on_upgrade(move |socket| async move {
+        Connection::new(app, publishing, frame_bytes_max, socket).run().await;
+        drop(place);
+    }))
+}
+
+impl From<Problem> for Refusal {
+    fn from(problem: Problem) -> Self {
+        Self { code: problem.code.to_owned(), status: problem.status.as_u16(), detail: problem.detail }
+    }
+}
+
+fn refusal_of_host(error: HostError) -> Refusal {
+    Problem::from(error).into()
+}
+
+fn refusal_of_publish(error: PublishError) -> Refusal {
+    Problem::from(error).into()
+}
+
+/// What one request may carry is exceeded.
+fn too_many(what: &str, given: usize, most: usize) -> Refusal {
+    Problem::invalid("too-many", format!("{given} {what}; at most {most} are taken in one request")).into()
+}

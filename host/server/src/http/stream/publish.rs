@@ -1,0 +1,70 @@
+//! Publishing by frames.
+
+use wasmill_delivery::time::Timestamp;
+use wasmill_runtime::{Draft, Host, Published};
+use wasmill_wire::{Exception, HostFrame, Outgoing, Receipt};
+
+use super::{refusal_of_host, refusal_of_publish};
+
+/// What the frame says for messages that do not say it themselves.
+pub(super) struct Defaults {
+    pub(super) topic: Option<String>,
+    pub(super) content_type: Option<String>,
+}
+
+/// What a frame publishes.
+pub(super) struct Publish {
+    pub(super) request: u64,
+    pub(super) defaults: Defaults,
+    pub(super) messages: Vec<Outgoing>,
+    pub(super) receipts: bool,
+}
+
+impl Publish {
+    /// Publish all of it in one commit. The first poll hands it to the host.
+    pub(super) async fn run(self, host: Host, now: Timestamp) -> HostFrame {
+        let Self { request, defaults, messages, receipts: wants_receipts } = self;
+        let drafts = messages.into_iter().map(|message| draft(message, &defaults, now)).collect();
+        let answers = match host.publish_many(drafts).await {
+            Ok(answers) => answers,
+            Err(error) => return HostFrame::Refused { request, refusal: refusal_of_host(error) },
+        };
+        let (mut exceptions, mut receipts) = (Vec::new(), Vec::new());
+        for (index, answer) in (0..).zip(answers) {
+            match answer {
+                Err(error) => {
+                    exceptions.push((index, Exception::Refused(refusal_of_publish(error))));
+                    receipts.extend(wants_receipts.then(Receipt::default));
+                }
+                Ok(published) => {
+                    exceptions.extend(published.duplicate.then_some((index, Exception::Duplicate)));
+                    receipts.extend(wants_receipts.then(|| receipt(&published)));
+                }
+            }
+        }
+        HostFrame::Published { request, exceptions, receipts }
+    }
+}
+
+fn draft(message: Outgoing, defaults: &Defaults, now: Timestamp) -> Draft {
+    let Outgoing { topic, queue, id, source, key, content_type, headers, data, delay_ms, expires_after_ms } = message;
+    // A message to a queue has that queue's name as its topic, as everywhere.
+    let topic = topic.or_else(|| queue.clone()).or_else(|| defaults.topic.clone());
+    Draft {
+        topic: topic.unwrap_or_default(),
+        queue,
+        id,
+        source,
+        key,
+        content_type: content_type.or_else(|| defaults.content_type.clone()),
+        headers,
+        data,
+        deliver_at: delay_ms.map(|delay| now.plus_ms(delay)),
+        expires_at: expires_after_ms.map(|after| now.plus_ms(after)),
+    }
+}
+
+fn receipt(published: &Published) -> Receipt {
+    let places = published.places.iter().map(|(queue, at)| (queue.to_string(), at.0));
+    Receipt { id: published.id.as_str().to_owned(), places: places.collect() }
+}

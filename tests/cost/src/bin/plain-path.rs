@@ -1,0 +1,13 @@
+//! So many batches of the plain path, for callgrind to count.
+
+use anyhow::{Context as _, Result};
+
+fn main() -> Result<()> {
+    let batches: u64 = std::env::args().nth(1).context("say how many batches")?.parse()?;
+    let folder = tempfile::tempdir()?;
+    let mut pump = cost::Pump::open(folder.path())?;
+    for _ in 0..batches {
+        pump.batch()?;
+    }
+    Ok(())
+}
