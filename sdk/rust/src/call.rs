@@ -25,6 +25,12 @@ use crate::{Context, Delivery, Failure, FromDelivery, Result};
 pub trait Answer {
     /// What becomes of the delivery.
     ///
+    /// ```
+    /// use wasmill::Answer;
+    ///
+    /// assert_eq!(Err::<(), _>("no answer").into_result(), Err(wasmill::retry("no answer")));
+    /// ```
+    ///
     /// # Errors
     /// The failure that the handler answered.
     fn into_result(self) -> Result;
@@ -64,6 +70,13 @@ impl<E: Into<Failure>> Answer for Result<(), E> {
 )]
 pub trait Handler<Parameters> {
     /// Make the parameters from the delivery of `ctx`, and call.
+    ///
+    /// ```
+    /// use wasmill::{Context, Handler, Json};
+    ///
+    /// let mut double = |number: Json<u32>| println!("{}", *number * 2);
+    /// assert!(double.handle(&Context::for_test()).is_err(), "empty data is no number");
+    /// ```
     ///
     /// # Errors
     /// The failure of the first parameter that cannot be made, or the one that the function answers.

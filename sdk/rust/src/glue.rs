@@ -56,7 +56,5 @@ pub fn handle_batch(
 /// What the parameters of a handler are made from.
 #[must_use]
 pub fn context(delivery: Delivery) -> Context {
-    #[cfg(any(feature = "log", feature = "tracing"))]
-    crate::logging::init();
     Context::new(delivery)
 }

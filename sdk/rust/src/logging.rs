@@ -1,15 +1,17 @@
 //! What a handler logs by the crates `log` (feature `log`) and `tracing` (feature `tracing`) goes to the host's log: one
 //! line each, errors and warnings to standard error, the rest to standard output.
 //!
-//! The attributes and [`export!`](crate::export) install it. Natively nothing is installed: a unit test may bring its own.
+//! A handler asks for it by one line, [`init`], so that one that does not log does not carry a logger. Natively the same line
+//! prints to the terminal; a unit test may bring a logger of its own first.
 //!
 //! ```
-//! use wasmill::{Context, Json, logging::{Level, set_level}};
+//! use wasmill::{Context, Json, logging::{self, Level}};
 //!
 //! #[wasmill::handler]
 //! fn on_order(order: Json<u32>, ctx: Context) -> wasmill::Result {
+//!     logging::init();
 //!     if ctx.config("verbose").is_some() {
-//!         set_level(Level::Debug);
+//!         logging::set_level(Level::Debug);
 //!     }
 //!     tracing::debug!(order = *order, "it is here");
 //!     log::warn!("order {} is late", *order);
@@ -43,8 +45,8 @@ pub enum Level {
     Trace,
 }
 
-/// Log to the host from here on. The attributes and [`export!`](crate::export) do it for a component; it is for programs that
-/// do neither. Doing it twice does nothing, nor does it when another logger is there.
+/// Log to the host from here on: the first line of a handler. It is cheap, and after the first time it does nothing, nor does it
+/// when another logger is there.
 ///
 /// ```
 /// wasmill::logging::init();

@@ -116,6 +116,7 @@ fn clock(ctx: &Context) -> Result {
 /// The one line as people print, the other as people log.
 #[allow(clippy::print_stdout, reason = "that is what is asked for")]
 fn log(text: &str) -> Result {
+    wasmill::logging::init();
     println!("{text}");
     tracing::error!("err: {text}");
     Ok(())
