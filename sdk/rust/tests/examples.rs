@@ -48,6 +48,7 @@ fn is_public(visibility: &Visibility) -> bool {
     matches!(visibility, Visibility::Public(_))
 }
 
+#[allow(clippy::wildcard_enum_match_arm, reason = "what Rust has besides is not what a crate offers")]
 fn public(item: &Item) -> Vec<(String, &[Attribute])> {
     match item {
         Item::Fn(item) if is_public(&item.vis) => vec![(item.sig.ident.to_string(), &item.attrs)],

@@ -49,7 +49,7 @@ mod tests {
             assert_eq!(deliver(&ctx, &data), Ok(()));
         }
         let alert = Alert { magnitude: 6.1, place: "Hualien, Taiwan".to_owned() };
-        assert_eq!(ctx.published(), [Outgoing::json("alerts", &alert).unwrap().key("Hualien, Taiwan")]);
+        assert_eq!(ctx.published(), [Outgoing::json("alerts", &alert).expect("it has JSON").key("Hualien, Taiwan")]);
         assert_eq!(ctx.state().get_int("seen"), Ok(3));
     }
 
