@@ -1,8 +1,13 @@
 //! What a handler can reach besides the data of its message.
 
-use std::{any::type_name, rc::Rc, str::FromStr};
+use std::{any::type_name, collections::BTreeMap, rc::Rc, str::FromStr, time::SystemTime};
 
-use crate::{Delivery, Message, Outgoing, PublishError, Result, State, host::Host, retry};
+use crate::{
+    Delivery, Message, Outgoing, PublishError, Result, State, host::Host, percent::encoded, retry, values::unreadable,
+};
+
+#[cfg(not(target_family = "wasm"))]
+mod testing;
 
 /// The delivery under way and what a handler may do for it: publish, keep state, read its configured values.
 ///
@@ -33,13 +38,28 @@ impl Context {
         Self { delivery: Rc::new(delivery), host: Host::new() }
     }
 
+    /// What another delivery of the same call sees.
+    pub(crate) fn of(&self, delivery: Delivery) -> Self {
+        Self { delivery: Rc::new(delivery), host: self.host.clone() }
+    }
+
     /// The delivery under way: the message, its queue and place, the attempt.
+    ///
+    /// ```
+    /// let ctx = wasmill::Context::for_test();
+    /// assert_eq!((ctx.delivery().queue.as_str(), ctx.delivery().attempt), ("test-queue", 1));
+    /// ```
     #[must_use]
     pub fn delivery(&self) -> &Delivery {
         &self.delivery
     }
 
     /// The message that is delivered.
+    ///
+    /// ```
+    /// let ctx = wasmill::Context::for_delivery(wasmill::Delivery::for_test("orders", "hello"));
+    /// assert_eq!(ctx.message().data, b"hello");
+    /// ```
     #[must_use]
     pub fn message(&self) -> &Message {
         &self.delivery.message
@@ -49,6 +69,15 @@ impl Context {
     /// the same each time the same delivery makes the same call, so that a receiver outside can drop doubles.
     ///
     /// A handler that passes its limit of published messages or bytes is stopped: outcome `publish-limit`.
+    ///
+    /// ```
+    /// use wasmill::{Context, Outgoing};
+    ///
+    /// let ctx = Context::for_test();
+    /// ctx.publish(Outgoing::text("alerts", "fire").key("house 7").priority(9))?;
+    /// assert!(ctx.publish(Outgoing::text("alerts.*", "fire")).is_err());
+    /// # Ok::<(), wasmill::PublishError>(())
+    /// ```
     ///
     /// # Errors
     /// When the message is not one that the host could ever queue; `?` on it rejects the delivery.
@@ -77,13 +106,141 @@ impl Context {
         headers.iter().find(|(name, _)| name == "reply-to").map(|(_, topic)| topic.clone())
     }
 
+    /// Publish a reply to whoever waits for one, which is none when nobody does: answers with its id then. `make` is called with the
+    /// topic to reply to. The host keeps the correlation: header `correlationid` of a reply names the message that began
+    /// the chain, `causationid` this one.
+    ///
+    /// ```
+    /// use wasmill::{Context, Delivery, Outgoing};
+    ///
+    /// #[wasmill::handler]
+    /// fn quote(ctx: Context) -> wasmill::Result {
+    ///     ctx.reply(|topic| Outgoing::json(topic, &42))?;
+    ///     Ok(())
+    /// }
+    ///
+    /// let request = Delivery::for_test("quotes", "").with_header("reply-to", "$reply.1");
+    /// let ctx = Context::for_delivery(request);
+    /// assert_eq!(quote(ctx.clone()), Ok(()));
+    /// assert_eq!(ctx.published()[0].topic, "$reply.1");
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Context::publish`], and when `make` fails.
+    pub fn reply(
+        &self,
+        make: impl FnOnce(String) -> Result<Outgoing, PublishError>,
+    ) -> Result<Option<String>, PublishError> {
+        let Some(topic) = self.reply_to() else { return Ok(None) };
+        self.publish(make(topic)?).map(Some)
+    }
+
+    /// A key by which a receiver outside tells repeats apart: the same for every attempt of this delivery, another one for
+    /// another message or purpose. It is made of queue, message id and `purpose`, in characters that fit a header and a URL.
+    ///
+    /// Name each effect of a handler, and of handlers that share a queue, with a purpose of its own. A message that was redriven is
+    /// another message: what the receiver did for the old one it does again.
+    ///
+    /// ```
+    /// let ctx = wasmill::Context::for_test();
+    /// let key = ctx.idempotency_key("charge");
+    /// assert_eq!(key, "test-queue:test-message:charge");
+    /// assert_eq!(ctx.with_attempt(2).idempotency_key("charge"), key);
+    /// assert_ne!(ctx.idempotency_key("refund"), key);
+    /// ```
+    #[must_use]
+    pub fn idempotency_key(&self, purpose: &str) -> String {
+        [&self.delivery.queue, &self.message().id, purpose].map(encoded).join(":")
+    }
+
+    /// The time of the clock on the wall. In a unit test it is what [`Context::with_time`] says.
+    ///
+    /// ```
+    /// use std::time::{Duration, UNIX_EPOCH};
+    ///
+    /// let ctx = wasmill::Context::for_test().with_time(UNIX_EPOCH + Duration::from_secs(60));
+    /// let age = ctx.now().duration_since(ctx.message().published_at())?;
+    /// assert_eq!(age.as_secs(), 60);
+    /// # Ok::<(), std::time::SystemTimeError>(())
+    /// ```
+    #[must_use]
+    pub fn now(&self) -> SystemTime {
+        self.host.now()
+    }
+
+    /// Random bytes, fit for secrets. Every attempt sees others. In a unit test they are the same ones in every run.
+    ///
+    /// ```
+    /// let ctx = wasmill::Context::for_test();
+    /// assert_ne!(ctx.random_bytes::<16>(), ctx.random_bytes::<16>());
+    /// ```
+    #[must_use]
+    pub fn random_bytes<const COUNT: usize>(&self) -> [u8; COUNT] {
+        self.host.random(COUNT).try_into().unwrap_or([0; COUNT])
+    }
+
+    /// A random number from 0 up to, and without, `end`.
+    ///
+    /// # Panics
+    /// When `end` is 0.
+    ///
+    /// ```
+    /// let ctx = wasmill::Context::for_test();
+    /// let winners: std::collections::BTreeSet<u64> = (0..100).map(|_| ctx.random_below(3)).collect();
+    /// assert_eq!(winners, [0, 1, 2].into());
+    /// ```
+    #[must_use]
+    pub fn random_below(&self, end: u64) -> u64 {
+        assert!(end > 0, "there is no number below 0");
+        // The high half of a product of 128 bits; its bias is at most `end` in 2^64.
+        let random = u128::from(u64::from_le_bytes(self.random_bytes()));
+        u64::try_from((random * u128::from(end)) >> u64::BITS).unwrap_or_default()
+    }
+
+    /// Send an HTTP request, and wait for all of the answer. In a unit test the answer is what [`Context::with_http`] says.
+    ///
+    /// ```
+    /// use wasmill::{Context, http::{Request, Response}};
+    ///
+    /// fn rate(ctx: &Context) -> wasmill::Result<f64> {
+    ///     ctx.send(&Request::get("https://rates.example.com/eur"))?.or_fail()?.json()
+    /// }
+    ///
+    /// let ctx = Context::for_test().with_http(|request| {
+    ///     assert_eq!(request.url, "https://rates.example.com/eur");
+    ///     Ok(Response::new(200, "1.08"))
+    /// });
+    /// assert_eq!(rate(&ctx), Ok(1.08));
+    /// ```
+    ///
+    /// # Errors
+    /// When there is no answer; `?` on it is a retry. A status that says that it failed is an answer:
+    /// [`Response::or_fail`](crate::http::Response::or_fail) makes a failure of it.
+    #[cfg(feature = "http")]
+    pub fn send(&self, request: &crate::http::Request) -> Result<crate::http::Response, crate::http::Error> {
+        self.host.send(request)
+    }
+
     /// The durable keys and values of this handler.
+    ///
+    /// ```
+    /// let ctx = wasmill::Context::for_test();
+    /// ctx.state().increment("seen", 1)?;
+    /// assert_eq!(ctx.state().get_int("seen")?, 1);
+    /// # Ok::<(), wasmill::StateError>(())
+    /// ```
     #[must_use]
     pub fn state(&self) -> State<'_> {
         State::new(&self.host)
     }
 
-    /// A value under `config` of this handler in the host's configuration, none when it is not there.
+    /// A value under `config` of this handler in the host's configuration, or a secret; none when it is not there.
+    ///
+    /// ```
+    /// let ctx = wasmill::Context::for_test().with_config("greeting", "hello");
+    /// assert_eq!(ctx.config("greeting").as_deref(), Some("hello"));
+    /// assert_eq!(ctx.config("other"), None);
+    /// ```
     ///
     /// # Panics
     /// When the host cannot read its configuration: going on as if nothing were configured would be worse.
@@ -106,60 +263,36 @@ impl Context {
     /// ```
     pub fn config_as<T: FromStr>(&self, name: &str) -> Result<Option<T>> {
         let Some(text) = self.config(name) else { return Ok(None) };
-        let unreadable = || retry(format!("config {name} is {text:?}; it must be a {}", type_name::<T>()));
-        text.parse().map(Some).map_err(|_| unreadable())
-    }
-}
-
-/// For unit tests; not there in a component.
-#[cfg(not(target_family = "wasm"))]
-impl Context {
-    /// A stand-in with an empty message on topic `test`, no config and no state.
-    #[must_use]
-    pub fn for_test() -> Self {
-        Self::for_delivery(Delivery::for_test("test", ""))
+        text.parse().map(Some).map_err(|_| retry(unreadable("config", name, &text, type_name::<T>())))
     }
 
-    /// A stand-in for this delivery, without config and state.
-    #[must_use]
-    pub fn for_delivery(delivery: Delivery) -> Self {
-        Self::new(delivery)
-    }
-
-    /// Another delivery to the same handler: config, state and what was published are shared with `self`.
+    /// A secret that the operator gave this handler. The host keeps it out of logs and reasons; keep it out of messages and
+    /// state.
+    ///
+    /// # Errors
+    /// Asks for a retry when there is none of this name: the message is not to blame, and the operator may add it meanwhile.
     ///
     /// ```
-    /// use wasmill::{Context, Delivery};
-    ///
-    /// let first = Context::for_test();
-    /// first.state().increment("seen", 1)?;
-    /// let second = first.with_delivery(Delivery::for_test("quakes", "{}"));
-    /// second.state().increment("seen", 1)?;
-    /// assert_eq!(first.state().get_int("seen"), Ok(2));
-    /// # Ok::<(), wasmill::StateError>(())
+    /// let ctx = wasmill::Context::for_test().with_secret("API_KEY", "not-a-real-key");
+    /// assert_eq!(ctx.secret("API_KEY").as_deref(), Ok("not-a-real-key"));
+    /// assert_eq!(ctx.secret("TOKEN"), Err(wasmill::retry("there is no secret TOKEN; the operator must configure it")));
     /// ```
-    #[must_use]
-    pub fn with_delivery(&self, delivery: Delivery) -> Self {
-        Self { delivery: Rc::new(delivery), host: self.host.clone() }
+    pub fn secret(&self, name: &str) -> Result<String> {
+        self.config(name).ok_or_else(|| retry(format!("there is no secret {name}; the operator must configure it")))
     }
 
-    /// The same delivery at this attempt.
+    /// All values under `config` of this handler, without its secrets. [`Config`](crate::Config) reads them into a type.
+    ///
+    /// ```
+    /// let ctx = wasmill::Context::for_test().with_config("a", "1").with_secret("B", "2");
+    /// assert_eq!(ctx.config_all(), [("a".to_owned(), "1".to_owned())].into());
+    /// ```
+    ///
+    /// # Panics
+    /// As [`Context::config`].
     #[must_use]
-    pub fn with_attempt(&self, attempt: u32) -> Self {
-        self.with_delivery(Delivery { attempt, ..self.delivery().clone() })
-    }
-
-    /// Configure a value.
-    #[must_use]
-    pub fn with_config(self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.host.configure(name.into(), value.into());
-        self
-    }
-
-    /// What was published so far.
-    #[must_use]
-    pub fn published(&self) -> Vec<Outgoing> {
-        self.host.published()
+    pub fn config_all(&self) -> BTreeMap<String, String> {
+        self.host.config_all().unwrap_or_else(|problem| panic!("the host cannot read the configuration: {problem}"))
     }
 }
 

@@ -6,8 +6,9 @@ use crate::glue::{Failure as WitFailure, bindings::wasmill::handler::types::Retr
 
 /// Why a delivery did not succeed. Whatever it published or stored in this attempt is void.
 ///
-/// Any [`std::error::Error`] becomes a [`Failure::Retry`], so that `?` works and an unforeseen fault is tried again
-/// rather than lost. For that reason `Failure` itself is not a `std::error::Error`.
+/// Any error becomes a [`Failure::Retry`], so that `?` works and an unforeseen fault is tried again rather than lost: each
+/// [`std::error::Error`], `Box<dyn Error>`, `anyhow::Error`, and text. For that reason `Failure` itself is not a
+/// `std::error::Error`. To say something else of an error there is [`OrFail`](crate::OrFail).
 ///
 /// ```
 /// use wasmill::Failure;
@@ -96,47 +97,25 @@ pub const fn throttle(duration: Duration) -> Failure {
     Failure::Throttle(duration)
 }
 
-/// Return from the handler with a [`retry`](fn@crate::retry), its reason written as for [`format!`].
-///
-/// ```
-/// fn charge(status: u16) -> wasmill::Result {
-///     if status >= 500 {
-///         wasmill::retry!("the card network answered {status}");
-///     }
-///     Ok(())
-/// }
-/// assert_eq!(charge(503), Err(wasmill::retry("the card network answered 503")));
-/// assert_eq!(charge(200), Ok(()));
-/// ```
-#[macro_export]
-macro_rules! retry {
-    ($($reason:tt)+) => {
-        return ::core::result::Result::Err($crate::retry(::std::format!($($reason)+)))
-    };
-}
+/// What any error can be turned into, `anyhow::Error` and text too, which are no `std::error::Error`.
+type BoxedError = Box<dyn Error>;
 
-/// Return from the handler with a [`reject`](fn@crate::reject), its reason written as for [`format!`].
-///
-/// ```
-/// fn check(quantity: i64) -> wasmill::Result {
-///     if quantity < 1 {
-///         wasmill::reject!("quantity is {quantity}; it must be 1 or more");
-///     }
-///     Ok(())
-/// }
-/// assert_eq!(check(-2), Err(wasmill::reject("quantity is -2; it must be 1 or more")));
-/// ```
-#[macro_export]
-macro_rules! reject {
-    ($($reason:tt)+) => {
-        return ::core::result::Result::Err($crate::reject(::std::format!($($reason)+)))
-    };
-}
-
-impl<E: Error> From<E> for Failure {
+impl<E: Into<BoxedError>> From<E> for Failure {
     /// A retry, with the error and what caused it as the reason.
     fn from(error: E) -> Self {
-        retry(Chain(&error).to_string())
+        let error: BoxedError = error.into();
+        retry(Chain(error.as_ref()).to_string())
+    }
+}
+
+impl fmt::Display for Failure {
+    /// The reason; a wait has none and says itself.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Retry { reason, .. } | Self::Reject(reason) => f.write_str(reason),
+            Self::Defer(after) => write!(f, "deferred for {after:?}"),
+            Self::Throttle(duration) => write!(f, "throttled for {duration:?}"),
+        }
     }
 }
 
@@ -195,6 +174,25 @@ mod tests {
         let outer = Outer("seven".parse::<i32>().expect_err("not a number"));
         let expected = "the stock is unreadable: invalid digit found in string";
         assert_eq!(Failure::from(outer), retry(expected));
+    }
+
+    #[test]
+    fn errors_that_are_boxed_anyhow_or_text_are_retries_too() {
+        fn boxed() -> crate::Result {
+            Err(Box::<dyn Error>::from("boxed"))?;
+            Ok(())
+        }
+        fn anyhow() -> crate::Result {
+            Err(anyhow::anyhow!("the cause").context("what failed"))?;
+            Ok(())
+        }
+        fn text() -> crate::Result {
+            Err("text")?;
+            Ok(())
+        }
+        assert_eq!(boxed(), Err(retry("boxed")));
+        assert_eq!(anyhow(), Err(retry("what failed: the cause")));
+        assert_eq!(text(), Err(retry("text")));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What the code that [`handler`](crate::handler) writes calls. Not for handlers: it may change at any time.
 
-use crate::{Context, Delivery};
+use crate::{Context, Delivery, Handler, Result};
 
 /// The bindings to the world `message-handler`, generated once for all handlers.
 ///
@@ -34,10 +34,23 @@ pub mod batch_bindings {
 pub use batch_bindings::exports::wasmill::handler::batch_handler::Guest as BatchGuest;
 pub use bindings::{exports::wasmill::handler::handler::Guest, wasmill::handler::types::Failure};
 
-/// What a handler of batches is called with: its deliveries, and the context of the call.
-#[must_use]
-pub fn batch_context(deliveries: &[Delivery]) -> Option<Context> {
-    deliveries.first().cloned().map(Context::new)
+/// Call a function with its parameters made from this delivery.
+///
+/// # Errors
+/// What it answers.
+pub fn handle<Parameters>(mut function: impl Handler<Parameters>, delivery: Delivery) -> Result {
+    function.handle(&context(delivery))
+}
+
+/// Call a function with a batch. The host gives no empty one.
+pub fn handle_batch(
+    function: impl FnOnce(&[Delivery], Context) -> Vec<Result>,
+    deliveries: &[Delivery],
+) -> Vec<Result> {
+    match deliveries.first() {
+        Some(first) => function(deliveries, context(first.clone())),
+        None => Vec::new(),
+    }
 }
 
 /// What the parameters of a handler are made from.

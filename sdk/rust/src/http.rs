@@ -1,29 +1,53 @@
 //! HTTP requests to where the operator lets this handler go.
 //!
-//! ```no_run
-//! use wasmill::{Context, http};
+//! ```
+//! use wasmill::{Context, http::{Request, Response}};
 //!
-//! fn notify(ctx: &Context) -> wasmill::Result {
-//!     let key = ctx.config("API_KEY").unwrap_or_default();
-//!     let request = http::Request::post("https://api.example.com/notes", ctx.message().data.clone());
-//!     let response = request.header("authorization", format!("Bearer {key}")).send()?;
-//!     if response.status == 429 {
-//!         return Err(wasmill::defer(std::time::Duration::from_secs(30)));
-//!     }
+//! #[wasmill::handler]
+//! fn notify(ctx: Context) -> wasmill::Result {
+//!     let request = Request::post("https://api.example.com/notes", ctx.message().data.clone())
+//!         .bearer(ctx.secret("API_KEY")?)
+//!         .header("idempotency-key", ctx.idempotency_key("note"));
+//!     ctx.send(&request)?.or_fail()?;
 //!     Ok(())
 //! }
+//!
+//! // In a unit test a closure answers.
+//! let ctx = Context::for_test().with_secret("API_KEY", "not-a-real-key");
+//! let busy = ctx.with_http(|_| Ok(Response::new(503, "").with_header("retry-after", "2")));
+//! let Err(wasmill::Failure::Retry { after, .. }) = notify(busy) else { panic!("503 is a retry") };
+//! assert_eq!(after, Some(std::time::Duration::from_secs(2)));
 //! ```
 //!
-//! The delivery may run again, so let the receiver tell repeats apart: send the message's id along. While a handler waits
-//! it uses no fuel, and its limit of wall clock goes on. Redirects are not followed. Natively there is nobody to send to:
-//! every request fails.
+//! The delivery may run again, so let the receiver tell repeats apart: send
+//! [`Context::idempotency_key`](crate::Context::idempotency_key) along. While a handler waits it uses no fuel, and its limit
+//! of wall clock goes on. Redirects are not followed.
 
 use std::time::Duration;
 
+use serde::Serialize;
+
+use crate::percent::encoded;
+
+pub use response::Response;
+
+mod response;
 #[cfg(target_family = "wasm")]
 mod wasi;
 
-/// A request that is not sent yet.
+/// A request that is not sent yet. [`Context::send`](crate::Context::send) sends it.
+///
+/// ```
+/// use std::time::Duration;
+/// use wasmill::http::Request;
+///
+/// let request = Request::new("PUT", "https://api.example.com/notes/7")
+///     .header("if-match", "\"3\"")
+///     .timeout(Duration::from_secs(5))
+///     .json(&["a", "b"])?;
+/// assert_eq!(request.body, br#"["a","b"]"#);
+/// # Ok::<(), wasmill::http::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
     /// `GET`, `POST` and so on.
@@ -38,18 +62,21 @@ pub struct Request {
     pub timeout: Option<Duration>,
 }
 
-/// An answer, whatever its status.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Response {
-    /// 200 and so on.
-    pub status: u16,
-    /// Names in lower case, and values.
-    pub headers: Vec<(String, Vec<u8>)>,
-    /// All of it.
-    pub body: Vec<u8>,
-}
-
-/// Why there is no answer.
+/// Why there is no answer. `?` on it is a retry.
+///
+/// ```
+/// use wasmill::{Context, http::{Error, Request}};
+///
+/// fn ask(ctx: &Context) -> wasmill::Result {
+///     match ctx.send(&Request::get("https://api.example.com/")) {
+///         Err(Error::Denied) => wasmill::reject!("nobody granted https://api.example.com"),
+///         answer => answer?.or_fail().map(drop),
+///     }
+/// }
+///
+/// let ctx = Context::for_test().with_http(|_| Err(Error::Denied));
+/// assert_eq!(ask(&ctx), Err(wasmill::reject("nobody granted https://api.example.com")));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Error {
     /// The operator does not let this handler go there. The host's log says what to grant.
@@ -65,33 +92,110 @@ pub enum Error {
 }
 
 impl Request {
+    /// A request of any method, without a body.
+    ///
+    /// ```
+    /// assert_eq!(wasmill::http::Request::new("DELETE", "https://api.example.com/notes/7").method, "DELETE");
+    /// ```
+    #[must_use]
+    pub fn new(method: impl Into<String>, url: impl Into<String>) -> Self {
+        Self { method: method.into(), url: url.into(), headers: Vec::new(), body: Vec::new(), timeout: None }
+    }
+
     /// A request without a body.
+    ///
+    /// ```
+    /// assert_eq!(wasmill::http::Request::get("https://api.example.com/").method, "GET");
+    /// ```
     #[must_use]
     pub fn get(url: impl Into<String>) -> Self {
-        Self { method: "GET".to_owned(), url: url.into(), headers: Vec::new(), body: Vec::new(), timeout: None }
+        Self::new("GET", url)
     }
 
     /// A request with a body.
+    ///
+    /// ```
+    /// assert_eq!(wasmill::http::Request::post("https://api.example.com/", "hello").body, b"hello");
+    /// ```
     #[must_use]
     pub fn post(url: impl Into<String>, body: impl Into<Vec<u8>>) -> Self {
-        Self { method: "POST".to_owned(), body: body.into(), ..Self::get(url) }
+        Self { body: body.into(), ..Self::new("POST", url) }
     }
 
     /// With a further header.
+    ///
+    /// ```
+    /// let request = wasmill::http::Request::get("https://api.example.com/").header("accept", "text/plain");
+    /// assert_eq!(request.headers, [("accept".to_owned(), "text/plain".to_owned())]);
+    /// ```
     #[must_use]
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.headers.push((name.into(), value.into()));
         self
     }
 
+    /// With the header `authorization: Bearer …`.
+    ///
+    /// ```
+    /// let request = wasmill::http::Request::get("https://api.example.com/").bearer("not-a-real-key");
+    /// assert_eq!(request.headers[0].1, "Bearer not-a-real-key");
+    /// ```
+    #[must_use]
+    pub fn bearer(self, token: impl AsRef<str>) -> Self {
+        self.header("authorization", format!("Bearer {}", token.as_ref()))
+    }
+
+    /// With a further parameter in the query of the URL, encoded as it must be.
+    ///
+    /// ```
+    /// let request = wasmill::http::Request::get("https://api.example.com/?a=1").query("place", "São Paulo & more");
+    /// assert_eq!(request.url, "https://api.example.com/?a=1&place=S%C3%A3o%20Paulo%20%26%20more");
+    /// ```
+    #[must_use]
+    pub fn query(mut self, name: &str, value: impl AsRef<str>) -> Self {
+        let joint = if self.url.contains('?') { '&' } else { '?' };
+        self.url.push(joint);
+        self.url.push_str(&format!("{}={}", encoded(name), encoded(value.as_ref())));
+        self
+    }
+
+    /// With a value as JSON for its body, content type `application/json`.
+    ///
+    /// ```
+    /// let request = wasmill::http::Request::post("https://api.example.com/", "").json(&[1, 2])?;
+    /// assert_eq!(request.body, b"[1,2]");
+    /// assert_eq!(request.headers, [("content-type".to_owned(), "application/json".to_owned())]);
+    /// # Ok::<(), wasmill::http::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// When the value has no JSON, such as a map whose keys are not strings.
+    pub fn json<T: Serialize + ?Sized>(self, value: &T) -> Result<Self, Error> {
+        let body = serde_json::to_vec(value).map_err(|_| Error::Invalid("a body that has no JSON"))?;
+        Ok(Self { body, ..self.header("content-type", "application/json") })
+    }
+
     /// Wait no longer than this for the answer to begin.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let request = wasmill::http::Request::get("https://api.example.com/").timeout(Duration::from_secs(5));
+    /// assert_eq!(request.timeout, Some(Duration::from_secs(5)));
+    /// ```
     #[must_use]
     pub const fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
     }
 
-    /// Send it, and wait for all of the answer.
+    /// Send it, and wait for all of the answer. [`Context::send`](crate::Context::send) does the same, and can be
+    /// answered in a unit test.
+    ///
+    /// ```no_run
+    /// let answer = wasmill::http::Request::get("https://api.example.com/").send()?;
+    /// # Ok::<(), wasmill::http::Error>(())
+    /// ```
     ///
     /// # Errors
     /// When there is no answer. `?` on it is a retry.
@@ -100,13 +204,20 @@ impl Request {
         wasi::send(self)
     }
 
-    /// Send it: natively there is nobody to send it to.
+    /// Send it: natively there is nobody to send it to. [`Context::send`](crate::Context::send) can be answered by
+    /// [`Context::with_http`](crate::Context::with_http).
+    ///
+    /// ```
+    /// assert!(wasmill::http::Request::get("https://api.example.com/").send().is_err());
+    /// ```
     ///
     /// # Errors
     /// Always.
     #[cfg(not(target_family = "wasm"))]
     pub fn send(&self) -> Result<Response, Error> {
-        Err(Error::Failed("outside of a host there is no HTTP".to_owned()))
+        Err(Error::Failed(
+            "outside of a host there is no HTTP; give the test's Context answers by with_http".to_owned(),
+        ))
     }
 }
 

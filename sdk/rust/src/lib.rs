@@ -38,18 +38,29 @@
 //! **`?` on any [`std::error::Error`] is a retry.** Errors of this crate that can never pass are rejections instead,
 //! and their types say so: [`PublishError`], [`StateError`].
 //!
+//! [`OrFail`] says something else of an error in one word: `.or_reject("no such order")?`.
+//!
+//! # Without the attribute
+//! [`export!`] makes a component of any function that is a [`Handler`], named by its path; [`export_batch!`] does so for
+//! batches.
+//!
 //! # What a handler can see
 //! Nothing but its delivery, what it may publish, its own state and its configured values: no files, no environment,
-//! and no network besides the HTTP requests (feature `http`) that its operator grants. What it prints goes to the host's log and into the record of the attempt. The host may use one
-//! instance for many deliveries and may start a new one at any time: globals are a cache, never a store.
+//! and no network besides the HTTP requests (feature `http`) that its operator grants. What it prints goes to the host's log
+//! and into the record of the attempt; with the feature `tracing` or `log`, and `wasmill::logging::init()`, so
+//! does what it logs. The host may use one instance for many deliveries and may start a new one at any time: globals are a cache, never a store.
 //!
 //! The host meets a handler only in the WIT files of the folder `wit`; this crate keeps the bindings to itself, so
 //! that a handler's crate needs no WIT files and no build script.
+
+#![deny(missing_docs)]
 
 // The attribute writes `::wasmill`, which must mean this crate in its own tests too.
 #[cfg(test)]
 extern crate self as wasmill;
 
+mod call;
+mod cloud_event;
 mod context;
 mod delivery;
 mod extract;
@@ -59,8 +70,15 @@ pub mod glue;
 mod host;
 #[cfg(feature = "http")]
 pub mod http;
+#[cfg(any(feature = "log", feature = "tracing"))]
+pub mod logging;
+mod macros;
+mod or_fail;
 mod outgoing;
+mod percent;
 mod state;
+mod typed_state;
+mod values;
 
 /// ```
 /// use wasmill::{Context, Json};
@@ -102,17 +120,12 @@ pub use wasmill_macros::handler;
 /// `ctx.delivery()` is the first of the call. The host gives at most 100 deliveries and 4 MiB of data in one call.
 ///
 /// ```
-/// use wasmill::{Context, Delivery, Outgoing, reject};
+/// use wasmill::{Context, Delivery, Json, Outgoing, reject};
 ///
 /// #[wasmill::batch_handler]
 /// fn total(deliveries: &[Delivery], ctx: Context) -> Vec<wasmill::Result> {
 ///     let mut total = 0;
-///     let add = |delivery: &Delivery| {
-///         let text = std::str::from_utf8(&delivery.message.data)?;
-///         total += text.parse::<i64>().map_err(|_| reject("no number"))?;
-///         Ok(())
-///     };
-///     let mut results: Vec<wasmill::Result> = deliveries.iter().map(add).collect();
+///     let mut results = ctx.for_each(deliveries, |number: Json<i64>| total += *number);
 ///     if let Err(error) = ctx.publish(Outgoing::text("totals", total.to_string())) {
 ///         results.fill_with(|| Err(reject(error.to_string())));
 ///     }
@@ -121,7 +134,9 @@ pub use wasmill_macros::handler;
 ///
 /// let ctx = Context::for_test();
 /// let batch = [Delivery::for_test("numbers", "40"), Delivery::for_test("numbers", "2"), Delivery::for_test("numbers", "x")];
-/// assert_eq!(total(&batch, ctx.clone()), [Ok(()), Ok(()), Err(reject("no number"))]);
+/// let results = total(&batch, ctx.clone());
+/// assert_eq!(results[..2], [Ok(()), Ok(())]);
+/// assert!(results[2].is_err(), "it is no number");
 /// assert_eq!(ctx.published()[0].data, b"42");
 /// ```
 /// One that answers something else does not compile:
@@ -134,16 +149,28 @@ pub use wasmill_macros::handler;
 pub use wasmill_macros::batch_handler;
 
 pub use crate::{
+    call::{Answer, Handler},
+    cloud_event::{CloudEvent, EventAttributes},
     context::Context,
-    extract::{Bytes, FromDelivery, Json, Text},
+    extract::{Bytes, FromDelivery, Json, Key, OptionalFromDelivery, Text},
     failure::{Failure, defer, reject, retry, retry_after, throttle},
     glue::bindings::wasmill::handler::{
         producer::Outgoing,
         types::{Delivery, Message},
     },
+    or_fail::OrFail,
     outgoing::PublishError,
     state::{KeyPage, State, StateError},
+    typed_state::{Cell, Counter, Typed},
+    values::{Config, Headers},
 };
 
 /// What a handler answers: nothing, or a [`Failure`].
+///
+/// ```
+/// fn quantity(text: &str) -> wasmill::Result<u32> {
+///     Ok(text.parse()?)
+/// }
+/// assert_eq!(quantity("7"), Ok(7));
+/// ```
 pub type Result<T = (), E = Failure> = core::result::Result<T, E>;

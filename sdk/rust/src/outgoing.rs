@@ -10,6 +10,25 @@ use crate::{
 };
 
 impl Outgoing {
+    /// A message with nothing but data, which may be empty: no key, no content type, no headers.
+    ///
+    /// ```
+    /// let outgoing = wasmill::Outgoing::new("ticks", "");
+    /// assert_eq!((outgoing.content_type, outgoing.data.len()), (None, 0));
+    /// ```
+    #[must_use]
+    pub fn new(topic: impl Into<String>, data: impl Into<Vec<u8>>) -> Self {
+        Self {
+            topic: topic.into(),
+            key: None,
+            content_type: None,
+            headers: Vec::new(),
+            data: data.into(),
+            delay: None,
+            expires_after: None,
+        }
+    }
+
     /// A message whose data is a value as JSON, content type `application/json`.
     ///
     /// # Errors
@@ -24,7 +43,7 @@ impl Outgoing {
     pub fn json<T: Serialize + ?Sized>(topic: impl Into<String>, value: &T) -> Result<Self, PublishError> {
         let topic = topic.into();
         match serde_json::to_vec(value) {
-            Ok(data) => Ok(Self::new(topic, "application/json", data)),
+            Ok(data) => Ok(Self::new(topic, data).content_type("application/json")),
             Err(problem) => Err(PublishError::NotJson { topic, problem: problem.to_string() }),
         }
     }
@@ -36,11 +55,11 @@ impl Outgoing {
     /// ```
     #[must_use]
     pub fn text(topic: impl Into<String>, text: impl Into<String>) -> Self {
-        Self::new(topic.into(), "text/plain; charset=utf-8", text.into().into_bytes())
+        Self::new(topic, text.into()).content_type("text/plain; charset=utf-8")
     }
 
-    /// A message whose data is any bytes, content type `application/octet-stream`. Set the field `content_type` when
-    /// you know better.
+    /// A message whose data is any bytes, content type `application/octet-stream` unless you say
+    /// [better](Outgoing::content_type).
     ///
     /// ```
     /// let outgoing = wasmill::Outgoing::bytes("images", vec![0x89, b'P']);
@@ -48,10 +67,26 @@ impl Outgoing {
     /// ```
     #[must_use]
     pub fn bytes(topic: impl Into<String>, data: impl Into<Vec<u8>>) -> Self {
-        Self::new(topic.into(), "application/octet-stream", data.into())
+        Self::new(topic, data).content_type("application/octet-stream")
+    }
+
+    /// Say what the data is.
+    ///
+    /// ```
+    /// let outgoing = wasmill::Outgoing::bytes("tables", "a,b").content_type("text/csv");
+    /// assert_eq!(outgoing.content_type.as_deref(), Some("text/csv"));
+    /// ```
+    #[must_use]
+    pub fn content_type(mut self, content_type: impl Into<String>) -> Self {
+        self.content_type = Some(content_type.into());
+        self
     }
 
     /// Give it a key: messages with the same key belong together. At most 255 bytes.
+    ///
+    /// ```
+    /// assert_eq!(wasmill::Outgoing::text("orders", "").key("customer-7").key.as_deref(), Some("customer-7"));
+    /// ```
     #[must_use]
     pub fn key(mut self, key: impl Into<String>) -> Self {
         self.key = Some(key.into());
@@ -59,6 +94,11 @@ impl Outgoing {
     }
 
     /// Add a header. Names are made lower case and may repeat. At most 64, 16 KiB together.
+    ///
+    /// ```
+    /// let outgoing = wasmill::Outgoing::text("orders", "").header("tag", "new").header("tag", "large");
+    /// assert_eq!(outgoing.headers.len(), 2);
+    /// ```
     #[must_use]
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.headers.push((name.into(), value.into()));
@@ -104,23 +144,19 @@ impl Outgoing {
     pub fn priority(self, priority: u8) -> Self {
         self.header("priority", priority.to_string())
     }
-
-    fn new(topic: String, content_type: &str, data: Vec<u8>) -> Self {
-        Self {
-            topic,
-            key: None,
-            content_type: Some(content_type.to_owned()),
-            headers: Vec::new(),
-            data,
-            delay: None,
-            expires_after: None,
-        }
-    }
 }
 
 /// The message is not one that the host could ever queue. The handler may go on.
 ///
 /// It is no [`std::error::Error`], so that `?` on it is a [`reject`](fn@crate::reject): trying again would fail again.
+///
+/// ```
+/// use wasmill::{Context, Failure, Outgoing, PublishError};
+///
+/// let Err(error) = Context::for_test().publish(Outgoing::text("a..b", "")) else { panic!("an empty word") };
+/// assert!(matches!(error, PublishError::InvalidTopic { .. }));
+/// assert!(matches!(Failure::from(error), Failure::Reject(_)));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PublishError {
     /// The topic is not one.

@@ -1,6 +1,6 @@
 //! Durable keys and values of a handler.
 
-use std::fmt;
+use std::{any::type_name, fmt};
 
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -24,7 +24,7 @@ pub use wit::KeyPage;
 /// assert_eq!(state.list_keys("", None)?.keys, ["count", "largest"]);
 /// # Ok::<(), wasmill::StateError>(())
 /// ```
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct State<'a> {
     host: &'a Host,
 }
@@ -36,6 +36,12 @@ impl<'a> State<'a> {
 
     /// The value of a key, none when there is no such key.
     ///
+    /// ```
+    /// let ctx = wasmill::Context::for_test().with_state("a", "1");
+    /// assert_eq!(ctx.state().get("a"), Ok(Some(b"1".to_vec())));
+    /// assert_eq!(ctx.state().get("b"), Ok(None));
+    /// ```
+    ///
     /// # Errors
     /// When the key is not 1 to 255 bytes long, or the host cannot read its store.
     pub fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StateError> {
@@ -43,6 +49,13 @@ impl<'a> State<'a> {
     }
 
     /// Store a value.
+    ///
+    /// ```
+    /// let ctx = wasmill::Context::for_test();
+    /// ctx.state().set("a", b"1")?;
+    /// assert_eq!(ctx.state().get("a")?.as_deref(), Some(&b"1"[..]));
+    /// # Ok::<(), wasmill::StateError>(())
+    /// ```
     ///
     /// # Errors
     /// When the key is not 1 to 255 bytes long, or the value is larger than 1 MiB.
@@ -52,6 +65,13 @@ impl<'a> State<'a> {
 
     /// Remove a key. Removing one that does not exist does nothing.
     ///
+    /// ```
+    /// let ctx = wasmill::Context::for_test().with_state("a", "1");
+    /// ctx.state().delete("a")?;
+    /// assert_eq!(ctx.state().exists("a")?, false);
+    /// # Ok::<(), wasmill::StateError>(())
+    /// ```
+    ///
     /// # Errors
     /// When the key is not 1 to 255 bytes long.
     pub fn delete(&self, key: &str) -> Result<(), StateError> {
@@ -59,6 +79,10 @@ impl<'a> State<'a> {
     }
 
     /// Whether there is such a key.
+    ///
+    /// ```
+    /// assert_eq!(wasmill::Context::for_test().with_state("a", "").state().exists("a"), Ok(true));
+    /// ```
     ///
     /// # Errors
     /// When the key is not 1 to 255 bytes long, or the host cannot read its store.
@@ -69,6 +93,14 @@ impl<'a> State<'a> {
     /// Add `delta` to a decimal integer; a missing key counts as 0, and sums stop at the ends of [`i64`]. It answers
     /// nothing on purpose: an increment that reads nothing never conflicts with other increments.
     ///
+    /// ```
+    /// let ctx = wasmill::Context::for_test();
+    /// ctx.state().increment("seen", 2)?;
+    /// ctx.state().increment("seen", -1)?;
+    /// assert_eq!(ctx.state().get_int("seen")?, 1);
+    /// # Ok::<(), wasmill::StateError>(())
+    /// ```
+    ///
     /// # Errors
     /// When the key is not 1 to 255 bytes long, its value is not a decimal integer, or the host cannot read its store.
     pub fn increment(&self, key: &str, delta: i64) -> Result<(), StateError> {
@@ -78,6 +110,13 @@ impl<'a> State<'a> {
     /// Keys that begin with `prefix`, in ascending byte order from the first one after `after`; at most 1,000. Give
     /// `next` of the answer as `after` to go on.
     ///
+    /// ```
+    /// let ctx = wasmill::Context::for_test().with_state("a/1", "").with_state("a/2", "").with_state("b", "");
+    /// let page = ctx.state().list_keys("a/", None)?;
+    /// assert_eq!((page.keys, page.next), (vec!["a/1".to_owned(), "a/2".to_owned()], None));
+    /// # Ok::<(), wasmill::StateError>(())
+    /// ```
+    ///
     /// # Errors
     /// When the host cannot read its store.
     pub fn list_keys(&self, prefix: &str, after: Option<&str>) -> Result<KeyPage, StateError> {
@@ -85,6 +124,10 @@ impl<'a> State<'a> {
     }
 
     /// The value of a key that [`State::increment`] writes; 0 when there is no such key.
+    ///
+    /// ```
+    /// assert_eq!(wasmill::Context::for_test().with_state("seen", "3").state().get_int("seen"), Ok(3));
+    /// ```
     ///
     /// # Errors
     /// As [`State::get`], and when the value is not a decimal integer.
@@ -96,19 +139,32 @@ impl<'a> State<'a> {
 
     /// The value of a key that [`State::set_json`] stored, none when there is no such key.
     ///
+    /// ```
+    /// let ctx = wasmill::Context::for_test().with_state("largest", "6.4");
+    /// assert_eq!(ctx.state().get_json::<f64>("largest"), Ok(Some(6.4)));
+    /// assert!(ctx.state().get_json::<String>("largest").is_err());
+    /// ```
+    ///
     /// # Errors
     /// As [`State::get`], and when the value is not JSON of this shape.
     pub fn get_json<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, StateError> {
         let Some(value) = self.get(key)? else { return Ok(None) };
-        serde_json::from_slice(&value).map(Some).map_err(|problem| StateError::not_json(key, &problem))
+        serde_json::from_slice(&value).map(Some).map_err(|problem| StateError::not_json::<T>(key, &problem))
     }
 
     /// Store a value as JSON.
     ///
+    /// ```
+    /// let ctx = wasmill::Context::for_test();
+    /// ctx.state().set_json("largest", &6.4)?;
+    /// assert_eq!(ctx.state().get("largest")?.as_deref(), Some(&b"6.4"[..]));
+    /// # Ok::<(), wasmill::StateError>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`State::set`], and when the value has no JSON.
     pub fn set_json<T: Serialize + ?Sized>(&self, key: &str, value: &T) -> Result<(), StateError> {
-        let value = serde_json::to_vec(value).map_err(|problem| StateError::not_json(key, &problem))?;
+        let value = serde_json::to_vec(value).map_err(|problem| StateError::not_json::<T>(key, &problem))?;
         self.set(key, &value)
     }
 }
@@ -117,6 +173,15 @@ impl<'a> State<'a> {
 ///
 /// It is no [`std::error::Error`], so that `?` on it does what fits: [`StateError::Unavailable`] is a
 /// [`retry`](fn@crate::retry), everything else can never succeed and is a [`reject`](fn@crate::reject).
+///
+/// ```
+/// use wasmill::{Context, Failure, StateError};
+///
+/// let ctx = Context::for_test().with_state("largest", "\"much\"");
+/// let Err(error) = ctx.state().get_json::<f64>("largest") else { panic!("text is no number") };
+/// assert!(error.to_string().starts_with("the value of state key largest is not JSON of a f64: "));
+/// assert!(matches!(Failure::from(error), Failure::Reject(_)));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StateError {
     /// Keys are 1 to 255 bytes.
@@ -142,6 +207,8 @@ pub enum StateError {
     NotJson {
         /// Its key.
         key: String,
+        /// The type asked for, as Rust names it.
+        wanted: &'static str,
         /// What is wrong with it.
         problem: String,
     },
@@ -163,8 +230,8 @@ impl StateError {
         }
     }
 
-    fn not_json(key: &str, problem: &serde_json::Error) -> Self {
-        Self::NotJson { key: key.to_owned(), problem: problem.to_string() }
+    fn not_json<T: ?Sized>(key: &str, problem: &serde_json::Error) -> Self {
+        Self::NotJson { key: key.to_owned(), wanted: type_name::<T>(), problem: problem.to_string() }
     }
 }
 
@@ -176,8 +243,8 @@ impl fmt::Display for StateError {
                 write!(f, "the value of state key {key} is larger than {value_bytes_max} bytes")
             }
             Self::NotAnInteger { key } => write!(f, "the value of state key {key} is not a decimal integer"),
-            Self::NotJson { key, problem } => {
-                write!(f, "the value of state key {key} is not the JSON wanted: {problem}")
+            Self::NotJson { key, wanted, problem } => {
+                write!(f, "the value of state key {key} is not JSON of a {wanted}: {problem}")
             }
             Self::Unavailable { problem } => write!(f, "state is not available: {problem}"),
         }

@@ -10,14 +10,20 @@ const STANDARD_LIBRARY: &str = "wasi:";
 
 #[test]
 fn a_component_imports_what_its_handler_calls_and_nothing_more() {
-    build(&["guest-noop", "quakes-alert", "quakes-region-stats"]);
+    build(&["guest-noop", "quakes-alert", "quakes-region-stats", "conformance-rust"]);
     for (package, expected) in [
         ("guest-noop", &[][..]),
         ("quakes-alert", &["wasi:config/store@0.2.0-draft", "wasmill:handler/producer@0.1.0"]),
         ("quakes-region-stats", &["wasmill:handler/state@0.1.0"]),
+        (
+            "conformance-rust",
+            &["wasi:config/store@0.2.0-draft", "wasmill:handler/producer@0.1.0", "wasmill:handler/state@0.1.0"],
+        ),
     ] {
         let imports = imports(package);
         assert_eq!(of_the_contract(&imports), expected, "{package} imports {imports:#?}");
+        let sends = imports.iter().any(|name| name.starts_with("wasi:http/outgoing-handler@"));
+        assert_eq!(sends, package == "conformance-rust", "{package} imports {imports:#?}");
     }
 }
 

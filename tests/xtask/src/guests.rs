@@ -58,7 +58,7 @@ pub(crate) fn target_folder() -> Result<PathBuf> {
 }
 
 /// A running host watches its files, so one that did not change is left alone.
-fn copy_if_changed(from: &std::path::Path, to: &std::path::Path) -> Result<()> {
+pub(crate) fn copy_if_changed(from: &std::path::Path, to: &std::path::Path) -> Result<()> {
     let new = std::fs::read(from)?;
     if std::fs::read(to).ok().as_deref() != Some(&new) {
         std::fs::write(to, new)?;

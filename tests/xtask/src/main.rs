@@ -4,6 +4,7 @@
 
 mod guests;
 mod javascript;
+mod rust;
 mod shell;
 mod suite;
 
@@ -91,7 +92,7 @@ fn carry_out(command: Command) -> Result<()> {
     match command {
         Command::Demo(demo) => show(&demo),
         Command::Test => suite::test(),
-        Command::Guests => guests::build().and_then(|_| javascript::build()),
+        Command::Guests => guests::build().and_then(|_| rust::build()).and_then(|()| javascript::build()),
         Command::Simulate(Simulate { seeds, seed }) => simulate(seeds, seed),
         Command::Crash(Crash { kills }) => crash(kills),
         Command::Bench(bench) => measure(bench),

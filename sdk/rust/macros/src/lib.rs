@@ -12,7 +12,7 @@ use syn::{Error, FnArg, ItemFn, Result, Signature, Type, spanned::Spanned};
 ///
 /// The name of the function is free. Each parameter is of a type that implements `wasmill::FromDelivery`, and is
 /// made from the delivery in the order written; the first that cannot be made ends the attempt with its failure.
-/// The function returns `wasmill::Result`. A component has exactly one handler.
+/// The function returns `wasmill::Result`, a `Result<(), E>` with any other error, or nothing. A component has exactly one handler.
 ///
 /// The function stays as it is written: natively it is a plain function that a unit test can call.
 #[proc_macro_attribute]
@@ -36,26 +36,7 @@ fn expand_batch(arguments: &TokenStream, function: TokenStream) -> Result<TokenS
     Ok(quote! {
         #[allow(clippy::needless_pass_by_value, reason = "a handler owns what it is given")]
         #function
-        const _: () = {
-            #[cfg(not(target_family = "wasm"))]
-            const _: fn(&[::wasmill::Delivery], ::wasmill::Context) -> ::std::vec::Vec<::wasmill::Result> = #name;
-            #[cfg(target_family = "wasm")]
-            const HANDLE: fn(&[::wasmill::Delivery], ::wasmill::Context) -> ::std::vec::Vec<::wasmill::Result> = #name;
-            #[cfg(target_family = "wasm")]
-            struct Component;
-            #[cfg(target_family = "wasm")]
-            impl ::wasmill::glue::BatchGuest for Component {
-                fn handle_batch(
-                    deliveries: ::std::vec::Vec<::wasmill::Delivery>,
-                ) -> ::std::vec::Vec<::core::result::Result<(), ::wasmill::glue::Failure>> {
-                    let Some(context) = ::wasmill::glue::batch_context(&deliveries) else { return ::std::vec::Vec::new() };
-                    let results = HANDLE(&deliveries, context);
-                    results.into_iter().map(|result| result.map_err(::core::convert::Into::into)).collect()
-                }
-            }
-            #[cfg(target_family = "wasm")]
-            ::wasmill::glue::batch_bindings::export!(Component with_types_in ::wasmill::glue::batch_bindings);
-        };
+        ::wasmill::export_batch!(#name);
     })
 }
 
@@ -87,7 +68,7 @@ fn call_with_extracted(signature: &Signature) -> Result<TokenStream> {
     let extracted = parameters.iter().map(
         |parameter| quote_spanned! { parameter.span()=> <#parameter as ::wasmill::FromDelivery>::from_delivery(context)? },
     );
-    Ok(quote! { #name(#(#extracted),*) })
+    Ok(quote! { ::wasmill::Answer::into_result(#name(#(#extracted),*)) })
 }
 
 fn refuse_unusable(signature: &Signature) -> Result<()> {

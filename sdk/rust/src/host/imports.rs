@@ -1,5 +1,7 @@
 //! The host of a component: its imports.
 
+use std::{collections::BTreeMap, time::SystemTime};
+
 use crate::{
     Outgoing,
     glue::bindings::{
@@ -10,6 +12,24 @@ use crate::{
         },
     },
 };
+
+/// `wasi:random/random` as WASI 0.2 has it, whole, because it must be the one that the standard library brings: that has random
+/// numbers and gives nobody any.
+mod random {
+    wit_bindgen::generate!({
+        inline: "
+            package wasi:random@0.2.0;
+            interface random {
+                get-random-bytes: func(len: u64) -> list<u8>;
+                get-random-u64: func() -> u64;
+            }
+            world imports {
+                import random;
+            }
+        ",
+        world: "imports",
+    });
+}
 
 /// The imports. There is only one host, so there is nothing to keep.
 #[derive(Clone, Debug)]
@@ -27,6 +47,23 @@ impl Host {
 
     pub(crate) fn config(&self, name: &str) -> Result<Option<String>, String> {
         store::get(name).map_err(|error| error.to_string())
+    }
+
+    pub(crate) fn config_all(&self) -> Result<BTreeMap<String, String>, String> {
+        store::get_all().map(BTreeMap::from_iter).map_err(|error| error.to_string())
+    }
+
+    pub(crate) fn now(&self) -> SystemTime {
+        SystemTime::now()
+    }
+
+    pub(crate) fn random(&self, count: usize) -> Vec<u8> {
+        random::wasi::random::random::get_random_bytes(count as u64)
+    }
+
+    #[cfg(feature = "http")]
+    pub(crate) fn send(&self, request: &crate::http::Request) -> Result<crate::http::Response, crate::http::Error> {
+        request.send()
     }
 
     pub(crate) fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StateError> {
