@@ -2,11 +2,15 @@
 
 use std::{cell::OnceCell, str::FromStr};
 
+use jiff::Timestamp;
 use serde_json::Value;
 use serde_json_path::JsonPath;
 use wasmill::{Message, Outgoing, Result, reject};
 
 use crate::digest;
+
+/// What the contract allows.
+const KEY_BYTES_MAX: usize = 255;
 
 /// Which value of a message is meant. Written `key`, `id`, `topic`, `data` (a digest of the data), `header:NAME`, or as a
 /// JSON path (RFC 9535) such as `$.order.id`, which must select one value at most.
@@ -108,6 +112,43 @@ impl<'a> Document<'a> {
     }
 }
 
+impl Document<'_> {
+    /// A number, also one that is written as text.
+    ///
+    /// # Errors
+    /// As [`Document::value`], and rejects the delivery when there is no number.
+    pub fn number(&self, pick: &Pick, config: &str) -> Result<f64> {
+        let found = self.value(pick)?.unwrap_or_default();
+        let number = found.as_f64().or_else(|| found.as_str()?.parse().ok()).filter(|number| number.is_finite());
+        number.ok_or_else(|| reject(format!("config {config} points to {found}; it must be a number")))
+    }
+
+    /// A time in milliseconds since 1970; it is written so, or as RFC 3339.
+    ///
+    /// # Errors
+    /// As [`Document::value`], and rejects the delivery when there is no time.
+    pub fn time_ms(&self, pick: &Pick, config: &str) -> Result<i64> {
+        let found = self.value(pick)?.unwrap_or_default();
+        let of_text = || found.as_str()?.parse().ok();
+        let time: Option<Timestamp> = found.as_i64().map_or_else(of_text, |ms| Timestamp::from_millisecond(ms).ok());
+        let wrong = "it must be RFC 3339 or milliseconds since 1970";
+        let time = time.ok_or_else(|| reject(format!("config {config} points to {found}; {wrong}")))?;
+        Ok(time.as_millisecond())
+    }
+}
+
+/// Milliseconds since 1970 as people read them.
+#[must_use]
+pub fn rfc3339(ms: i64) -> String {
+    Timestamp::from_millisecond(ms).map_or_else(|_| ms.to_string(), |time| time.to_string())
+}
+
+/// With this key, if it can be one.
+#[must_use]
+pub fn keyed(outgoing: Outgoing, key: &str) -> Outgoing {
+    if key.is_empty() || key.len() > KEY_BYTES_MAX { outgoing } else { outgoing.key(key) }
+}
+
 /// The message as it is, to another topic: same key, content type, headers and data.
 pub fn pass_on(message: &Message, topic: impl Into<String>) -> Outgoing {
     let mut outgoing = Outgoing::bytes(topic, message.data.clone());
@@ -167,6 +208,34 @@ mod tests {
     fn a_mistyped_pick_is_told() {
         for text in ["", "keys", "header:", "$.[", "a.b"] {
             assert!(text.parse::<Pick>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn numbers_and_times_are_read_as_they_are_written() {
+        let data =
+            r#"{"n": 1.5, "text": "-2", "word": "x", "ms": 1000, "at": "1970-01-01T01:00:02+01:00", "far": 1e300}"#;
+        let message = Delivery::for_test("t", data).message;
+        let document = Document::new(&message);
+        let pick = |name: &str| Pick::from_str(&format!("$.{name}")).expect("a path");
+        for (name, number) in [("n", Some(1.5)), ("text", Some(-2.0)), ("word", None), ("absent", None)] {
+            assert_eq!(document.number(&pick(name), "value").ok(), number, "{name}");
+        }
+        for (name, ms) in [("ms", Some(1_000)), ("at", Some(2_000)), ("n", None), ("word", None), ("far", None)] {
+            assert_eq!(document.time_ms(&pick(name), "time").ok(), ms, "{name}");
+        }
+    }
+
+    #[test]
+    fn times_are_written_for_people() {
+        assert_eq!(rfc3339(1_767_225_600_500), "2026-01-01T00:00:00.5Z");
+        assert_eq!(rfc3339(i64::MAX), i64::MAX.to_string());
+    }
+
+    #[test]
+    fn what_can_be_no_key_is_none() {
+        for (key, is_key) in [("k", true), ("", false), (&"k".repeat(255), true), (&"k".repeat(256), false)] {
+            assert_eq!(keyed(Outgoing::text("t", ""), key).key.is_some(), is_key, "{} bytes", key.len());
         }
     }
 

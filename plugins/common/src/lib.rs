@@ -7,19 +7,23 @@ mod document;
 mod recent;
 mod settings;
 mod template;
+mod tick;
 
 pub use crate::{
-    document::{Document, Pick, pass_on},
+    document::{Document, Pick, keyed, pass_on, rfc3339},
     recent::Recent,
-    settings::{MISCONFIGURED_WAIT, duration, list, log, misconfigured, optional, or, required, required_topic, topic},
+    settings::{
+        MISCONFIGURED_WAIT, duration, duration_ms, json, list, log, misconfigured, numbers, one_of, optional, or,
+        required, required_topic, topic,
+    },
     template::Template,
+    tick::{is_tick, publish_tick},
 };
 
 /// 128 bits of the SHA-256 of these parts. Each counts with its length, so that no two lists of parts are the same text.
 #[must_use]
 pub fn digest(parts: &[&[u8]]) -> u128 {
-    use sha2::{Digest, Sha256};
-    let mut hash = Sha256::new();
+    let mut hash = hmac_sha256::Hash::new();
     for part in parts {
         hash.update((part.len() as u64).to_le_bytes());
         hash.update(part);

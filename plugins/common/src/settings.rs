@@ -1,7 +1,8 @@
 //! Config values: text that an operator wrote.
 
-use std::{fmt::Display, str::FromStr, time::Duration};
+use std::{fmt::Display, ops::RangeInclusive, str::FromStr, time::Duration};
 
+use serde::de::DeserializeOwned;
 use wasmill::{Context, Failure, Result, throttle};
 
 use crate::Template;
@@ -50,6 +51,32 @@ pub fn required<T: FromStr<Err: Display>>(ctx: &Context, name: &str) -> Result<T
     optional(ctx, name)?.ok_or_else(|| misconfigured(format_args!("config {name} is missing")))
 }
 
+/// A config value that is JSON of that shape; none when it is absent or empty.
+///
+/// # Errors
+/// [`misconfigured`], when it is not.
+pub fn json<T: DeserializeOwned>(ctx: &Context, name: &str) -> Result<Option<T>> {
+    let Some(text) = text(ctx, name) else { return Ok(None) };
+    let broken = |problem| misconfigured(format_args!("config {name} is not the JSON wanted: {problem}"));
+    serde_json::from_str(&text).map(Some).map_err(broken)
+}
+
+/// One of these words, and what it stands for; the first when it is absent or empty.
+///
+/// # Errors
+/// [`misconfigured`], when it is another.
+///
+/// # Panics
+/// When there are no words.
+pub fn one_of<T: Copy>(ctx: &Context, name: &str, words: &[(&str, T)]) -> Result<T> {
+    let Some(text) = text(ctx, name) else { return Ok(words[0].1) };
+    let known = words.iter().find(|(word, _)| *word == text).map(|(_, meaning)| *meaning);
+    known.ok_or_else(|| {
+        let words: Vec<&str> = words.iter().map(|(word, _)| *word).filter(|word| !word.is_empty()).collect();
+        misconfigured(format_args!("config {name} is {text:?}; it must be one of {}", words.join(", ")))
+    })
+}
+
 /// A length of time such as `500ms`, `30s`, `10m`, `1h` or `7d`.
 ///
 /// # Errors
@@ -63,11 +90,32 @@ pub fn duration(ctx: &Context, name: &str, default: Option<Duration>) -> Result<
     })
 }
 
+/// As [`duration`], in milliseconds.
+///
+/// # Errors
+/// As [`duration`].
+pub fn duration_ms(ctx: &Context, name: &str, default_ms: Option<i64>) -> Result<i64> {
+    let default = default_ms.map(|ms| Duration::from_millis(ms.max(0).unsigned_abs()));
+    Ok(i64::try_from(duration(ctx, name, default)?.as_millis()).unwrap_or(i64::MAX))
+}
+
 /// What stands between commas, without the blanks; none when it is absent.
 #[must_use]
 pub fn list(ctx: &Context, name: &str) -> Vec<String> {
     let text = text(ctx, name).unwrap_or_default();
     text.split(',').map(str::trim).filter(|word| !word.is_empty()).map(str::to_owned).collect()
+}
+
+/// Numbers in that range, with commas between; none when it is absent.
+///
+/// # Errors
+/// [`misconfigured`], when one is none.
+pub fn numbers(ctx: &Context, name: &str, range: &RangeInclusive<u16>) -> Result<Vec<u16>> {
+    let number = |text: String| text.parse().ok().filter(|number| range.contains(number));
+    let (start, end) = (range.start(), range.end());
+    let wrong =
+        || misconfigured(format_args!("config {name} must be numbers from {start} to {end} with commas between"));
+    list(ctx, name).into_iter().map(number).collect::<Option<_>>().ok_or_else(wrong)
 }
 
 /// A topic to publish to; it may have values of the message in braces.
@@ -137,9 +185,23 @@ mod tests {
         assert_eq!(required::<u32>(&ctx, "absent"), Err(wait.clone()));
         assert_eq!(duration(&ctx, "n", None), Err(wait.clone()));
         assert_eq!(duration(&ctx, "absent", None), Err(wait.clone()));
+        assert_eq!(duration_ms(&ctx, "absent", Some(7)), Ok(7));
         assert_eq!(topic(&ctx, "to").map(|_| ()), Err(wait));
         assert_eq!(optional::<u32>(&ctx, "blank"), Ok(None), "empty is absent");
         assert_eq!(or::<u32>(&ctx, "blank", 7), Ok(7));
+    }
+
+    #[test]
+    fn words_and_json_are_read() {
+        let words = [("null", 1), ("omit", 2)];
+        for (text, meaning) in [("", Some(1)), ("null", Some(1)), ("omit", Some(2)), ("Omit", None)] {
+            let read = one_of(&Context::for_test().with_config("missing", text), "missing", &words);
+            assert_eq!(read.ok(), meaning, "{text}");
+        }
+        for (text, read) in [("", Ok(None)), ("[1]", Ok(Some(vec![1]))), ("[\"a\"]", Err(throttle(MISCONFIGURED_WAIT)))]
+        {
+            assert_eq!(json::<Vec<u8>>(&Context::for_test().with_config("l", text), "l"), read, "{text}");
+        }
     }
 
     #[test]
@@ -164,5 +226,9 @@ mod tests {
         let ctx = Context::for_test().with_config("l", " a, b ,,c");
         assert_eq!(list(&ctx, "l"), ["a", "b", "c"]);
         assert!(list(&ctx, "absent").is_empty());
+        assert_eq!(numbers(&ctx.clone().with_config("n", "1, 3"), "n", &(1..=3)), Ok(vec![1, 3]));
+        for text in ["0", "4", "1,x", "-1"] {
+            assert!(numbers(&ctx.clone().with_config("n", text), "n", &(1..=3)).is_err(), "{text}");
+        }
     }
 }

@@ -5,23 +5,24 @@ mod shape;
 use serde_json::Value;
 use serde_json_path::JsonPath;
 use wasmill::{Context, Result};
-use wasmill_plugin_common::{Document, Pick, misconfigured, optional, or, pass_on, required_topic, topic};
+use wasmill_plugin_common::{Document, Pick, json, misconfigured, one_of, optional, pass_on, required_topic, topic};
 
 use crate::shape::{Missing, fill};
 
 #[wasmill::handler]
 fn filter_map(ctx: Context) -> Result {
     let condition = condition(&ctx)?;
-    let template: Option<Value> = optional(&ctx, "template")?;
-    let missing = or(&ctx, "missing", Missing::Null)?;
+    let template: Option<Value> = json(&ctx, "template")?;
+    let words = [("null", Missing::Null), ("omit", Missing::Omit), ("reject", Missing::Reject)];
+    let missing = one_of(&ctx, "missing", &words)?;
     let key: Option<Pick> = optional(&ctx, "key")?;
     let to = required_topic(&ctx, "to")?;
     let else_to = topic(&ctx, "else-to")?;
 
     let document = Document::new(ctx.message());
-    let json = document.json()?;
+    let data = document.json()?;
     // A filter looks at the members of an array, so the message is made the only one.
-    let meets = |condition: &JsonPath| !condition.query(&Value::Array(vec![json.clone()])).is_empty();
+    let meets = |condition: &JsonPath| !condition.query(&Value::Array(vec![data.clone()])).is_empty();
     if !condition.as_ref().is_none_or(meets) {
         if let Some(topic) = else_to {
             ctx.publish(pass_on(ctx.message(), topic.topic(&document)?))?;
@@ -30,7 +31,7 @@ fn filter_map(ctx: Context) -> Result {
     }
     let mut outgoing = pass_on(ctx.message(), to.topic(&document)?);
     if let Some(template) = template {
-        outgoing.data = fill(&template, json, missing)?.to_string().into_bytes();
+        outgoing.data = fill(&template, data, missing)?.to_string().into_bytes();
         outgoing.content_type = Some("application/json".to_owned());
     }
     if let Some(pick) = key {

@@ -1,7 +1,5 @@
 //! JSON made of a template and a message.
 
-use std::str::FromStr;
-
 use serde_json::{Map, Value};
 use serde_json_path::JsonPath;
 use wasmill::{Result, reject};
@@ -13,19 +11,6 @@ pub(crate) enum Missing {
     Null,
     Omit,
     Reject,
-}
-
-impl FromStr for Missing {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "null" => Ok(Self::Null),
-            "omit" => Ok(Self::Omit),
-            "reject" => Ok(Self::Reject),
-            _ => Err("it must be null, omit or reject"),
-        }
-    }
 }
 
 /// The template, with the values of the message where it has paths.

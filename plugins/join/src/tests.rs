@@ -96,7 +96,7 @@ fn what_stays_incomplete_is_kept_for_an_operator_or_sent_where_it_is_wanted() {
 fn a_tick_of_an_earlier_group_of_that_name_is_nothing() {
     let ctx = configured(&[]);
     assert_eq!(part(&ctx, "x", "0", "2", "1"), Ok(()));
-    let stale = to(&ctx, "test-queue.tick")[0].replace("\"opened\":0", "\"opened\":5");
+    let stale = to(&ctx, "test-queue.tick")[0].replace(",0]", ",5]");
     assert_eq!(tick(&ctx, &stale), Ok(()));
     assert_eq!(keys(&ctx).len(), 2);
 }

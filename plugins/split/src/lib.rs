@@ -2,11 +2,9 @@
 //!
 //! All of them are published by one commit: either every item is on its way, or none.
 
-use std::str::FromStr;
-
 use serde_json::Value;
 use wasmill::{Context, Message, Outgoing, Result, reject};
-use wasmill_plugin_common::{Document, Pick, misconfigured, optional, or, required_topic};
+use wasmill_plugin_common::{Document, Pick, misconfigured, one_of, optional, or, required_topic};
 
 /// As many as one attempt may publish unless its limit `published-max` says otherwise.
 const ITEMS_MAX: usize = 1_000;
@@ -18,18 +16,6 @@ enum Format {
     Ndjson,
 }
 
-impl FromStr for Format {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "json" => Ok(Self::Json),
-            "ndjson" => Ok(Self::Ndjson),
-            _ => Err("it must be json or ndjson"),
-        }
-    }
-}
-
 #[wasmill::handler]
 fn split(ctx: Context) -> Result {
     let to = required_topic(&ctx, "to")?;
@@ -37,11 +23,13 @@ fn split(ctx: Context) -> Result {
     let key: Option<Pick> = optional(&ctx, "key")?;
     let items_max = or(&ctx, "items-max", ITEMS_MAX)?;
     let message = ctx.message();
-    let of_content_type = match message.content_type.as_deref() {
-        Some("application/x-ndjson" | "application/jsonl" | "application/ndjson") => Format::Ndjson,
-        Some(_) | None => Format::Json,
-    };
-    let items = match (or(&ctx, "format", of_content_type)?, path) {
+    let is_lines = matches!(
+        message.content_type.as_deref(),
+        Some("application/x-ndjson" | "application/jsonl" | "application/ndjson")
+    );
+    let of_content_type = ("", if is_lines { Format::Ndjson } else { Format::Json });
+    let format = one_of(&ctx, "format", &[of_content_type, ("json", Format::Json), ("ndjson", Format::Ndjson)])?;
+    let items = match (format, path) {
         (Format::Json, path) => of_array(message, path.as_ref())?,
         (Format::Ndjson, None) => of_lines(message)?,
         (Format::Ndjson, Some(_)) => return Err(misconfigured("config items is a path, and ndjson has none")),

@@ -10,7 +10,7 @@ use std::{
 
 use wasmill::{Context, Failure, defer};
 use wasmill_plugin_common::{
-    Document, Pick, Recent, digest, misconfigured, optional, or, pass_on, required, required_topic, topic,
+    Document, Pick, Recent, digest, misconfigured, one_of, optional, or, pass_on, required, required_topic, topic,
 };
 
 /// So many messages in so much time.
@@ -46,18 +46,6 @@ enum Hold {
     Defer,
 }
 
-impl FromStr for Hold {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "throttle" => Ok(Self::Throttle),
-            "defer" => Ok(Self::Defer),
-            _ => Err("it must be throttle or defer"),
-        }
-    }
-}
-
 impl Hold {
     fn for_time(self, wait: Duration) -> Failure {
         match self {
@@ -80,8 +68,8 @@ fn pass_at(ctx: &Context, now_us: u64) -> wasmill::Result {
         return Err(misconfigured(format_args!("config burst is {burst}; it must be from 1 to 1000000")));
     }
     let per: Option<Pick> = optional(ctx, "per")?;
-    let is_of_consumer_or_key = matches!(per, None | Some(Pick::Key));
-    let hold = or(ctx, "hold", if is_of_consumer_or_key { Hold::Throttle } else { Hold::Defer })?;
+    let by_default = if matches!(per, None | Some(Pick::Key)) { Hold::Throttle } else { Hold::Defer };
+    let hold = one_of(ctx, "hold", &[("", by_default), ("throttle", Hold::Throttle), ("defer", Hold::Defer)])?;
     let to = required_topic(ctx, "to")?;
     let excess_to = topic(ctx, "excess-to")?;
 

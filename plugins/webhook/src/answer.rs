@@ -1,16 +1,13 @@
 //! What the receiver's answer means for the delivery.
 
-use std::{
-    str::FromStr,
-    time::{Duration, SystemTime},
-};
+use std::time::{Duration, SystemTime};
 
 use wasmill::{
     Context, Result,
     http::{Error, Response},
     reject, retry, retry_after, throttle,
 };
-use wasmill_plugin_common::{duration, list, log, misconfigured, or};
+use wasmill_plugin_common::{duration, log, misconfigured, numbers, one_of};
 
 /// The most that a receiver can ask to wait.
 const WAIT_MAX: Duration = Duration::from_secs(3_600);
@@ -18,43 +15,27 @@ const WAIT_MAX: Duration = Duration::from_secs(3_600);
 const RETRY: [u16; 3] = [408, 425, 429];
 /// Statuses whose `Retry-After` speaks of the receiver, not of this message.
 const BUSY: [u16; 2] = [429, 503];
+/// What can be told to be tried again or not.
+const STATUSES: std::ops::RangeInclusive<u16> = 300..=599;
 /// How much of an answer's body is told.
 const TOLD_CHARS_MAX: usize = 200;
-
-/// What a busy receiver that says how long makes of a delivery.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Busy {
-    Throttle,
-    Retry,
-}
-
-impl FromStr for Busy {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "throttle" => Ok(Self::Throttle),
-            "retry" => Ok(Self::Retry),
-            _ => Err("it must be throttle or retry"),
-        }
-    }
-}
 
 /// The config of it, checked.
 #[derive(Debug)]
 pub(crate) struct Judge {
     retry: Vec<u16>,
     reject: Vec<u16>,
-    busy: Busy,
+    /// Whether a busy receiver that says how long is left alone by all, or only by this message.
+    is_busy_for_all: bool,
     wait_max: Duration,
 }
 
 impl Judge {
     pub(crate) fn read(ctx: &Context) -> Result<Self> {
         Ok(Self {
-            retry: statuses(ctx, "retry-statuses")?,
-            reject: statuses(ctx, "reject-statuses")?,
-            busy: or(ctx, "busy", Busy::Throttle)?,
+            retry: numbers(ctx, "retry-statuses", &STATUSES)?,
+            reject: numbers(ctx, "reject-statuses", &STATUSES)?,
+            is_busy_for_all: one_of(ctx, "busy", &[("throttle", true), ("retry", false)])?,
             wait_max: duration(ctx, "wait-max", Some(WAIT_MAX))?,
         })
     }
@@ -65,13 +46,13 @@ impl Judge {
             Ok(response) if self.is_passing(response.status) => {
                 let wait = header(&response, "retry-after").and_then(|text| retry_after_header(&text, now));
                 let wait = wait.map(|wait| wait.clamp(Duration::from_secs(1), self.wait_max));
-                Err(match (wait, self.busy) {
-                    (Some(wait), Busy::Throttle) if BUSY.contains(&response.status) => {
+                Err(match wait {
+                    Some(wait) if self.is_busy_for_all && BUSY.contains(&response.status) => {
                         log(format_args!("{}; nothing is sent for {} s", told(&response), wait.as_secs()));
                         throttle(wait)
                     }
-                    (Some(wait), Busy::Throttle | Busy::Retry) => retry_after(told(&response), wait),
-                    (None, _) => retry(told(&response)),
+                    Some(wait) => retry_after(told(&response), wait),
+                    None => retry(told(&response)),
                 })
             }
             Ok(response) => Err(reject(told(&response))),
@@ -84,15 +65,8 @@ impl Judge {
     }
 
     fn is_passing(&self, status: u16) -> bool {
-        let by_default = RETRY.contains(&status) || status >= 500;
-        self.retry.contains(&status) || (by_default && !self.reject.contains(&status))
+        self.retry.contains(&status) || ((RETRY.contains(&status) || status >= 500) && !self.reject.contains(&status))
     }
-}
-
-fn statuses(ctx: &Context, name: &str) -> Result<Vec<u16>> {
-    let status = |text: String| text.parse().ok().filter(|status| (300..600).contains(status));
-    let wrong = || misconfigured(format_args!("config {name} must be statuses from 300 to 599, such as 404,409"));
-    list(ctx, name).into_iter().map(status).collect::<Option<_>>().ok_or_else(wrong)
 }
 
 /// Seconds or a date (RFC 9110, 10.2.3).
@@ -100,8 +74,7 @@ fn retry_after_header(text: &str, now: SystemTime) -> Option<Duration> {
     if let Ok(seconds) = text.trim().parse() {
         return Some(Duration::from_secs(seconds));
     }
-    let at = httpdate::parse_http_date(text.trim()).ok()?;
-    Some(at.duration_since(now).unwrap_or_default())
+    Some(httpdate::parse_http_date(text.trim()).ok()?.duration_since(now).unwrap_or_default())
 }
 
 fn header(response: &Response, name: &str) -> Option<String> {

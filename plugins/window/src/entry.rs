@@ -5,15 +5,15 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 /// A key's windows that are open, by their start, and how far it has come. Times are milliseconds since 1970.
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 pub(crate) struct Entry {
     pub(crate) key: String,
     /// When its last message was published.
     pub(crate) seen: i64,
     /// Its latest event time.
-    pub(crate) latest: i64,
+    pub(crate) latest: Option<i64>,
     /// All windows that end here or before are published.
-    pub(crate) closed: i64,
+    pub(crate) closed: Option<i64>,
     /// By when its tick is to come: the name of the only tick that counts.
     pub(crate) tick_due: i64,
     pub(crate) windows: BTreeMap<i64, Tally>,
@@ -26,12 +26,6 @@ pub(crate) struct Tally {
     pub(crate) sum: f64,
     pub(crate) min: f64,
     pub(crate) max: f64,
-}
-
-impl Entry {
-    pub(crate) const fn new(key: String) -> Self {
-        Self { key, seen: 0, latest: i64::MIN, closed: i64::MIN, tick_due: 0, windows: BTreeMap::new() }
-    }
 }
 
 impl Tally {
@@ -48,9 +42,5 @@ impl Tally {
         self.max = if first { value } else { self.max.max(value) };
         self.count = self.count.saturating_add(1);
         Ok(())
-    }
-
-    pub(crate) fn mean(&self) -> f64 {
-        self.sum / f64::from(self.count.max(1))
     }
 }

@@ -1,4 +1,4 @@
-use serde_json::from_slice;
+use serde_json::{Value, from_slice};
 use wasmill::{Delivery, Failure, throttle};
 use wasmill_plugin_common::MISCONFIGURED_WAIT;
 
@@ -149,7 +149,7 @@ fn messages_that_cannot_be_counted_are_rejected_with_the_reason() {
         (r#"{"t": "2026-01-01T00:00:00Z", "n": "many"}"#, "\"many\"; it must be a number"),
         (r#"{"n": 1}"#, "null; it must be RFC 3339"),
         (r#"{"n": 1, "t": "yesterday"}"#, "\"yesterday\"; it must be RFC 3339"),
-        (r#"{"n": 1, "t": "2026-01-01T01:00:01Z"}"#, "ahead-max: 2026-01-01T01:00:01Z"),
+        (r#"{"n": 1, "t": "2026-01-01T01:00:01Z"}"#, "2026-01-01T01:00:01Z is further ahead"),
     ] {
         let Err(Failure::Reject(found)) = at(&ctx, 0, "a", data) else { panic!("{data}") };
         assert!(found.contains(reason), "{found}");
