@@ -42,9 +42,22 @@ fn dependencies_point_one_way() {
 fn host_and_sdk_meet_only_in_wit() {
     for (name, used) in dependencies().expect("cargo metadata") {
         let is_guest_side = used.iter().any(|dependency| dependency == "wasmill");
-        let is_host_side =
-            used.iter().any(|dependency| dependency.starts_with("wasmill-") && dependency != "wasmill-macros");
+        let of_sdk = |dependency: &str| dependency == "wasmill-macros" || dependency.starts_with("wasmill-plugin-");
+        let is_host_side = used.iter().any(|dependency| dependency.starts_with("wasmill-") && !of_sdk(dependency));
         assert!(!(is_guest_side && is_host_side), "{name} builds on the SDK and on the host");
+    }
+}
+
+#[test]
+fn plugins_build_on_the_sdk_and_what_they_share() {
+    let all = dependencies().expect("cargo metadata");
+    let plugins = all.iter().filter(|(name, _)| name.starts_with("wasmill-plugin-"));
+    assert!(plugins.clone().count() >= 2, "there are no plugins; mend this test");
+    for (name, used) in plugins {
+        let ours = used.iter().filter(|dependency| all.contains_key(*dependency));
+        let mut foreign =
+            ours.filter(|dependency| !["wasmill", "wasmill-plugin-common"].contains(&dependency.as_str()));
+        assert_eq!(foreign.next(), None, "{name} builds on more than the SDK and plugins/common");
     }
 }
 

@@ -19,6 +19,29 @@ fn files_are_of_a_size_to_be_read() {
     }
 }
 
+/// A plugin that is longer is a program.
+const PLUGIN_LINES_MAX: usize = 150;
+
+#[test]
+fn plugins_are_short() {
+    let mut lines = std::collections::BTreeMap::<String, usize>::new();
+    for file in sources(&[".rs"]).expect("git") {
+        let Some((name, path)) = file.path.strip_prefix("plugins/").and_then(|path| path.split_once('/')) else {
+            continue;
+        };
+        if name == "common" || path.ends_with("tests.rs") {
+            continue;
+        }
+        let code = file.text.lines().take_while(|line| !line.starts_with("#[cfg(test)]"));
+        let code = code.filter(|line| !line.trim().is_empty() && !line.trim_start().starts_with("//"));
+        *lines.entry(name.to_owned()).or_default() += code.count();
+    }
+    assert!(!lines.is_empty(), "there are no plugins; mend this test");
+    for (name, lines) in lines {
+        assert!(lines <= PLUGIN_LINES_MAX, "plugins/{name} has {lines} lines of code; at most {PLUGIN_LINES_MAX}");
+    }
+}
+
 #[test]
 fn nothing_is_left_open() {
     // Built from halves, so that this file does not find itself.
