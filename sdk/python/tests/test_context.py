@@ -152,7 +152,8 @@ class Http(unittest.TestCase):
 
         with testing.http(answer) as sent:
             response = wasmill.http.request("post", "https://example.com/", json={"a": 1}, headers={"X-A": "b"}, timeout=1)
-        self.assertEqual(sent[0].headers, (("x-a", "b"), ("content-type", "application/json")))
+        expected = (("x-a", "b"), ("content-type", "application/json"), ("content-length", "7"))
+        self.assertEqual(sent[0].headers, expected)
         self.assertEqual((sent[0].method, sent[0].timeout_ms), ("POST", 1000))
         self.assertEqual((response.json(), response.retry_after()), ({"a": 1}, 2.0))
         with self.assertRaisesRegex(wasmill.http.StatusError, "429"):

@@ -108,6 +108,9 @@ def request(
         media_type = None
     if media_type is not None and all(name != "content-type" for name, _ in pairs):
         pairs.append(("content-type", media_type))
+    # A body of a length that is not said is sent in chunks, which not every server reads.
+    if (body or method.upper() in ("POST", "PUT", "PATCH")) and all(name != "content-length" for name, _ in pairs):
+        pairs.append(("content-length", str(len(body))))
     return send(Request(method.upper(), url, tuple(pairs), body, None if timeout is None else milliseconds(timeout)))
 
 
