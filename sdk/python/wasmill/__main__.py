@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
 from pathlib import Path
 
@@ -53,12 +54,18 @@ def build(module: str, path: Path, output: Path) -> None:
         entry.append(f"{_export(is_batch)} = wasmill._component.{_export(is_batch)}")
         entry.append("wasmill._component.ready()")
         Path(folder, f"{ENTRY}.py").write_text("\n".join(entry) + "\n")
-        paths = [folder, path.resolve(), PACKAGE.parent.resolve()]
-        options = [option for each in dict.fromkeys(map(str, paths)) for option in ("--python-path", each)]
+        paths = [folder, path.resolve(), PACKAGE.parent.resolve(), *_packages()]
+        options = [option for each in dict.fromkeys(str(Path(each).resolve()) for each in paths) for option in ("--python-path", each)]
         made = Path(folder, "made.wasm")
         _componentize(_world(Path(folder), is_batch, uses_http), "componentize", *options, "--output", str(made), ENTRY)
         shutil.move(made, output)
     print(f"{output}: {output.stat().st_size / 1e6:.1f} MB")
+
+
+def _packages() -> list[str]:
+    """Where packages are installed: what PYTHONPATH names, and the virtual environment."""
+    named = [each for each in os.environ.get("PYTHONPATH", "").split(os.pathsep) if each]
+    return [*named, sysconfig.get_path("purelib")] if sys.prefix != sys.base_prefix else named
 
 
 def bindings(folder: Path, *, is_batch: bool) -> None:
