@@ -9,7 +9,8 @@ const LINE_CHARS_MAX: usize = 140;
 
 #[test]
 fn files_are_of_a_size_to_be_read() {
-    for file in sources(&[".rs", ".wit"]).expect("git") {
+    // WASI's own WIT files are as they are.
+    for file in sources(&[".rs", ".wit"]).expect("git").iter().filter(|file| !file.path.contains("/deps/")) {
         let lines = file.text.lines().count();
         assert!(lines <= RUST_LINES_MAX, "{} has {lines} lines; split it below {RUST_LINES_MAX}", file.path);
         for (index, line) in file.text.lines().enumerate() {

@@ -4,6 +4,7 @@
 
 mod guests;
 mod javascript;
+mod python;
 mod rust;
 mod shell;
 mod suite;
@@ -31,6 +32,8 @@ enum Command {
     Test,
     /// Build all components into target/guests
     Guests,
+    /// Build the handlers in other languages into target/languages, and test their SDKs
+    Languages,
     /// Run the simulator of the delivery engine
     Simulate(Simulate),
     /// Kill a working host again and again and audit what it kept
@@ -93,11 +96,17 @@ fn carry_out(command: Command) -> Result<()> {
         Command::Demo(demo) => show(&demo),
         Command::Test => suite::test(),
         Command::Guests => guests::build().and_then(|_| rust::build()).and_then(|()| javascript::build()),
+        Command::Languages => languages(),
         Command::Simulate(Simulate { seeds, seed }) => simulate(seeds, seed),
         Command::Crash(Crash { kills }) => crash(kills),
         Command::Bench(bench) => measure(bench),
         Command::Tidy => run(cargo(["test", "--quiet", "--locked", "--package", "tidy"])),
     }
+}
+
+fn languages() -> Result<()> {
+    python::build()?;
+    python::test()
 }
 
 fn show(demo: &Demo) -> Result<()> {
