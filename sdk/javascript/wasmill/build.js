@@ -30,16 +30,29 @@ const OPTIONS = {
 /** Everything that does not look at the host's limits is left out: a component's imports are its request. */
 async function build({ source, out, http = false, batch = false, wit = contract() }) {
   await mkdir(dirname(resolve(out)), { recursive: true });
-  const script = out.replace(/(\.wasm)?$/, ".js");
+  const script = out.replace(/(\.wasm)?$/, ".bundle.js");
   await bundle({ source, script, http, batch });
   const { componentize } = await tool("@bytecodealliance/componentize-js");
-  const { component } = await componentize({
+  const { component } = await asking(componentize, {
     sourcePath: script,
     witPath: resolve(wit),
     worldName: batch ? "batch-message-handler" : "message-handler",
     disableFeatures: http ? ["fetch-event"] : ["http", "fetch-event"],
   });
   await writeFile(out, component);
+}
+
+/** What is at the top level of a module runs now, and not in the host. */
+async function asking(componentize, options) {
+  try {
+    return await componentize(options);
+  } catch (error) {
+    const [, asked] = /unknown imported function: '([^']*' '[^']*)'/.exec(error.message) ?? [];
+    if (asked === undefined) throw error;
+    const what = asked.replace("' '", " ");
+    throw new Error(`the top level of a module calls the host (${what}), and runs when the component is built, without a host; \
+clocks, random numbers, log and fetch are for the handler's function`);
+  }
 }
 
 async function bundle({ source, script, http, batch }) {
@@ -115,6 +128,7 @@ async function main() {
 }
 
 main().catch((error) => {
-  stderr.write(`wasmill-build: ${error.message}\n`);
+  // esbuild has said what is wrong where.
+  stderr.write(error.errors === undefined ? `wasmill-build: ${error.message}\n` : "wasmill-build: nothing was built\n");
   exit(1);
 });

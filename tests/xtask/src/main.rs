@@ -30,6 +30,8 @@ enum Command {
     Test,
     /// Build all components into target/guests
     Guests,
+    /// Build the components in other languages into target/languages, and run their SDKs' own tests
+    Languages,
     /// Run the simulator of the delivery engine
     Simulate(Simulate),
     /// Kill a working host again and again and audit what it kept
@@ -91,12 +93,18 @@ fn carry_out(command: Command) -> Result<()> {
     match command {
         Command::Demo(demo) => show(&demo),
         Command::Test => suite::test(),
-        Command::Guests => guests::build().and_then(|_| javascript::build()),
+        Command::Guests => guests::build().and_then(|_| javascript::build_guest()),
+        Command::Languages => languages(),
         Command::Simulate(Simulate { seeds, seed }) => simulate(seeds, seed),
         Command::Crash(Crash { kills }) => crash(kills),
         Command::Bench(bench) => measure(bench),
         Command::Tidy => run(cargo(["test", "--quiet", "--locked", "--package", "tidy"])),
     }
+}
+
+/// A line for each language.
+fn languages() -> Result<()> {
+    javascript::build().and_then(|()| javascript::test())
 }
 
 fn show(demo: &Demo) -> Result<()> {
