@@ -33,9 +33,12 @@ pub(crate) fn build() -> Result<()> {
 /// The tests of the SDK and of the templates, in Node.
 pub(crate) fn test() -> Result<()> {
     install()?;
+    let folder = sdk_folder().join("test");
+    let tests = files(&folder)?.into_iter().filter(|file| file.extension().is_some_and(|extension| extension == "mjs"));
     let mut sdk = Command::new("node");
-    sdk.arg("--test").args(files(&sdk_folder().join("test"))?);
+    sdk.arg("--test").args(tests);
     output_of(sdk).context("the tests of sdk/javascript fail")?;
+    check_types(&folder)?;
     for (name, template, _) in LANGUAGES {
         let project = make_project(name, template)?;
         output_of(npm(&project, &["test"])).with_context(|| format!("the tests of {template} fail"))?;
@@ -77,9 +80,7 @@ fn build_language((name, template, extension): (&str, &str, &str)) -> Result<()>
     say(&format!("building the components in {name}"));
     fs::create_dir_all(&built)?;
     if extension == "ts" {
-        let mut check = Command::new(tools().join("node_modules/.bin/tsc"));
-        check.arg("--project").arg(&conformance);
-        run(check).context("the types of the conformance handler do not fit")?;
+        check_types(&conformance)?;
     }
     let mut build = Command::new(tools().join("node_modules/.bin/wasmill-build"));
     build.arg(fs::canonicalize(conformance.join(format!("handler.{extension}")))?).arg("--http");
@@ -89,6 +90,12 @@ fn build_language((name, template, extension): (&str, &str, &str)) -> Result<()>
     output_of(npm(&project, &["run", "build"])).with_context(|| format!("{template} does not build"))?;
     fs::copy(project.join("build").join(format!("{PROJECT}.wasm")), &components[1])?;
     Ok(())
+}
+
+fn check_types(folder: &Path) -> Result<()> {
+    let mut check = Command::new(tools().join("node_modules/.bin/tsc"));
+    check.arg("--project").arg(folder);
+    run(check).with_context(|| format!("types in {} do not fit", folder.display()))
 }
 
 fn sdk_folder() -> PathBuf {
