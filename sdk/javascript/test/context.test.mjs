@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
+import { withNegatives } from "../wasmill/src/lowering.js";
 import { PublishError, StateError } from "../wasmill/index.js";
 import { TestHost } from "../wasmill/testing.js";
 
@@ -90,7 +91,7 @@ test("state: increments, and where they stop", async () => {
     state.increment("big", 2n ** 62n);
     state.set("text", "x");
     assert.throws(() => state.increment("text"), (error) => error instanceof StateError && error.code === "not-an-integer");
-    assert.throws(() => state.increment("n", 0.5), RangeError);
+    for (const wrong of [0.5, 2n ** 63n, -(2n ** 63n) - 1n]) assert.throws(() => state.increment("n", wrong), RangeError);
   });
   assert.deepEqual(host.state, { big: "9223372036854775807", n: "-4", text: "x" });
 });
@@ -128,4 +129,15 @@ test("config: text, numbers, truth, and what is missing", async () => {
     assert.throws(() => ctx.config.boolean("n", true), /must be true or false/);
     assert.throws(() => ctx.config.require("none"), /config none is missing/);
   }, { config });
+});
+
+test("negative increments reach the bindings as the bits that they can lower", () => {
+  const { asIntN } = BigInt;
+  const lowered = [];
+  const state = { increment: (key, delta) => lowered.push(BigInt.asIntN(64, delta)), get: () => "untouched" };
+  const mended = withNegatives(state);
+  for (const delta of [5n, -1n, -(2n ** 63n)]) mended.increment("k", delta);
+  assert.deepEqual(lowered, [5n, 2n ** 64n - 1n, 2n ** 63n]);
+  assert.equal(mended.get(), "untouched");
+  assert.equal(BigInt.asIntN, asIntN);
 });

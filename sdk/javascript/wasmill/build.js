@@ -82,9 +82,10 @@ function entry({ source, http, batch }) {
     import * as state from "wasmill:handler/state@0.1.0";
     import * as config from "wasi:config/store@0.2.0-draft";
     import { ${connect} } from "./src/handler.js";
+    import { withNegatives } from "./src/lowering.js";
     import exported from ${JSON.stringify(source)};
     ${http ? "" : 'globalThis.fetch = () => Promise.reject(new Error("this component was built without --http, so it has no fetch"));'}
-    export const ${name} = { ${method}: ${connect}(exported, { producer, state, config }) };
+    export const ${name} = { ${method}: ${connect}(exported, { producer, state: withNegatives(state), config }) };
   `;
 }
 

@@ -47,7 +47,9 @@ export class State {
   }
 
   increment(key, by = 1) {
-    asking(StateError, () => this.#host.increment(key, BigInt(by)));
+    const delta = BigInt(by);
+    if (BigInt.asIntN(64, delta) !== delta) throw new RangeError(`increment by ${by}: it must fit 64 bits`);
+    asking(StateError, () => this.#host.increment(key, delta));
   }
 
   list(prefix = "", { after } = {}) {
