@@ -131,13 +131,14 @@ test("config: text, numbers, truth, and what is missing", async () => {
   }, { config });
 });
 
-test("negative increments reach the bindings as the bits that they can lower", () => {
-  const { asIntN } = BigInt;
-  const lowered = [];
-  const state = { increment: (key, delta) => lowered.push(BigInt.asIntN(64, delta)), get: () => "untouched" };
-  const mended = withNegatives(state);
-  for (const delta of [5n, -1n, -(2n ** 63n)]) mended.increment("k", delta);
-  assert.deepEqual(lowered, [5n, 2n ** 64n - 1n, 2n ** 63n]);
-  assert.equal(mended.get(), "untouched");
-  assert.equal(BigInt.asIntN, asIntN);
+test("negative increments do not go through the bindings, which trap on them", () => {
+  const stored = new Map([["text", new TextEncoder().encode("x")]]);
+  const increment = (key, delta) => assert.ok(delta >= 0n);
+  const state = withNegatives({ get: (key) => stored.get(key), set: (key, value) => stored.set(key, value), increment });
+  for (const delta of [5n, -3n, -4n]) state.increment("n", delta);
+  state.increment("low", -(2n ** 63n));
+  state.increment("low", -1n);
+  const text = (key) => new TextDecoder().decode(stored.get(key));
+  assert.deepEqual([text("n"), text("low")], ["-7", "-9223372036854775808"]);
+  assert.throws(() => state.increment("text", -1n), (error) => error.payload.tag === "not-an-integer");
 });
