@@ -32,7 +32,7 @@ enum Command {
     Test,
     /// Build all components into target/guests
     Guests,
-    /// Build the handlers in other languages into target/languages, and test their SDKs
+    /// Build the handlers in other languages into target/languages, and run their SDKs' own tests
     Languages,
     /// Run the simulator of the delivery engine
     Simulate(Simulate),
@@ -95,7 +95,7 @@ fn carry_out(command: Command) -> Result<()> {
     match command {
         Command::Demo(demo) => show(&demo),
         Command::Test => suite::test(),
-        Command::Guests => guests::build().and_then(|_| rust::build()).and_then(|()| javascript::build()),
+        Command::Guests => guests::build().and_then(|_| rust::build()).and_then(|()| javascript::build_guest()),
         Command::Languages => languages(),
         Command::Simulate(Simulate { seeds, seed }) => simulate(seeds, seed),
         Command::Crash(Crash { kills }) => crash(kills),
@@ -104,9 +104,12 @@ fn carry_out(command: Command) -> Result<()> {
     }
 }
 
+/// A line for each language.
 fn languages() -> Result<()> {
-    python::build()?;
-    python::test()
+    javascript::build().and_then(|()| javascript::test())?;
+    python::build().and_then(|()| python::test())?;
+    c::build().and_then(|()| c::test())?;
+    zig::build().and_then(|()| zig::test())
 }
 
 fn show(demo: &Demo) -> Result<()> {
