@@ -198,6 +198,7 @@ const char *wasmill_status_name(wasmill_status status) {
     case WASMILL_INVALID_KEY: return "invalid-key";
     case WASMILL_NOT_AN_INTEGER: return "not-an-integer";
     case WASMILL_UNAVAILABLE: return "unavailable";
+    case WASMILL_INVALID_CONFIG: return "invalid-config";
     case WASMILL_HTTP_INVALID: return "http-invalid";
     case WASMILL_HTTP_DENIED: return "http-denied";
     case WASMILL_HTTP_TIMED_OUT: return "http-timed-out";
@@ -224,10 +225,12 @@ wasmill_status wasmill_publish_text(const char *topic, const char *key, const ch
     return wasmill_publish(&message, NULL);
 }
 
-double wasmill_config_number(const char *key, double otherwise) {
+wasmill_status wasmill_config_number(const char *key, double otherwise, double *number) {
     const char *text = wasmill_config(key);
-    if (text == NULL) return otherwise;
+    *number = otherwise;
+    if (text == NULL) return WASMILL_OK;
     char *end;
-    double number = strtod(text, &end);
-    return end == text || *end != '\0' ? otherwise : number;
+    *number = strtod(text, &end);
+    if (end != text && *end == '\0') return WASMILL_OK;
+    return wasmill_fail(WASMILL_INVALID_CONFIG, wasmill_format("%s is configured as '%s', which is no number", key, text));
 }

@@ -103,6 +103,7 @@ typedef enum wasmill_status {
     WASMILL_INVALID_KEY,     /* state: keys are 1 to 255 bytes */
     WASMILL_NOT_AN_INTEGER,  /* state: the value to increment is none */
     WASMILL_UNAVAILABLE,     /* state: the host could not read its store; let the delivery run again */
+    WASMILL_INVALID_CONFIG,  /* configuration: the value is no number */
     WASMILL_HTTP_INVALID,    /* the URL, the method or a header is none */
     WASMILL_HTTP_DENIED,     /* the operator does not let this handler go there */
     WASMILL_HTTP_TIMED_OUT,
@@ -165,8 +166,8 @@ wasmill_status wasmill_state_list_keys(const char *prefix, const char *after, wa
 
 /* NULL when there is none. */
 const char *wasmill_config(const char *key);
-/* `otherwise` when there is none, or what is there is no number. */
-double wasmill_config_number(const char *key, double otherwise);
+/* `otherwise` when there is none. */
+wasmill_status wasmill_config_number(const char *key, double otherwise, double *number);
 /* All of them but secrets. Answers how many. */
 size_t wasmill_config_all(const wasmill_pair **values);
 

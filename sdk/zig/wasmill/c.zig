@@ -32,6 +32,7 @@ pub const Status = enum(c_uint) {
     invalid_key,
     not_an_integer,
     unavailable,
+    invalid_config,
     http_invalid,
     http_denied,
     http_timed_out,
@@ -73,7 +74,7 @@ pub extern fn wasmill_state_exists(key: Text, exists: *bool) Status;
 pub extern fn wasmill_state_increment(key: Text, delta: i64) Status;
 pub extern fn wasmill_state_list_keys(prefix: Text, after: ?Text, page: *KeyPage) Status;
 pub extern fn wasmill_config(key: Text) ?Text;
-pub extern fn wasmill_config_number(key: Text, otherwise: f64) f64;
+pub extern fn wasmill_config_number(key: Text, otherwise: f64, number: *f64) Status;
 pub extern fn wasmill_config_all(values: *?[*]const Pair) usize;
 pub extern fn wasmill_alloc(bytes: usize) *anyopaque;
 pub extern fn wasmill_http_send(request: *const Request, response: *Response) Status;

@@ -241,9 +241,11 @@ pub const config = struct {
         return span(c.wasmill_config(lower(key)));
     }
 
-    /// `otherwise` when there is none, or what is there is no number.
-    pub fn getNumber(key: []const u8, otherwise: f64) f64 {
-        return c.wasmill_config_number(lower(key), otherwise);
+    /// `otherwise` when there is none; an error when what is there is no number.
+    pub fn getNumber(key: []const u8, otherwise: f64) Error!f64 {
+        var number: f64 = undefined;
+        try check(c.wasmill_config_number(lower(key), otherwise, &number));
+        return number;
     }
 
     /// All of them but secrets.
@@ -326,6 +328,7 @@ pub const Error = error{
     InvalidKey,
     NotAnInteger,
     Unavailable,
+    InvalidConfig,
     HttpInvalid,
     HttpDenied,
     HttpTimedOut,
@@ -346,6 +349,7 @@ fn check(status: c.Status) Error!void {
         .too_large => error.TooLarge,
         .invalid_key => error.InvalidKey,
         .not_an_integer => error.NotAnInteger,
+        .invalid_config => error.InvalidConfig,
         .http_invalid => error.HttpInvalid,
         .http_denied => error.HttpDenied,
         .http_timed_out => error.HttpTimedOut,

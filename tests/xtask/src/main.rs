@@ -2,10 +2,12 @@
 //!
 //! It adds what a fresh machine lacks, says what it is doing, and stops with one clear sentence when it cannot.
 
+mod c;
 mod guests;
 mod javascript;
 mod shell;
 mod suite;
+mod zig;
 
 use std::process::ExitCode;
 
@@ -30,6 +32,8 @@ enum Command {
     Test,
     /// Build all components into target/guests
     Guests,
+    /// Build the handlers in other languages into target/languages, and test their SDKs
+    Languages,
     /// Run the simulator of the delivery engine
     Simulate(Simulate),
     /// Kill a working host again and again and audit what it kept
@@ -92,11 +96,19 @@ fn carry_out(command: Command) -> Result<()> {
         Command::Demo(demo) => show(&demo),
         Command::Test => suite::test(),
         Command::Guests => guests::build().and_then(|_| javascript::build()),
+        Command::Languages => languages(),
         Command::Simulate(Simulate { seeds, seed }) => simulate(seeds, seed),
         Command::Crash(Crash { kills }) => crash(kills),
         Command::Bench(bench) => measure(bench),
         Command::Tidy => run(cargo(["test", "--quiet", "--locked", "--package", "tidy"])),
     }
+}
+
+fn languages() -> Result<()> {
+    c::build()?;
+    c::test()?;
+    zig::build()?;
+    zig::test()
 }
 
 fn show(demo: &Demo) -> Result<()> {

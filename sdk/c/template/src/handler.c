@@ -11,8 +11,9 @@ static wasmill_result on_quake(const wasmill_delivery *delivery) {
     if (!cJSON_IsString(place)) return wasmill_reject("not a quake: place must be a string");
 
     WASMILL_TRY(wasmill_state_increment("seen", 1));
-    double strength = cJSON_IsNull(magnitude) ? 0 : magnitude->valuedouble;
-    if (strength < wasmill_config_number("magnitude-min", 5.0)) return wasmill_ok();
+    double strength = cJSON_IsNull(magnitude) ? 0 : magnitude->valuedouble, strong;
+    WASMILL_TRY(wasmill_config_number("magnitude-min", 5.0, &strong));
+    if (strength < strong) return wasmill_ok();
 
     printf("strong: %.1f, %s\n", strength, place->valuestring);
     cJSON *alert = cJSON_CreateObject();

@@ -12,7 +12,7 @@ fn onQuake(delivery: wasmill.Delivery) !void {
     const quake = try delivery.jsonOr(Quake, "not a quake");
     const magnitude = quake.magnitude orelse 0;
     try wasmill.state.increment("seen", 1);
-    if (magnitude < wasmill.config.getNumber("magnitude-min", 5.0)) return;
+    if (magnitude < try wasmill.config.getNumber("magnitude-min", 5.0)) return;
     wasmill.log("strong: {d:.1}, {s}", .{ magnitude, quake.place });
     try wasmill.publishJson("alerts", quake.place, .{ .magnitude = magnitude, .place = quake.place });
 }
