@@ -14,5 +14,5 @@ if [ "${1:-}" = test ]; then
     ${CC:-$zig cc} $flags -g -o build/tests test/*.c $sources -lm
     exec build/tests
 fi
-${WASI_CC:-$zig cc -target wasm32-wasi} $flags -Os -mexec-model=reactor -o build/core.wasm $sources
+${WASI_CC:-$zig cc -target wasm32-wasi} $flags -Os -mexec-model=reactor -Wl,-z,stack-size=262144 -o build/core.wasm $sources
 wasmill componentize build/core.wasm -o build/{{name}}.wasm

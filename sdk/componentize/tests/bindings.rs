@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use wasmill_componentize::{World, resolve};
-use wit_bindgen_core::{Files};
+use wit_bindgen_core::Files;
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../c/wasmill/bindings");
 

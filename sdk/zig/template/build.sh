@@ -13,5 +13,5 @@ modules="--dep wasmill -Mroot=src/handler.zig -Mwasmill=wasmill/wasmill.zig"
 if [ "${1:-}" = test ]; then
     exec $zig test $c $modules
 fi
-$zig build-exe -target wasm32-wasi -O ReleaseSmall -fno-entry -mexec-model=reactor -femit-bin=build/core.wasm $c $modules
+$zig build-exe -target wasm32-wasi -O ReleaseSmall -fno-entry -mexec-model=reactor --stack 262144 -femit-bin=build/core.wasm $c $modules
 wasmill componentize build/core.wasm -o build/{{name}}.wasm

@@ -21,7 +21,8 @@ pub(crate) fn build() -> Result<()> {
     for (name, folder) in COMPONENTS {
         zig::component("c", name, &[folder, SDK], |core| {
             let mut cc = zig::zig()?;
-            cc.args(["cc", "-target", "wasm32-wasi", "-mexec-model=reactor", "-Os", "-o"]).arg(core);
+            cc.args(["cc", "-target", "wasm32-wasi", "-mexec-model=reactor", "-Wl,-z,stack-size=262144", "-Os", "-o"])
+                .arg(core);
             with_sources(cc, &[folder])
         })?;
     }

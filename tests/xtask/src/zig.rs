@@ -28,7 +28,7 @@ pub(crate) fn build() -> Result<()> {
         component("zig", name, &[&[handler][..], &SDKS].concat(), |core| {
             let mut zig = zig()?;
             zig.args(["build-exe", "-target", "wasm32-wasi", "-O", "ReleaseSmall", "-fno-entry"]);
-            zig.args(["-mexec-model=reactor", &format!("-femit-bin={}", core.display())]);
+            zig.args(["-mexec-model=reactor", "--stack", "262144", &format!("-femit-bin={}", core.display())]);
             Ok(with_modules(zig, handler))
         })?;
     }
