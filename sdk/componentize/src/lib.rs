@@ -64,14 +64,19 @@ pub fn componentize(module: &[u8]) -> Result<Vec<u8>, Error> {
         let (resolve, world) = resolve(world);
         wit_component::embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).map_err(unfit)?;
     }
-    encode(&module).map_err(unfit)
+    encode(&module, seen.is_go).map_err(unfit)
 }
 
-fn encode(module: &[u8]) -> Result<Vec<u8>, impl std::fmt::Debug + Into<Box<dyn std::error::Error + Send + Sync>>> {
+/// `wakes_late`: its `cabi_realloc` cannot be called before it is initialised, so the adapter must do without.
+fn encode(
+    module: &[u8],
+    wakes_late: bool,
+) -> Result<Vec<u8>, impl std::fmt::Debug + Into<Box<dyn std::error::Error + Send + Sync>>> {
     let name = adapter::WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME;
     let mut encoder = ComponentEncoder::default();
     encoder
         .validate(true)
+        .realloc_via_memory_grow(wakes_late)
         .module(module)
         .and_then(|encoder| encoder.adapter(name, adapter::WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER))
         .and_then(ComponentEncoder::encode)
@@ -86,10 +91,11 @@ fn unfit(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
 struct Seen {
     exports: BTreeSet<String>,
     is_typed: bool,
+    is_go: bool,
 }
 
 fn look(module: &[u8]) -> Result<Seen, Error> {
-    let mut seen = Seen { exports: BTreeSet::new(), is_typed: false };
+    let mut seen = Seen { exports: BTreeSet::new(), is_typed: false, is_go: false };
     for payload in Parser::new(0).parse_all(module) {
         match payload.map_err(no_module)? {
             Payload::Version { encoding: Encoding::Component, .. } => return Err(Error::Component),
@@ -98,7 +104,10 @@ fn look(module: &[u8]) -> Result<Seen, Error> {
                     seen.exports.insert(export.map_err(no_module)?.name.to_owned());
                 }
             }
-            Payload::CustomSection(section) => seen.is_typed |= section.name().starts_with("component-type"),
+            Payload::CustomSection(section) => {
+                seen.is_typed |= section.name().starts_with("component-type");
+                seen.is_go |= section.name() == "go:buildid";
+            }
             _ => {}
         }
     }

@@ -80,3 +80,24 @@ fn an_import_that_no_handler_has_is_refused_by_name() {
     let said = error(&module(r#"(import "env" "missing" (func))"#)).to_string();
     assert!(said.contains("env") && said.contains("missing"), "{said}");
 }
+
+#[test]
+fn a_module_of_go_is_not_called_before_it_is_initialised() {
+    let random = r#"(import "wasi_snapshot_preview1" "random_get" (func (param i32 i32) (result i32)))"#;
+    let other = componentize(&module(random)).expect("it exports a handler");
+    let go = componentize(&module(&format!(r#"{random} (@custom "go:buildid" "x")"#))).expect("it exports a handler");
+    assert!(grows_of(&go) > grows_of(&other), "the adapter must allocate by growing memory");
+}
+
+/// How often its modules grow a memory.
+fn grows_of(component: &[u8]) -> usize {
+    use wasmparser_core::{Operator, Parser, Payload};
+    let bodies = Parser::new(0).parse_all(component).filter_map(|payload| match payload.expect("valid") {
+        Payload::CodeSectionEntry(body) => Some(body),
+        _ => None,
+    });
+    bodies
+        .flat_map(|body| body.get_operators_reader().expect("valid").into_iter())
+        .filter(|operator| matches!(operator, Ok(Operator::MemoryGrow { .. })))
+        .count()
+}
