@@ -316,14 +316,6 @@ typedef struct wasi_http_types_borrow_fields_t {
   int32_t __handle;
 } wasi_http_types_borrow_fields_t;
 
-typedef struct wasi_http_types_own_incoming_request_t {
-  int32_t __handle;
-} wasi_http_types_own_incoming_request_t;
-
-typedef struct wasi_http_types_borrow_incoming_request_t {
-  int32_t __handle;
-} wasi_http_types_borrow_incoming_request_t;
-
 typedef struct wasi_http_types_own_outgoing_request_t {
   int32_t __handle;
 } wasi_http_types_own_outgoing_request_t;
@@ -339,14 +331,6 @@ typedef struct wasi_http_types_own_request_options_t {
 typedef struct wasi_http_types_borrow_request_options_t {
   int32_t __handle;
 } wasi_http_types_borrow_request_options_t;
-
-typedef struct wasi_http_types_own_response_outparam_t {
-  int32_t __handle;
-} wasi_http_types_own_response_outparam_t;
-
-typedef struct wasi_http_types_borrow_response_outparam_t {
-  int32_t __handle;
-} wasi_http_types_borrow_response_outparam_t;
 
 // This type corresponds to the HTTP standard Status Code.
 typedef uint16_t wasi_http_types_status_code_t;
@@ -374,14 +358,6 @@ typedef struct wasi_http_types_own_future_trailers_t {
 typedef struct wasi_http_types_borrow_future_trailers_t {
   int32_t __handle;
 } wasi_http_types_borrow_future_trailers_t;
-
-typedef struct wasi_http_types_own_outgoing_response_t {
-  int32_t __handle;
-} wasi_http_types_own_outgoing_response_t;
-
-typedef struct wasi_http_types_borrow_outgoing_response_t {
-  int32_t __handle;
-} wasi_http_types_borrow_outgoing_response_t;
 
 typedef struct wasi_http_types_own_outgoing_body_t {
   int32_t __handle;
@@ -429,19 +405,7 @@ typedef struct {
   } val;
 } wasi_http_types_result_void_header_error_t;
 
-typedef struct {
-  bool is_some;
-  wasi_http_types_scheme_t val;
-} wasi_http_types_option_scheme_t;
-
 typedef wasi_http_types_own_fields_t wasi_http_types_own_headers_t;
-
-typedef struct {
-  bool is_err;
-  union {
-    wasi_http_types_own_incoming_body_t ok;
-  } val;
-} wasi_http_types_result_own_incoming_body_void_t;
 
 typedef struct {
   bool is_err;
@@ -456,16 +420,20 @@ typedef struct {
 
 typedef struct {
   bool is_some;
+  wasi_http_types_scheme_t val;
+} wasi_http_types_option_scheme_t;
+
+typedef struct {
+  bool is_some;
   wasi_http_types_duration_t val;
 } wasi_http_types_option_duration_t;
 
 typedef struct {
   bool is_err;
   union {
-    wasi_http_types_own_outgoing_response_t ok;
-    wasi_http_types_error_code_t err;
+    wasi_http_types_own_incoming_body_t ok;
   } val;
-} wasi_http_types_result_own_outgoing_response_error_code_t;
+} wasi_http_types_result_own_incoming_body_void_t;
 
 typedef wasi_io_streams_own_input_stream_t wasi_http_types_own_input_stream_t;
 
@@ -838,26 +806,6 @@ extern void wasi_http_types_method_fields_entries(wasi_http_types_borrow_fields_
 // `fields` constructor on the return value of `entries`. The resulting
 // `fields` is mutable.
 extern wasi_http_types_own_fields_t wasi_http_types_method_fields_clone(wasi_http_types_borrow_fields_t self);
-// Returns the method of the incoming request.
-extern void wasi_http_types_method_incoming_request_method(wasi_http_types_borrow_incoming_request_t self, wasi_http_types_method_t *ret);
-// Returns the path with query parameters from the request, as a string.
-extern bool wasi_http_types_method_incoming_request_path_with_query(wasi_http_types_borrow_incoming_request_t self, outgoing_http_string_t *ret);
-// Returns the protocol scheme from the request.
-extern bool wasi_http_types_method_incoming_request_scheme(wasi_http_types_borrow_incoming_request_t self, wasi_http_types_scheme_t *ret);
-// Returns the authority of the Request's target URI, if present.
-extern bool wasi_http_types_method_incoming_request_authority(wasi_http_types_borrow_incoming_request_t self, outgoing_http_string_t *ret);
-// Get the `headers` associated with the request.
-// 
-// The returned `headers` resource is immutable: `set`, `append`, and
-// `delete` operations will fail with `header-error.immutable`.
-// 
-// The `headers` returned are a child resource: it must be dropped before
-// the parent `incoming-request` is dropped. Dropping this
-// `incoming-request` before all children are dropped will trap.
-extern wasi_http_types_own_headers_t wasi_http_types_method_incoming_request_headers(wasi_http_types_borrow_incoming_request_t self);
-// Gives the `incoming-body` associated with this request. Will only
-// return success at most once, and subsequent calls will return error.
-extern bool wasi_http_types_method_incoming_request_consume(wasi_http_types_borrow_incoming_request_t self, wasi_http_types_own_incoming_body_t *ret);
 // Construct a new `outgoing-request` with a default `method` of `GET`, and
 // `none` values for `path-with-query`, `scheme`, and `authority`.
 // 
@@ -932,16 +880,6 @@ extern bool wasi_http_types_method_request_options_between_bytes_timeout(wasi_ht
 // body stream. An error return value indicates that this timeout is not
 // supported.
 extern bool wasi_http_types_method_request_options_set_between_bytes_timeout(wasi_http_types_borrow_request_options_t self, wasi_http_types_duration_t *maybe_duration);
-// Set the value of the `response-outparam` to either send a response,
-// or indicate an error.
-// 
-// This method consumes the `response-outparam` to ensure that it is
-// called at most once. If it is never called, the implementation
-// will respond with an error.
-// 
-// The user may provide an `error` to `response` to allow the
-// implementation determine how to respond with an HTTP error response.
-extern void wasi_http_types_static_response_outparam_set(wasi_http_types_own_response_outparam_t param, wasi_http_types_result_own_outgoing_response_error_code_t *response);
 // Returns the status code from the incoming response.
 extern wasi_http_types_status_code_t wasi_http_types_method_incoming_response_status(wasi_http_types_borrow_incoming_response_t self);
 // Returns the headers from the incoming response.
@@ -998,32 +936,6 @@ extern wasi_http_types_own_pollable_t wasi_http_types_method_future_trailers_sub
 // `delete` methods will return an error, and the resource must be
 // dropped before the parent `future-trailers` is dropped.
 extern bool wasi_http_types_method_future_trailers_get(wasi_http_types_borrow_future_trailers_t self, wasi_http_types_result_result_option_own_trailers_error_code_void_t *ret);
-// Construct an `outgoing-response`, with a default `status-code` of `200`.
-// If a different `status-code` is needed, it must be set via the
-// `set-status-code` method.
-// 
-// * `headers` is the HTTP Headers for the Response.
-extern wasi_http_types_own_outgoing_response_t wasi_http_types_constructor_outgoing_response(wasi_http_types_own_headers_t headers);
-// Get the HTTP Status Code for the Response.
-extern wasi_http_types_status_code_t wasi_http_types_method_outgoing_response_status_code(wasi_http_types_borrow_outgoing_response_t self);
-// Set the HTTP Status Code for the Response. Fails if the status-code
-// given is not a valid http status code.
-extern bool wasi_http_types_method_outgoing_response_set_status_code(wasi_http_types_borrow_outgoing_response_t self, wasi_http_types_status_code_t status_code);
-// Get the headers associated with the Request.
-// 
-// The returned `headers` resource is immutable: `set`, `append`, and
-// `delete` operations will fail with `header-error.immutable`.
-// 
-// This headers resource is a child: it must be dropped before the parent
-// `outgoing-request` is dropped, or its ownership is transferred to
-// another component by e.g. `outgoing-handler.handle`.
-extern wasi_http_types_own_headers_t wasi_http_types_method_outgoing_response_headers(wasi_http_types_borrow_outgoing_response_t self);
-// Returns the resource corresponding to the outgoing Body for this Response.
-// 
-// Returns success on the first call: the `outgoing-body` resource for
-// this `outgoing-response` can be retrieved at most once. Subsequent
-// calls will return error.
-extern bool wasi_http_types_method_outgoing_response_body(wasi_http_types_borrow_outgoing_response_t self, wasi_http_types_own_outgoing_body_t *ret);
 // Returns a stream for writing the body contents.
 // 
 // The returned `output-stream` is a child resource: it must be dropped
@@ -1167,12 +1079,6 @@ extern void wasi_http_types_fields_drop_borrow(wasi_http_types_borrow_fields_t h
 
 extern wasi_http_types_borrow_fields_t wasi_http_types_borrow_fields(wasi_http_types_own_fields_t handle);
 
-extern void wasi_http_types_incoming_request_drop_own(wasi_http_types_own_incoming_request_t handle);
-
-extern void wasi_http_types_incoming_request_drop_borrow(wasi_http_types_borrow_incoming_request_t handle);
-
-extern wasi_http_types_borrow_incoming_request_t wasi_http_types_borrow_incoming_request(wasi_http_types_own_incoming_request_t handle);
-
 extern void wasi_http_types_outgoing_request_drop_own(wasi_http_types_own_outgoing_request_t handle);
 
 extern void wasi_http_types_outgoing_request_drop_borrow(wasi_http_types_borrow_outgoing_request_t handle);
@@ -1184,12 +1090,6 @@ extern void wasi_http_types_request_options_drop_own(wasi_http_types_own_request
 extern void wasi_http_types_request_options_drop_borrow(wasi_http_types_borrow_request_options_t handle);
 
 extern wasi_http_types_borrow_request_options_t wasi_http_types_borrow_request_options(wasi_http_types_own_request_options_t handle);
-
-extern void wasi_http_types_response_outparam_drop_own(wasi_http_types_own_response_outparam_t handle);
-
-extern void wasi_http_types_response_outparam_drop_borrow(wasi_http_types_borrow_response_outparam_t handle);
-
-extern wasi_http_types_borrow_response_outparam_t wasi_http_types_borrow_response_outparam(wasi_http_types_own_response_outparam_t handle);
 
 extern void wasi_http_types_incoming_response_drop_own(wasi_http_types_own_incoming_response_t handle);
 
@@ -1208,12 +1108,6 @@ extern void wasi_http_types_future_trailers_drop_own(wasi_http_types_own_future_
 extern void wasi_http_types_future_trailers_drop_borrow(wasi_http_types_borrow_future_trailers_t handle);
 
 extern wasi_http_types_borrow_future_trailers_t wasi_http_types_borrow_future_trailers(wasi_http_types_own_future_trailers_t handle);
-
-extern void wasi_http_types_outgoing_response_drop_own(wasi_http_types_own_outgoing_response_t handle);
-
-extern void wasi_http_types_outgoing_response_drop_borrow(wasi_http_types_borrow_outgoing_response_t handle);
-
-extern wasi_http_types_borrow_outgoing_response_t wasi_http_types_borrow_outgoing_response(wasi_http_types_own_outgoing_response_t handle);
 
 extern void wasi_http_types_outgoing_body_drop_own(wasi_http_types_own_outgoing_body_t handle);
 
@@ -1237,17 +1131,15 @@ void wasi_http_types_list_field_value_free(wasi_http_types_list_field_value_t *p
 
 void wasi_http_types_result_void_header_error_free(wasi_http_types_result_void_header_error_t *ptr);
 
-void wasi_http_types_option_scheme_free(wasi_http_types_option_scheme_t *ptr);
-
-void wasi_http_types_result_own_incoming_body_void_free(wasi_http_types_result_own_incoming_body_void_t *ptr);
-
 void wasi_http_types_result_own_outgoing_body_void_free(wasi_http_types_result_own_outgoing_body_void_t *ptr);
 
 void wasi_http_types_result_void_void_free(wasi_http_types_result_void_void_t *ptr);
 
+void wasi_http_types_option_scheme_free(wasi_http_types_option_scheme_t *ptr);
+
 void wasi_http_types_option_duration_free(wasi_http_types_option_duration_t *ptr);
 
-void wasi_http_types_result_own_outgoing_response_error_code_free(wasi_http_types_result_own_outgoing_response_error_code_t *ptr);
+void wasi_http_types_result_own_incoming_body_void_free(wasi_http_types_result_own_incoming_body_void_t *ptr);
 
 void wasi_http_types_result_own_input_stream_void_free(wasi_http_types_result_own_input_stream_void_t *ptr);
 
