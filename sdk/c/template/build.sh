@@ -5,6 +5,8 @@
 # WASI_CC names another compiler, such as WASI_CC="clang --target=wasm32-wasi" or that of wasi-sdk, and CC one for the tests.
 set -eu
 cd "$(dirname "$0")"
+# The tests by the machine's own compiler, if it has one: zig must first compile its libraries for this machine.
+if [ -z "${CC:-}" ] && command -v cc >/dev/null; then CC=cc; fi
 if [ -z "${WASI_CC:-}" ] || { [ "${1:-}" = test ] && [ -z "${CC:-}" ]; }; then . wasmill/zig.sh; fi
 mkdir -p build
 flags="-std=gnu11 -Wall -Wextra -Iwasmill"

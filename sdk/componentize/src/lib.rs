@@ -94,6 +94,7 @@ struct Seen {
     is_go: bool,
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "of all that a module has, little matters here")]
 fn look(module: &[u8]) -> Result<Seen, Error> {
     let mut seen = Seen { exports: BTreeSet::new(), is_typed: false, is_go: false };
     for payload in Parser::new(0).parse_all(module) {
@@ -114,6 +115,7 @@ fn look(module: &[u8]) -> Result<Seen, Error> {
     Ok(seen)
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "as map_err gives it")]
 fn no_module(error: wasmparser_core::BinaryReaderError) -> Error {
     Error::NoModule(error.to_string())
 }
