@@ -92,9 +92,9 @@ fn a_module_of_go_is_not_called_before_it_is_initialised() {
 /// How often its modules grow a memory.
 fn grows_of(component: &[u8]) -> usize {
     use wasmparser_core::{Operator, Parser, Payload};
-    let bodies = Parser::new(0).parse_all(component).filter_map(|payload| match payload.expect("valid") {
-        Payload::CodeSectionEntry(body) => Some(body),
-        _ => None,
+    let bodies = Parser::new(0).parse_all(component).filter_map(|payload| {
+        let Payload::CodeSectionEntry(body) = payload.expect("valid") else { return None };
+        Some(body)
     });
     bodies
         .flat_map(|body| body.get_operators_reader().expect("valid").into_iter())
