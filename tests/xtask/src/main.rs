@@ -2,12 +2,14 @@
 //!
 //! It adds what a fresh machine lacks, says what it is doing, and stops with one clear sentence when it cannot.
 
+mod c;
 mod guests;
 mod javascript;
 mod python;
 mod rust;
 mod shell;
 mod suite;
+mod zig;
 
 use std::process::ExitCode;
 

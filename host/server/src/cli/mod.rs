@@ -4,6 +4,7 @@
 //! process answers with 1 (2 when the command line itself is wrong).
 
 pub(crate) mod compile_worker;
+mod componentize;
 mod consumer;
 mod delayed;
 mod filter;
@@ -56,6 +57,7 @@ enum Command {
     Quarantine(quarantine::QuarantineArguments),
     Schedule(schedule::ScheduleArguments),
     Why(why::WhyArguments),
+    Componentize(componentize::ComponentizeArguments),
     Bench(BenchArguments),
     #[command(hide = true)]
     CompileWorker(compile_worker::CompileWorkerArguments),
@@ -120,6 +122,7 @@ async fn carry_out(command: Command) -> Result<ExitCode> {
         Command::Quarantine(arguments) => return quarantine::run(arguments).await,
         Command::CompileWorker(arguments) => return Ok(arguments.run()),
         Command::Why(arguments) => why::run(arguments).await,
+        Command::Componentize(arguments) => componentize::run(&arguments),
         Command::Bench(arguments) => Box::pin(bench::run(arguments)).await,
     };
     done.map(|()| ExitCode::SUCCESS)
