@@ -49,6 +49,7 @@ mod sandbox;
 mod secrets;
 mod session;
 mod share;
+mod simulation;
 mod state_store;
 mod state_view;
 mod stop;
@@ -70,4 +71,7 @@ pub use program::Program;
 pub use replay::{Comparison, Replayed, Replayer, replay};
 pub use sandbox::{Sandbox, SandboxError, SandboxOptions};
 pub use secrets::Secrets;
+pub use simulation::{
+    Clock, PlannedAnswer, ReceivedAnswer, SentRequest, SimulatedFailure, SimulatedHttp, Simulation,
+};
 pub use session::{BatchAttempt, BatchResult, Session};

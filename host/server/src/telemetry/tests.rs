@@ -33,6 +33,9 @@ impl Names {
             duration_us: 20,
             fuel_used: 1_000,
             memory_bytes_peak: 65_536,
+            message: &self.message,
+            attempt: 1,
+            log: "",
         }
     }
 
