@@ -179,6 +179,13 @@ impl Pump {
     fn step(&mut self, engine: Engine, inputs: Vec<Input>) -> Result<Engine, StoreError> {
         let mut commit = None;
         let (store, watch) = (&mut self.store, &mut self.watch);
+        if let Some(watch) = watch {
+            for input in &inputs {
+                if let Input::Settle { settlements, .. } = input {
+                    watch.settling(settlements);
+                }
+            }
+        }
         let (engine, effects) = engine.tick(self.clock.now(), inputs, |writes| {
             let started = Instant::now();
             watch.as_mut().map_or(Ok(()), |watch| watch.before(writes))?;

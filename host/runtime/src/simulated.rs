@@ -12,14 +12,19 @@ use std::{
 use bytes::Bytes;
 use wasmill_delivery::{
     engine::{Engine, EngineLimits, Recovery},
-    input::Order,
+    input::{Order, Settlement},
     name::{ConsumerName, HandlerName, QueueName},
-    record::{ConsumerConfig, Grants, HandlerLimits, HandlerRecord, QueueConfig},
+    record::{ConsumerConfig, DeliveryOrder, Grants, HandlerLimits, HandlerRecord, QueueConfig},
     time::Timestamp,
     write::Write,
 };
-use wasmill_sandbox::{Program, Sandbox, Secrets, Simulation};
-use wasmill_store::{Reader, Store, StoreError, StoreOptions};
+use wasmill_sandbox::Secrets;
+pub use wasmill_sandbox::{
+    Clock, LoadError, PlannedAnswer, Program, ReceivedAnswer, Sandbox, SandboxError, SandboxOptions, SentRequest,
+    SimulatedFailure, SimulatedHttp, Simulation,
+};
+pub use wasmill_store::StoreError;
+use wasmill_store::{Reader, Store, StoreOptions};
 
 use crate::{
     canary::Trials,
@@ -32,11 +37,15 @@ use crate::{
     observer::Observer,
     pump::{Pump, Shared},
     registry::Registry,
+    shuffle::Shuffle,
     signatures::{SignatureRules, Signatures},
 };
 
 /// Looks at each commit, and can end the host there.
 pub trait CommitWatch: Send {
+    /// Deliveries that were tried are about to be settled, in this order.
+    fn settling(&mut self, settlements: &[Settlement]);
+
     /// Before the writes are durable.
     ///
     /// # Errors
@@ -64,6 +73,9 @@ pub struct SimulatedOptions {
     pub sandbox: Sandbox,
     /// What handlers meet instead of the world outside; its clock is the host's.
     pub simulation: Arc<Simulation>,
+    /// Whether what is leased together is tried in an order that is drawn, as far as this order of the consumer allows;
+    /// none to leave it as it is.
+    pub reorder: Option<DeliveryOrder>,
     /// Who is told what happens.
     pub observer: Arc<dyn Observer>,
     /// Who looks at each commit.
@@ -121,7 +133,7 @@ impl SimulatedHost {
     /// # Panics
     /// Outside of a tokio runtime.
     pub fn open(options: SimulatedOptions) -> Result<Self, HostError> {
-        let SimulatedOptions { store_folder, store, limits, data_bytes_max, sandbox, simulation, observer, watch } =
+        let SimulatedOptions { store_folder, store, limits, data_bytes_max, sandbox, simulation, reorder, observer, watch } =
             options;
         let store = Store::open(&store_folder, store)?;
         let mut recovery = Recovery::new(limits);
@@ -136,8 +148,9 @@ impl SimulatedHost {
         let most = HANDLER_LIMITS_CEILING_DEFAULT;
         let registry =
             Registry::new(sandbox, signatures, state, data_bytes_max, most, components, Trials::new(ends));
+        let shuffle = reorder.map(|order| Shuffle { simulation: Arc::clone(&simulation), order });
         let registry = Arc::new(registry.simulated(simulation));
-        let broker = EmbeddedBroker::new(Arc::clone(&shared), reader.clone());
+        let broker = EmbeddedBroker::new(Arc::clone(&shared), reader.clone()).shuffling(shuffle);
         let threads = tokio::runtime::Handle::current();
         let dispatch =
             Dispatch::new(Arc::new(broker.clone()), Arc::clone(&registry), Arc::clone(&observer), threads.clone());

@@ -139,6 +139,14 @@ impl Simulation {
         self.random.lock().unwrap_or_else(PoisonError::into_inner).fill_bytes(bytes);
     }
 
+    /// A number from 0 to below this, which is not 0.
+    #[must_use]
+    pub fn draw_below(&self, end: usize) -> usize {
+        let mut bytes = [0; 8];
+        self.draw(&mut bytes);
+        usize::try_from(u64::from_le_bytes(bytes) % (end.max(1) as u64)).unwrap_or_default()
+    }
+
     /// Nanoseconds since its clock began.
     pub(crate) fn monotonic_ns(&self) -> u64 {
         let passed = self.clock.0.map_or(Duration::ZERO, |origin| origin.began.elapsed());

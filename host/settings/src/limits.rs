@@ -9,7 +9,7 @@ use crate::value::{Count, DurationMs, ENDLESS, Size};
 const MEMORY_CEILING: u64 = 4 * 1024 * 1024 * 1024;
 
 /// Limits of one handler, or the most that handlers may have.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct RawHandlerLimits {
     fuel: Option<Count<1, ENDLESS>>,

@@ -8,15 +8,15 @@ pub(super) use wasmill_settings::value::{Count, DurationMs, Size, text};
 
 /// What a log lets through.
 #[derive(Clone, Debug)]
-pub struct LogFilter(pub String);
+pub(super) struct LogFilter(pub(super) String);
 
 /// An IP address and a port.
 #[derive(Clone, Copy, Debug)]
-pub struct Listen(pub std::net::SocketAddr);
+pub(super) struct Listen(pub(super) std::net::SocketAddr);
 
 /// A path that is not empty.
 #[derive(Clone, Debug)]
-pub struct FilePath(pub PathBuf);
+pub(super) struct FilePath(pub(super) PathBuf);
 
 impl<'de> Deserialize<'de> for LogFilter {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
