@@ -67,7 +67,17 @@ impl Registry {
         trials: Trials,
     ) -> Self {
         let slots = RwLock::new(BTreeMap::new());
-        Self { sandbox, signatures, state, data_bytes_max, handler_limits_max, components, trials, simulation: None, slots }
+        Self {
+            sandbox,
+            signatures,
+            state,
+            data_bytes_max,
+            handler_limits_max,
+            components,
+            trials,
+            simulation: None,
+            slots,
+        }
     }
 
     /// Whose handlers meet this instead of the world outside.

@@ -3,11 +3,7 @@
 //!
 //! In a runtime of one thread whose clock is paused, everything happens in the same order each time.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use bytes::Bytes;
 use wasmill_delivery::{
@@ -65,6 +61,8 @@ pub struct SimulatedOptions {
     pub store_folder: PathBuf,
     /// How the store keeps things.
     pub store: StoreOptions,
+    /// Values that this handler has stored, written before anything else.
+    pub state: (HandlerName, Vec<(String, Bytes)>),
     /// What bounds the engine.
     pub limits: EngineLimits,
     /// Data of one message, in bytes.
@@ -133,9 +131,23 @@ impl SimulatedHost {
     /// # Panics
     /// Outside of a tokio runtime.
     pub fn open(options: SimulatedOptions) -> Result<Self, HostError> {
-        let SimulatedOptions { store_folder, store, limits, data_bytes_max, sandbox, simulation, reorder, observer, watch } =
-            options;
-        let store = Store::open(&store_folder, store)?;
+        let SimulatedOptions {
+            store_folder,
+            store,
+            state: (handler, state),
+            limits,
+            data_bytes_max,
+            sandbox,
+            simulation,
+            reorder,
+            observer,
+            watch,
+        } = options;
+        let mut store = Store::open(&store_folder, store)?;
+        if !state.is_empty() {
+            let put = |(key, value)| Write::PutState { handler: handler.clone(), key, value };
+            store.commit(&state.into_iter().map(put).collect::<Vec<Write>>())?;
+        }
         let mut recovery = Recovery::new(limits);
         store.recover(&mut |recovered| recovery.take(recovered))?;
         let engine = recovery.finish();
@@ -146,8 +158,7 @@ impl SimulatedHost {
         let (ends, _) = tokio::sync::mpsc::unbounded_channel();
         let signatures = Signatures::new(SignatureRules::default(), components.clone());
         let most = HANDLER_LIMITS_CEILING_DEFAULT;
-        let registry =
-            Registry::new(sandbox, signatures, state, data_bytes_max, most, components, Trials::new(ends));
+        let registry = Registry::new(sandbox, signatures, state, data_bytes_max, most, components, Trials::new(ends));
         let shuffle = reorder.map(|order| Shuffle { simulation: Arc::clone(&simulation), order });
         let registry = Arc::new(registry.simulated(simulation));
         let broker = EmbeddedBroker::new(Arc::clone(&shared), reader.clone()).shuffling(shuffle);
@@ -157,25 +168,6 @@ impl SimulatedHost {
         let pump = Pump::new(Arc::clone(&shared), store, observer).simulated(clock, watch);
         threads.spawn(pump.run_as_task(engine));
         Ok(Self { broker, dispatch, registry, reader, data_bytes_max })
-    }
-
-    /// Store values of a handler before there is a host.
-    ///
-    /// # Errors
-    /// When the store cannot be opened or written.
-    pub fn put_state(
-        store_folder: &Path,
-        store: StoreOptions,
-        handler: &HandlerName,
-        state: impl IntoIterator<Item = (String, Bytes)>,
-    ) -> Result<(), HostError> {
-        let mut store = Store::open(store_folder, store)?;
-        let put = |(key, value)| Write::PutState { handler: handler.clone(), key, value };
-        let writes: Vec<Write> = state.into_iter().map(put).collect();
-        if !writes.is_empty() {
-            store.commit(&writes)?;
-        }
-        Ok(())
     }
 
     /// Run this program under that name.
@@ -242,8 +234,7 @@ impl SimulatedHost {
     /// When the host stops before it can answer.
     pub async fn publish(&self, drafts: Vec<Draft>) -> Result<Vec<Result<(), PublishError>>, HostError> {
         let now = self.registry.clock().now();
-        let entries: Vec<_> =
-            drafts.into_iter().map(|draft| draft.into_entry_at(now, self.data_bytes_max)).collect();
+        let entries: Vec<_> = drafts.into_iter().map(|draft| draft.into_entry_at(now, self.data_bytes_max)).collect();
         let good = entries.iter().filter_map(|entry| entry.as_ref().ok().cloned()).collect();
         let mut answers = self.broker.publish(good).await?.into_iter();
         let stopped = || PublishError::Host(HostError::Stopped { reason: None });

@@ -71,7 +71,5 @@ pub use program::Program;
 pub use replay::{Comparison, Replayed, Replayer, replay};
 pub use sandbox::{Sandbox, SandboxError, SandboxOptions};
 pub use secrets::Secrets;
-pub use simulation::{
-    Clock, PlannedAnswer, ReceivedAnswer, SentRequest, SimulatedFailure, SimulatedHttp, Simulation,
-};
 pub use session::{BatchAttempt, BatchResult, Session};
+pub use simulation::{Clock, PlannedAnswer, ReceivedAnswer, SentRequest, SimulatedFailure, SimulatedHttp, Simulation};

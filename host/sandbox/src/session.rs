@@ -2,11 +2,7 @@
 
 mod batch;
 
-use std::{
-    pin::pin,
-    sync::Arc,
-    time::Duration,
-};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 use wasmill_delivery::{
@@ -159,7 +155,8 @@ impl Session {
         let secrets = &self.context.secrets;
         let now = self.context.clock().now();
         let outcome = judge::outcome(ended, &Circumstances { limits, memory_refused, secrets });
-        attempt.result = settle(data, outcome, staged, |outcome| record(run.delivery, &attempt, now, outcome, backtrace));
+        attempt.result =
+            settle(data, outcome, staged, |outcome| record(run.delivery, &attempt, now, outcome, backtrace));
         let calls = data.take_calls();
         if let AttemptResult::Failed(record) = &attempt.result
             && self.replay.is_none()
@@ -182,7 +179,8 @@ impl Session {
             capsule: None,
         };
         let now = self.context.clock().now();
-        attempt.result = AttemptResult::Failed(record(delivery, &attempt, now, Outcome::HostFault { detail }, Vec::new()));
+        attempt.result =
+            AttemptResult::Failed(record(delivery, &attempt, now, Outcome::HostFault { detail }, Vec::new()));
         attempt
     }
 }

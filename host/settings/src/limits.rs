@@ -31,19 +31,19 @@ impl RawHandlerLimits {
     #[must_use]
     pub fn over(&self, rest: HandlerLimits) -> HandlerLimits {
         let raw = self;
-    HandlerLimits {
-        fuel_max: raw.fuel.map_or(rest.fuel_max, Count::get),
-        memory_bytes_max: raw.memory.map_or(rest.memory_bytes_max, |size| size.0),
-        wall_clock_ms_max: raw.wall_clock.map_or(rest.wall_clock_ms_max, |duration| duration.0),
-        published_max: raw.published_max.map_or(rest.published_max, Count::get),
-        published_bytes_max: raw.published_bytes.map_or(rest.published_bytes_max, |size| size.0),
-        state_bytes_max: raw.state_bytes.map_or(rest.state_bytes_max, |size| size.0),
-        log_bytes_max: raw.log_bytes.map_or(rest.log_bytes_max, |size| u32::try_from(size.0).unwrap_or(u32::MAX)),
-        instance_calls_max: raw.instance_calls.map_or(rest.instance_calls_max, Count::get),
-        http_requests_max: raw.http_requests.map_or(rest.http_requests_max, Count::get),
-        http_open_max: raw.http_open.map_or(rest.http_open_max, Count::get),
-        http_sent_bytes_max: raw.http_sent_bytes.map_or(rest.http_sent_bytes_max, |size| size.0),
-        http_received_bytes_max: raw.http_received_bytes.map_or(rest.http_received_bytes_max, |size| size.0),
+        HandlerLimits {
+            fuel_max: raw.fuel.map_or(rest.fuel_max, Count::get),
+            memory_bytes_max: raw.memory.map_or(rest.memory_bytes_max, |size| size.0),
+            wall_clock_ms_max: raw.wall_clock.map_or(rest.wall_clock_ms_max, |duration| duration.0),
+            published_max: raw.published_max.map_or(rest.published_max, Count::get),
+            published_bytes_max: raw.published_bytes.map_or(rest.published_bytes_max, |size| size.0),
+            state_bytes_max: raw.state_bytes.map_or(rest.state_bytes_max, |size| size.0),
+            log_bytes_max: raw.log_bytes.map_or(rest.log_bytes_max, |size| u32::try_from(size.0).unwrap_or(u32::MAX)),
+            instance_calls_max: raw.instance_calls.map_or(rest.instance_calls_max, Count::get),
+            http_requests_max: raw.http_requests.map_or(rest.http_requests_max, Count::get),
+            http_open_max: raw.http_open.map_or(rest.http_open_max, Count::get),
+            http_sent_bytes_max: raw.http_sent_bytes.map_or(rest.http_sent_bytes_max, |size| size.0),
+            http_received_bytes_max: raw.http_received_bytes.map_or(rest.http_received_bytes_max, |size| size.0),
+        }
     }
-}
 }

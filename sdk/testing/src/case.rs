@@ -78,8 +78,8 @@ impl Cases {
     /// # Errors
     /// When it cannot be read, or something in it is wrong: with file, line and key.
     pub fn read(path: &Path) -> Result<Self, CasesError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|problem| CasesError::Read { path: path.to_owned(), problem })?;
+        let text =
+            std::fs::read_to_string(path).map_err(|problem| CasesError::Read { path: path.to_owned(), problem })?;
         Self::parse(&text, path)
     }
 
@@ -100,9 +100,12 @@ impl Cases {
             if cases.iter().any(|other| other.name == case.name) {
                 return Err(refuse("another case has the same name; give each its own".to_owned()));
             }
-            let settings =
-                merged([&settings, &case.settings], [consumer_in(&whole), whole_case.as_table().and_then(consumer_in)], &case)
-                    .map_err(refuse)?;
+            let settings = merged(
+                [&settings, &case.settings],
+                [consumer_in(&whole), whole_case.as_table().and_then(consumer_in)],
+                &case,
+            )
+            .map_err(refuse)?;
             check(&case).map_err(refuse)?;
             let component = case.component.as_ref().or(component.as_ref()).map(|component| folder.join(component));
             cases.push(Case { name: case.name.clone(), component, folder: folder.clone(), settings, raw: case });

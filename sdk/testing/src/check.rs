@@ -104,7 +104,8 @@ impl<'a> Check<'a> {
         let says = self.expect.quarantined.is_some() || self.expect.outcomes.is_some();
         if let (false, Some(given_up)) = (says, self.seen.quarantined.first()) {
             let last = given_up.attempts.last().map_or_else(String::new, |attempt| attempt.outcome.describe());
-            let seen = format!("{} given up, the first {}: {last}", self.seen.quarantined.len(), given_up.reason.name());
+            let seen =
+                format!("{} given up, the first {}: {last}", self.seen.quarantined.len(), given_up.reason.name());
             self.note("deliveries", "all succeed in the end (say outcomes or quarantined when they do not)", seen);
         }
     }
@@ -144,7 +145,8 @@ impl<'a> Check<'a> {
     }
 
     fn limits(&mut self) {
-        let at_most = |of: fn(&Attempt) -> u64| self.seen.attempts.iter().map(of).enumerate().max_by_key(|(_, used)| *used);
+        let at_most =
+            |of: fn(&Attempt) -> u64| self.seen.attempts.iter().map(of).enumerate().max_by_key(|(_, used)| *used);
         let fuel = at_most(|attempt| attempt.fuel);
         let memory = at_most(|attempt| attempt.memory_bytes);
         if let (Some(most), Some((number, used))) = (self.expect.fuel_at_most, fuel)
@@ -246,7 +248,11 @@ impl<'a> Check<'a> {
         let seen = &self.seen.quarantined;
         if expected.len() != seen.len() {
             let all: Vec<String> = seen.iter().map(given_up).collect();
-            self.note("quarantined", format!("{} deliveries", expected.len()), format!("{}: {}", seen.len(), list(&all)));
+            self.note(
+                "quarantined",
+                format!("{} deliveries", expected.len()),
+                format!("{}: {}", seen.len(), list(&all)),
+            );
             return;
         }
         for (number, (expected, seen)) in expected.iter().zip(seen).enumerate() {
@@ -346,8 +352,7 @@ fn request_differences(
         differ(&mut found, "url", Some(url), Some(&seen.url));
     }
     for (name, value) in expected.headers.iter().flat_map(|Headers(headers)| headers) {
-        let is_there =
-            |(other, given): &(String, String)| other.eq_ignore_ascii_case(name) && given == value;
+        let is_there = |(other, given): &(String, String)| other.eq_ignore_ascii_case(name) && given == value;
         if !seen.headers.iter().any(is_there) {
             found.push(("headers", format!("{name}: {value}"), format!("{:?}", seen.headers)));
         }
@@ -362,7 +367,8 @@ fn same_headers(expected: &[(String, String)], seen: &[(String, String)]) -> boo
         headers.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.clone())).collect()
     };
     let (mut expected, mut seen) = (lower(expected), lower(seen));
-    let repeats = expected.iter().enumerate().any(|(at, (name, _))| expected[..at].iter().any(|(other, _)| other == name));
+    let repeats =
+        expected.iter().enumerate().any(|(at, (name, _))| expected[..at].iter().any(|(other, _)| other == name));
     if !repeats {
         expected.sort();
         seen.sort();

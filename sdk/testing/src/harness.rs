@@ -20,7 +20,7 @@ use wasmill_delivery::{
 use wasmill_runtime::{
     Draft, Durability, HostError, PublishError, StoreOptions,
     simulated::{
-        Clock, LoadError, Progress, Program, Sandbox, SandboxError, SandboxOptions, SentRequest, SimulatedHandler,
+        Clock, LoadError, Program, Progress, Sandbox, SandboxError, SandboxOptions, SentRequest, SimulatedHandler,
         SimulatedHost, SimulatedOptions, Simulation,
     },
 };
@@ -213,10 +213,7 @@ impl Harness {
     /// # Panics
     /// When it is called within an asynchronous task: it waits by itself.
     pub fn new(loader: &Loader, program: Arc<Program>, settings: Settings) -> Result<Self, HarnessError> {
-        let folder = tempfile::tempdir()
-            .map_err(|problem| HarnessError::File { path: std::env::temp_dir(), problem })?;
-        let state = settings.state.clone();
-        SimulatedHost::put_state(folder.path(), store_options(), &handler_name(), state)?;
+        let folder = folder()?;
         let notes = NoteTaker::default();
         notes.notes().crash_at = settings.crash_at;
         let starts_at = settings.starts_at;
@@ -269,10 +266,7 @@ impl Harness {
                 Ok(answers) => answers,
             };
             for (draft, answer) in drafts.into_iter().zip(answers) {
-                answer.map_err(|problem| HarnessError::Publish {
-                    message: draft.id.unwrap_or_default(),
-                    problem,
-                })?;
+                answer.map_err(|problem| HarnessError::Publish { message: draft.id.unwrap_or_default(), problem })?;
             }
             return Ok(());
         }
@@ -305,7 +299,9 @@ impl Harness {
             return Ok(());
         }
         let days = IDLE_WITHIN_MAX.as_secs() / 86_400;
-        Err(HarnessError::Endless { what: format!("after {days} days of the test's clock there is still something to do") })
+        Err(HarnessError::Endless {
+            what: format!("after {days} days of the test's clock there is still something to do"),
+        })
     }
 
     fn run_to(&mut self, until: Timestamp, until_idle: bool) -> Result<bool, HarnessError> {
@@ -419,6 +415,7 @@ impl Harness {
         let host = SimulatedHost::open(SimulatedOptions {
             store_folder: self.folder.path().to_owned(),
             store: store_options(),
+            state: (handler_name(), std::mem::take(&mut self.settings.state)),
             limits: EngineLimits { dedup_window_ms: self.settings.dedup_window_ms, ..EngineLimits::default() },
             data_bytes_max: DATA_BYTES_MAX_DEFAULT,
             sandbox: self.loader.sandbox.clone(),
@@ -475,6 +472,20 @@ async fn turn(host: &SimulatedHost, clock: Clock, until: Timestamp, until_idle: 
 
 fn queue_name(name: &str) -> QueueName {
     QueueName::new(name).expect("it follows the rules")
+}
+
+/// In memory where the system has a folder for that and there is room, unless `TMPDIR` says where: a store on a disk takes
+/// ten times as long to open.
+fn folder() -> Result<tempfile::TempDir, HarnessError> {
+    const IN_MEMORY: &str = "/dev/shm";
+    const FREE_BYTES_MIN: u64 = 1024 * 1024 * 1024;
+    if std::env::var_os("TMPDIR").is_none()
+        && rustix::fs::statvfs(IN_MEMORY).is_ok_and(|room| room.f_bavail.saturating_mul(room.f_frsize) > FREE_BYTES_MIN)
+        && let Ok(folder) = tempfile::tempdir_in(IN_MEMORY)
+    {
+        return Ok(folder);
+    }
+    tempfile::tempdir().map_err(|problem| HarnessError::File { path: std::env::temp_dir(), problem })
 }
 
 /// What a test kills is this process's, and not the machine: nothing has to reach the disk.

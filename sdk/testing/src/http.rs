@@ -55,10 +55,8 @@ impl SimulatedHttp for PlannedHttp {
         });
         let problem = format!("the test has no answer (left) to {} {}", request.method, request.url);
         inner.requests.push(request);
-        let unplanned = || PlannedAnswer {
-            after: std::time::Duration::ZERO,
-            result: Err(SimulatedFailure::Unplanned(problem)),
-        };
+        let unplanned =
+            || PlannedAnswer { after: std::time::Duration::ZERO, result: Err(SimulatedFailure::Unplanned(problem)) };
         answer.unwrap_or_else(unplanned)
     }
 }

@@ -127,9 +127,13 @@ fn slow_and_failing_servers_are_planned() {
         )
     };
     passes("guest-fetch", &case("after = \"3s\", text = \"ä\"", "elapsed = \"3s\"\npublished = [{ text = \"ä\" }]"));
-    for (fails, elapsed) in
-        [("connection-refused", "0s"), ("timeout", "10s"), ("connection-reset", "0s"), ("dns", "0s"), ("tls-certificate", "0s")]
-    {
+    for (fails, elapsed) in [
+        ("connection-refused", "0s"),
+        ("timeout", "10s"),
+        ("connection-reset", "0s"),
+        ("dns", "0s"),
+        ("tls-certificate", "0s"),
+    ] {
         let expect = format!("outcomes = [\"reject\"]\nelapsed = \"{elapsed}\"");
         passes("guest-fetch", &case(&format!("fails = \"{fails}\""), &expect));
     }

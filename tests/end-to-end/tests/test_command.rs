@@ -66,7 +66,8 @@ fn cases_are_found_run_and_reported() -> Result<()> {
     fs::write(folder.join("deep/a.test.toml"), text.replace("\"2h\"", "\"3h\""))?;
     let ran = run(folder, &[])?;
     assert_eq!(ran.status, Some(1));
-    for words in ["ok    it fails once", "FAIL  it fails twice", "elapsed", "10800s", "7200s", "attempt 3 of message-1"] {
+    for words in ["ok    it fails once", "FAIL  it fails twice", "elapsed", "10800s", "7200s", "attempt 3 of message-1"]
+    {
         assert!(ran.out.contains(words), "{words}: {}", ran.out);
     }
     assert_eq!(run(folder, &["--case", "once"])?.status, Some(0), "the other one is left out");
@@ -92,11 +93,20 @@ fn a_mistake_is_told_with_its_place_and_the_nearest_word() -> Result<()> {
     let head = "component = \"x.wasm\"\n[[case]]\nname = \"c\"\n";
     for (text, words) in [
         ("publish = [{ topik = \"t\" }]", &["a.test.toml:4:", "unknown key `topik`; did you mean `topic`?"][..]),
-        ("publish = [{ topic = \"t\" }]\nexpect.outcome = [\"success\"]", &["a.test.toml:5:", "did you mean `outcomes`?"]),
-        ("publish = [{ topic = \"t\" }]\nexpect.outcomes = [\"sucess\"]", &["a.test.toml:5:", "did you mean \"success\"?"]),
+        (
+            "publish = [{ topic = \"t\" }]\nexpect.outcome = [\"success\"]",
+            &["a.test.toml:5:", "did you mean `outcomes`?"],
+        ),
+        (
+            "publish = [{ topic = \"t\" }]\nexpect.outcomes = [\"sucess\"]",
+            &["a.test.toml:5:", "did you mean \"success\"?"],
+        ),
         ("publish = [{ topic = \"t\", at = \"soon\" }]", &["a.test.toml:4:", "is not a duration"]),
         ("publish = [{ topic = \"t\", base64 = \"?\" }]", &["a.test.toml:4:", "is not base64"]),
-        ("settings.consumer.atempts = 3\npublish = [{ topic = \"t\" }]", &["a.test.toml:4:", "did you mean `attempts`?"]),
+        (
+            "settings.consumer.atempts = 3\npublish = [{ topic = \"t\" }]",
+            &["a.test.toml:4:", "did you mean `attempts`?"],
+        ),
         ("", &["case \"c\"", "nothing is published"]),
         ("publish = [{ topic = \"t\" }]", &["x.wasm", "No such file"]),
     ] {

@@ -50,4 +50,3 @@ impl<'de> Deserialize<'de> for FilePath {
         text(deserializer, "a path as text", check)
     }
 }
-
