@@ -6,6 +6,7 @@ use bytes::Bytes;
 use wasmill_delivery::{
     input::{AttemptResult, Effects, StateWrite},
     outcome::Outcome,
+    record::QuarantineRecord,
 };
 use wasmill_runtime::{
     replay::{CapsuleFile, Replayed, replay},
@@ -56,6 +57,16 @@ impl Capsule {
     /// When they are no capsule file.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, HarnessError> {
         Ok(Self { file: CapsuleFile::from_bytes(bytes)? })
+    }
+
+    pub(crate) const fn of(record: QuarantineRecord, capsule: Bytes) -> Self {
+        Self { file: CapsuleFile { record, capsule, component: None } }
+    }
+
+    /// As a file has it.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        self.file.to_bytes()
     }
 
     /// The component that failed, if the file has it.

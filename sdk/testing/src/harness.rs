@@ -26,6 +26,7 @@ use wasmill_runtime::{
 };
 
 use crate::{
+    capsule::Capsule,
     http::{Plan, PlannedHttp},
     notes::{Attempt, CrashAt, NoteTaker, Published, handler_name},
 };
@@ -324,7 +325,10 @@ impl Harness {
     /// What the test's clock shows.
     #[must_use]
     pub fn now(&self) -> Timestamp {
-        self.running().clock.now()
+        let Running { runtime, clock, .. } = self.running();
+        // Outside of its runtime a paused clock goes on.
+        let _entered = runtime.enter();
+        clock.now()
     }
 
     /// From the start to when the last attempt ended, or the last delivery was given up.
@@ -349,6 +353,14 @@ impl Harness {
     #[must_use]
     pub fn quarantined(&self) -> Vec<QuarantineRecord> {
         self.notes.notes().quarantined.clone()
+    }
+
+    /// The n-th of them as a capsule, which can be run again; none when there is none.
+    #[must_use]
+    pub fn capsule(&self, number: usize) -> Option<Capsule> {
+        let notes = self.notes.notes();
+        let (record, capsule) = (notes.quarantined.get(number)?, notes.capsules.get(number)?);
+        Some(Capsule::of(record.clone(), capsule.clone()?))
     }
 
     /// Requests that the handler was allowed to send, in order.

@@ -5,6 +5,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use bytes::Bytes;
 use wasmill_delivery::{
     input::{AttemptResult, PublishEntry, Settlement},
     message::Message,
@@ -70,6 +71,8 @@ pub(crate) struct Notes {
     pub(crate) attempts: Vec<Attempt>,
     pub(crate) published: Vec<Published>,
     pub(crate) quarantined: Vec<QuarantineRecord>,
+    /// Of each of them, the inputs of its last attempt.
+    pub(crate) capsules: Vec<Option<Bytes>>,
     /// When the last attempt ended, or the last delivery was given up.
     pub(crate) last_event: Timestamp,
     /// Since the handler was set up.
@@ -181,8 +184,9 @@ impl Notes {
                         *news.entry(entry.message.id.clone()).or_default() += 1;
                     }
                 }
-                Write::PutQuarantine { record, .. } => {
+                Write::PutQuarantine { record, capsule } => {
                     self.last_event = self.clock.now();
+                    self.capsules.push(capsule.clone());
                     self.quarantined.push((**record).clone());
                 }
                 _ => {}

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use support::{loader, program, run};
 use wasmill_testing::{
-    CrashAt, Draft, Harness, Plan, PlannedAnswer, ReceivedAnswer, Settings, SimulatedFailure,
+    Cases, CrashAt, Draft, Harness, Plan, PlannedAnswer, ReceivedAnswer, RunOptions, Settings,
     delivery::{outcome::Outcome, policy::Backoff, record::Grants},
 };
 
@@ -159,7 +159,6 @@ fn what_is_not_granted_is_not_asked_for_and_what_is_not_planned_fails() {
         assert!(matches!(harness.attempts()[0].outcome, Outcome::Reject { .. }));
         assert_eq!(harness.requests().len(), requests);
     }
-    let _ = SimulatedFailure::Dns;
 }
 
 #[test]
@@ -180,4 +179,36 @@ fn the_same_test_is_the_same_each_time() {
         assert!(once(3) == first, "a second run differs");
     }
     assert!(once(4) != first, "another seed is another run");
+}
+
+#[test]
+fn a_quarantined_delivery_is_a_test_of_what_mends_it() {
+    let loader = loader();
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut settings = Settings::default();
+    settings.config.insert("fail-attempts".to_owned(), "9".to_owned());
+    settings.consumer.attempts_max = 1;
+    let mut harness = Harness::new(&loader, program(&loader, "guest-flaky"), settings).expect("a host");
+    harness.publish(Draft::new("in", "x")).expect("room");
+    harness.run_until_idle().expect("an end");
+    let capsule = harness.capsule(0).expect("what was given up has one");
+    std::fs::write(folder.path().join("1.capsule"), capsule.to_bytes()).expect("room");
+    let text = "[[case]]\nname = \"mended\"\ncapsule = \"1.capsule\"\nexpect.outcomes = [\"success\"]\n";
+    let cases = Cases::parse(text, &folder.path().join("a.test.toml")).expect("a case");
+    let passes = |guest: &str| {
+        let program = program(&loader, guest);
+        cases.cases[0].run(&loader, Some(&program), RunOptions::default()).expect("a run").has_passed()
+    };
+    assert!(!passes("guest-flaky") && passes("guest-noop"));
+    let refused = Cases::parse(&format!("{text}http = [{{ url = \"x\" }}]"), "a.test.toml".as_ref());
+    assert!(refused.expect_err("it answers itself").to_string().contains("leave http out"));
+}
+
+#[test]
+fn a_case_that_never_ends_is_told_to_say_for_how_long() {
+    let case = "publish = [{ topic = \"t\", text = \"defer\" }]";
+    let report = run("guest-batch", case);
+    let said: Vec<String> = report.mismatches.iter().map(ToString::to_string).collect();
+    assert!(said[0].contains("say run-for when there is none") && said[0].contains("after 30 days"), "{said:?}");
+    passes("guest-batch", &format!("{case}\nrun-for = \"150m\"\nexpect.outcomes = [\"defer\", \"defer\", \"defer\"]"));
 }
