@@ -382,10 +382,10 @@ fn is_one_of(OneOf(names): &OneOf, outcome: &Outcome) -> bool {
 
 /// The words of the handler, or else those of the host.
 fn reason_of(outcome: &Outcome) -> String {
-    match outcome {
-        Outcome::Retry { reason, .. } | Outcome::Reject { reason } => reason.clone(),
-        other => other.describe(),
+    if let Outcome::Retry { reason, .. } | Outcome::Reject { reason } = outcome {
+        return reason.clone();
     }
+    outcome.describe()
 }
 
 fn is_given_up_so(expected: &RawQuarantined, seen: &QuarantineRecord) -> bool {

@@ -171,25 +171,18 @@ impl Notes {
     fn committed(&mut self, writes: &[Write], tried: &[PublishEntry]) {
         let mut news: BTreeMap<MessageId, u64> = BTreeMap::new();
         for write in writes {
-            match write {
-                Write::Append { queue, messages, .. } => {
-                    for message in messages {
-                        if self.is_news(message, Some(*queue)) {
-                            *news.entry(message.id.clone()).or_default() += 1;
-                        }
-                    }
+            if let Write::Append { queue, messages, .. } = write {
+                for message in messages.iter().filter(|message| self.is_news(message, Some(*queue))) {
+                    *news.entry(message.id.clone()).or_default() += 1;
                 }
-                Write::PutDelayed { entry, .. } => {
-                    if self.is_news(&entry.message, None) {
-                        *news.entry(entry.message.id.clone()).or_default() += 1;
-                    }
-                }
-                Write::PutQuarantine { record, capsule } => {
-                    self.last_event = self.clock.now();
-                    self.capsules.push(capsule.clone());
-                    self.quarantined.push((**record).clone());
-                }
-                _ => {}
+            } else if let Write::PutDelayed { entry, .. } = write
+                && self.is_news(&entry.message, None)
+            {
+                *news.entry(entry.message.id.clone()).or_default() += 1;
+            } else if let Write::PutQuarantine { record, capsule } = write {
+                self.last_event = self.clock.now();
+                self.capsules.push(capsule.clone());
+                self.quarantined.push((**record).clone());
             }
         }
         // In the order in which the handler published them.

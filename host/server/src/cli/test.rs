@@ -69,7 +69,7 @@ pub(super) fn run(arguments: &TestArguments) -> Result<ExitCode> {
                 Ok(report) => Ended::Report(report),
                 Err(error) => Ended::Error(error.to_string()),
             };
-            reporter.case(case, component.as_deref(), ended, started.elapsed())?;
+            reporter.case(case, component.as_deref(), &ended, started.elapsed())?;
         }
     }
     reporter.end()

@@ -38,21 +38,21 @@ impl Reporter {
         if self.json.is_none() { say(&self.path) } else { Ok(()) }
     }
 
-    pub(super) fn case(&mut self, case: &Case, component: Option<&Path>, ended: Ended, took: Duration) -> Result<()> {
-        let passed = matches!(&ended, Ended::Report(report) if report.has_passed());
+    pub(super) fn case(&mut self, case: &Case, component: Option<&Path>, ended: &Ended, took: Duration) -> Result<()> {
+        let passed = matches!(ended, Ended::Report(report) if report.has_passed());
         *(if passed { &mut self.passed } else { &mut self.failed }) += 1;
         self.took += took;
         if let Some(all) = &mut self.json {
-            all.push(as_json(&self.path, case, component, &ended, took));
+            all.push(as_json(&self.path, case, component, ended, took));
             return Ok(());
         }
-        let (mark, runs) = match &ended {
+        let (mark, runs) = match ended {
             Ended::Report(report) if report.runs > 1 => (passed, format!(", {} runs", report.runs)),
             Ended::Report(_) | Ended::Error(_) => (passed, String::new()),
         };
         let mark = if mark { "ok  " } else { "FAIL" };
         say(format_args!("  {mark}  {} ({} ms{runs})", case.name, took.as_millis()))?;
-        match &ended {
+        match ended {
             Ended::Error(error) => say(indent(error, "        ")),
             Ended::Report(report) => {
                 if let Some(path) = &report.snapshot_written {
@@ -122,7 +122,7 @@ fn as_json(path: &str, case: &Case, component: Option<&Path>, ended: &Ended, too
                 "attempt": attempt.attempt,
                 "outcome": attempt.outcome.name(),
                 "fuel": attempt.fuel,
-                "memory_bytes": attempt.memory_bytes,
+                "memory_bytes_peak": attempt.memory_bytes,
                 "log": attempt.log,
             })).collect::<Vec<Value>>(),
         }),
