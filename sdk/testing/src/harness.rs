@@ -26,6 +26,7 @@ use wasmill_runtime::{
 };
 
 use crate::{
+    cache::{self, CACHE_BYTES_MAX},
     capsule::Capsule,
     http::{Plan, PlannedHttp},
     notes::{Attempt, CrashAt, NoteTaker, Published, handler_name},
@@ -102,14 +103,17 @@ impl Loader {
     }
 
     /// With compiled code where this user's caches are (`$XDG_CACHE_HOME/wasmill`, or else `~/.cache/wasmill`), so that a
-    /// component is compiled once.
+    /// component is compiled once. At most [`CACHE_BYTES_MAX`] are kept.
     ///
     /// # Errors
     /// As [`Self::new`].
     pub fn with_user_cache() -> Result<Self, HarnessError> {
         let variable = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
         let caches = variable("XDG_CACHE_HOME").or_else(|| Some(variable("HOME")?.join(".cache")));
-        Self::new(caches.unwrap_or_else(std::env::temp_dir).join("wasmill").join("compiled"))
+        let folder = caches.unwrap_or_else(std::env::temp_dir).join("wasmill").join("compiled");
+        let loader = Self::new(&folder)?;
+        cache::shrink(&folder, CACHE_BYTES_MAX).map_err(|problem| HarnessError::File { path: folder, problem })?;
+        Ok(loader)
     }
 
     /// Make a program of a component, from its bytes. It takes long for a large one that is new.

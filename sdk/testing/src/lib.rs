@@ -33,6 +33,7 @@
 //! This crate must not know of command lines, or of anything that outlives a test.
 
 mod assert;
+mod cache;
 mod capsule;
 mod case;
 mod check;
@@ -44,6 +45,7 @@ mod notes;
 mod run;
 mod snapshot;
 
+pub use cache::CACHE_BYTES_MAX;
 pub use capsule::{Capsule, CapsuleRun};
 pub use case::{Case, Cases, CasesError};
 pub use check::Mismatch;

@@ -11,7 +11,7 @@ use wasmill_delivery::{
     message::Message,
     name::{HandlerName, MessageId, QueueId},
     outcome::Outcome,
-    record::QuarantineRecord,
+    record::{AttemptRecord, QuarantineRecord},
     time::Timestamp,
     write::Write,
 };
@@ -179,7 +179,10 @@ impl Notes {
                 && self.is_news(&entry.message, None)
             {
                 *news.entry(entry.message.id.clone()).or_default() += 1;
+            } else if let Write::PutPending { record, .. } = write {
+                self.judged(&record.message.id, &record.attempts);
             } else if let Write::PutQuarantine { record, capsule } = write {
+                self.judged(&record.message.id, &record.attempts);
                 self.last_event = self.clock.now();
                 self.capsules.push(capsule.clone());
                 self.quarantined.push((**record).clone());
@@ -191,6 +194,15 @@ impl Notes {
             *left -= 1;
             let delay_ms = entry.deliver_at.map(|at| at.ms_since(entry.message.published_at));
             self.published.push(Published { message: (*entry.message).clone(), delay_ms });
+        }
+    }
+
+    /// The host may have found that what succeeded in the sandbox did not: no queue takes what it published.
+    fn judged(&mut self, message: &MessageId, evidence: &[AttemptRecord]) {
+        let Some(last) = evidence.last() else { return };
+        let noted = self.attempts.iter_mut().rev().find(|noted| noted.message.id == *message);
+        if let Some(noted) = noted.filter(|noted| noted.attempt == last.attempt && noted.outcome == Outcome::Success) {
+            noted.outcome = last.outcome.clone();
         }
     }
 

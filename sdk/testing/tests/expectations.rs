@@ -29,6 +29,17 @@ const SAME: &str = r#"
 settings = { config = { to = "out" } }
 publish = [{ topic = "t", text = "same", times = 2 }]
 "#;
+const UNROUTABLE: &str = r#"
+settings = { config = { to = "out" }, queue = { elsewhere = ["alerts"] }, consumer = { attempts = 1 } }
+publish = [{ topic = "t", text = "x" }]
+"#;
+const BATCH: &str = r#"
+publish = [{ topic = "t", text = "1" }, { topic = "t", text = "2" }, { topic = "t", text = "3" }]
+"#;
+const LATE: &str = r#"
+settings = { consumer = { expired = "quarantine" } }
+publish = [{ topic = "t", delay = "1h", expires-after = "1m" }]
+"#;
 const EVIDENCE: &str = r#"
 publish = [{ topic = "t", text = "reject" }]
 "#;
@@ -51,6 +62,10 @@ const TABLE: &[(&str, &str, &str, &str, &str)] = &[
     ("guest-flaky", FLAKY, r#"memory-at-most = "64MiB""#, r#"memory-at-most = "1KiB""#, "memory-at-most"),
     ("guest-echo", ECHO, "published-count = 2", "published-count = 1", "published-count"),
     ("guest-echo", ECHO, "published-differ = true", "published-count = 3", "published-count"),
+    ("guest-echo", UNROUTABLE, "outcomes = [\"unroutable\"]\npublished = []", "outcomes = [\"success\"]", "unroutable"),
+    ("guest-echo", UNROUTABLE, "quarantined = [{ outcome = \"unroutable\" }]", "", "all succeed in the end"),
+    ("guest-batch", BATCH, "published = [{ text = \"3 6\" }]\nattempts = 3", "published = [{ text = \"1 1\" }]", "3 6"),
+    ("guest-noop", LATE, "quarantined = [{ outcome = \"expired\" }]\nattempts = 0", "", "all succeed in the end"),
     ("guest-echo", SAME, "published-differ = false", "published-differ = true", "twice \"same\""),
     (
         "guest-echo",
