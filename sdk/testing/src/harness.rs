@@ -36,8 +36,8 @@ use crate::{
 pub const STARTS_AT_DEFAULT: Timestamp = Timestamp(1_767_225_600_000);
 /// A test whose deliveries are not all settled after so long, by its own clock, has ended without an end: 30 days.
 pub const IDLE_WITHIN_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
-/// Attempts of one test; with more it has ended without an end.
-pub const ATTEMPTS_MAX: usize = 100_000;
+/// Attempts of a test with up to a hundred messages, and a hundred for each of more; with more it has no end.
+pub const ATTEMPTS_MAX: u64 = 10_000;
 /// Instances of all handlers at once.
 const INSTANCES_MAX: u32 = 64;
 
@@ -319,8 +319,8 @@ impl Harness {
                 Ok(_) if self.now() >= until => return Ok(false),
                 Ok(_) => {}
             }
-            let attempts = self.notes.notes().attempts.len();
-            if attempts > ATTEMPTS_MAX {
+            let attempts = self.notes.notes().attempts.len() as u64;
+            if attempts > ATTEMPTS_MAX.max(self.named.saturating_mul(100)) {
                 return Err(HarnessError::Endless { what: format!("there were {attempts} attempts") });
             }
         }

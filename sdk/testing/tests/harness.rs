@@ -210,5 +210,8 @@ fn a_case_that_never_ends_is_told_to_say_for_how_long() {
     let report = run("guest-batch", case);
     let said: Vec<String> = report.mismatches.iter().map(ToString::to_string).collect();
     assert!(said[0].contains("say run-for when there is none") && said[0].contains("after 30 days"), "{said:?}");
+    let report = run("guest-batch", &format!("{case}\nrun-for = \"20000h\""));
+    let said: Vec<String> = report.mismatches.iter().map(ToString::to_string).collect();
+    assert!(said[0].contains("there were 10001 attempts"), "{said:?}");
     passes("guest-batch", &format!("{case}\nrun-for = \"150m\"\nexpect.outcomes = [\"defer\", \"defer\", \"defer\"]"));
 }
