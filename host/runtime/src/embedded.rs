@@ -26,6 +26,7 @@ use crate::{
     error::HostError,
     inbox::{Command, LeaseAnswer, LeasesHeld},
     pump::Shared,
+    shuffle::Shuffle,
 };
 
 /// See the module.
@@ -33,11 +34,17 @@ use crate::{
 pub(crate) struct EmbeddedBroker {
     shared: Arc<Shared>,
     reader: Reader,
+    shuffle: Option<Shuffle>,
 }
 
 impl EmbeddedBroker {
     pub(crate) const fn new(shared: Arc<Shared>, reader: Reader) -> Self {
-        Self { shared, reader }
+        Self { shared, reader, shuffle: None }
+    }
+
+    /// Whose runs are in another order, in a test.
+    pub(crate) fn shuffling(self, shuffle: Option<Shuffle>) -> Self {
+        Self { shuffle, ..self }
     }
 
     pub(crate) async fn publish(
@@ -160,6 +167,9 @@ impl EmbeddedBroker {
                 let (consumer, sequence) = (held.consumer.0, lease.sequence.0);
                 tracing::warn!(consumer, sequence, "a leased message was removed with its queue meanwhile");
             }
+        }
+        if let Some(shuffle) = &self.shuffle {
+            deliveries = shuffle.shuffle(deliveries, |delivery| delivery.message.key_hash());
         }
         deliveries.reverse();
         held.leases.clear();

@@ -36,7 +36,9 @@ mod replace;
 mod request;
 mod schedules;
 mod secrets;
+mod shuffle;
 mod signatures;
+pub mod simulated;
 mod slot;
 mod smoke;
 mod why;
@@ -46,7 +48,7 @@ pub use wasmill_sandbox::{ClientTls, CompileBounds, CompileWorker, Compiler, com
 /// Running quarantined deliveries again, without a host.
 pub mod replay {
     pub use wasmill_sandbox::{
-        Capsule, CapsuleFile, CapsuleFileError, Comparison, LoadError, Program, Replayed, Replayer,
+        Capsule, CapsuleFile, CapsuleFileError, Comparison, LoadError, Program, Replayed, Replayer, replay,
     };
 }
 pub use wasmill_store::{Durability, StoreOptions};

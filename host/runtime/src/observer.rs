@@ -6,6 +6,7 @@ use wasmill_delivery::{
     canary::CanaryEnd,
     effect::SettleAnswer,
     job::JobState,
+    message::Message,
     name::{ConsumerName, Digest, HandlerName, QueueName},
     outcome::Outcome,
 };
@@ -34,6 +35,12 @@ pub struct AttemptSeen<'a> {
     pub fuel_used: u64,
     /// The largest memory of its instance, in bytes.
     pub memory_bytes_peak: u64,
+    /// The message.
+    pub message: &'a Message,
+    /// Which run of it this was, from 1.
+    pub attempt: u32,
+    /// What the handler printed; of a call with many deliveries, all of it.
+    pub log: &'a str,
 }
 
 /// One delivery, as it was settled.

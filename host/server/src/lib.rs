@@ -8,9 +8,10 @@ pub mod callbacks;
 pub mod cli;
 mod client;
 pub mod config;
-mod forms;
 pub mod http;
 mod serve;
 mod signature_file;
 pub mod telemetry;
 mod watch;
+
+use wasmill_settings::forms;

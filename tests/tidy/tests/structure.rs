@@ -3,21 +3,28 @@
 use tidy::{Source, dependencies, root, sources};
 
 /// What each crate of the host may build on, of our own crates and of those that make a room what it is.
-const MAY_USE: [(&str, &[&str]); 5] = [
+const MAY_USE: [(&str, &[&str]); 7] = [
     ("wasmill-delivery", &[]),
     ("wasmill-store", &["wasmill-delivery", "sled"]),
     ("wasmill-sandbox", &["wasmill-delivery", "wasmtime", "wasmtime-wasi", "tokio"]),
     ("wasmill-runtime", &["wasmill-delivery", "wasmill-store", "wasmill-sandbox", "tokio"]),
-    ("wasmill-server", &["wasmill-delivery", "wasmill-runtime", "tokio", "axum", "clap"]),
+    ("wasmill-settings", &["wasmill-delivery"]),
+    ("wasmill-testing", &["wasmill-delivery", "wasmill-runtime", "wasmill-settings", "tokio"]),
+    (
+        "wasmill-server",
+        &["wasmill-delivery", "wasmill-runtime", "wasmill-settings", "wasmill-testing", "tokio", "axum", "clap"],
+    ),
 ];
 
 /// Crates that only those rooms may use that name them above.
-const GUARDED: [&str; 12] = [
+const GUARDED: [&str; 14] = [
     "wasmill-delivery",
     "wasmill-store",
     "wasmill-sandbox",
     "wasmill-runtime",
     "wasmill-server",
+    "wasmill-settings",
+    "wasmill-testing",
     "wasmill",
     "sled",
     "wasmtime",

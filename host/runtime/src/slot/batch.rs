@@ -16,7 +16,7 @@ use wasmill_sandbox::{BatchAttempt, BatchResult, Delivery, Session, StagedState}
 use super::{
     Held, Slot, Tried, expired,
     halving::{CallMax, Calls},
-    is_expired, settled, wrote_state,
+    settled, wrote_state,
 };
 use crate::{
     broker::{Broker, Leased, Settled},
@@ -136,7 +136,7 @@ impl<B: Broker> Slot<B> {
         match attempt.result {
             BatchResult::Succeeded(ref effects) => {
                 tried.wrote_state |= !effects.state.writes.is_empty();
-                self.tell(&attempt, call.len(), &Outcome::Success);
+                call.iter().for_each(|leased| self.tell(&attempt, call.len(), leased, &Outcome::Success));
                 let last = call.len() - 1;
                 for (index, leased) in call.into_iter().enumerate() {
                     let result = if index == last {
@@ -156,7 +156,7 @@ impl<B: Broker> Slot<B> {
                     let waits = ordered_by.is_some_and(|hash| earlier.contains(&hash));
                     match record {
                         Some(record) if !waits && rest.is_empty() => {
-                            self.tell(&attempt, records.len(), &record.outcome);
+                            self.tell(&attempt, records.len(), &leased, &record.outcome);
                             fail(leased, record.clone(), attempt.capsule.clone(), held, tried);
                         }
                         // Its failure is void as long as an earlier one of its key is not settled: that one is called first.
@@ -174,7 +174,7 @@ impl<B: Broker> Slot<B> {
             BatchResult::Broke(ref record) if matches!(record.outcome, Outcome::HostFault { .. }) => {
                 for leased in call {
                     let record = AttemptRecord { attempt: leased.attempt, ..record.clone() };
-                    self.tell(&attempt, 1, &record.outcome);
+                    self.tell(&attempt, 1, &leased, &record.outcome);
                     fail(leased, record, None, held, tried);
                 }
             }
@@ -182,7 +182,7 @@ impl<B: Broker> Slot<B> {
                 let (consumer, outcome, deliveries) = (&self.worked.name, record.outcome.name(), call.len());
                 tracing::debug!(%consumer, outcome, deliveries, "a batch is halved");
                 if let Some(leased) = calls.halve(call) {
-                    self.tell(&attempt, 1, &record.outcome);
+                    self.tell(&attempt, 1, &leased, &record.outcome);
                     fail(leased, record.clone(), None, held, tried);
                 }
             }
@@ -197,13 +197,13 @@ impl<B: Broker> Slot<B> {
         tried: &mut Tried<B::Token>,
     ) -> Vec<Leased<B::Token>> {
         if self.worked.config.order == DeliveryOrder::None {
-            return expire(call, tried);
+            return self.expire(call, tried);
         }
-        match call.iter().position(|leased| is_expired(&leased.message)) {
+        match call.iter().position(|leased| self.too_late_for(&leased.message).is_some()) {
             None => call,
             Some(0) => {
                 calls.again(call.split_off(1));
-                expire(call, tried)
+                self.expire(call, tried)
             }
             Some(late) => {
                 calls.again(call.split_off(late));
@@ -213,28 +213,33 @@ impl<B: Broker> Slot<B> {
     }
 
     /// Each delivery is an attempt, and has its part of what the call took.
-    fn tell(&self, attempt: &BatchAttempt, deliveries: usize, outcome: &Outcome) {
+    fn tell(&self, attempt: &BatchAttempt, deliveries: usize, leased: &LeasedBy<B>, outcome: &Outcome) {
         let parts = deliveries.max(1) as u64;
-        let times = if *outcome == Outcome::Success { deliveries } else { 1 };
-        for _ in 0..times {
-            self.observer.attempted(&AttemptSeen {
-                queue: &self.worked.queue,
-                consumer: &self.worked.name,
-                handler: &self.worked.handler,
-                outcome,
-                duration_us: attempt.duration_us / parts,
-                fuel_used: attempt.fuel_used / parts,
-                memory_bytes_peak: attempt.memory_bytes_peak,
-            });
-        }
+        self.observer.attempted(&AttemptSeen {
+            queue: &self.worked.queue,
+            consumer: &self.worked.name,
+            handler: &self.worked.handler,
+            outcome,
+            duration_us: attempt.duration_us / parts,
+            fuel_used: attempt.fuel_used / parts,
+            memory_bytes_peak: attempt.memory_bytes_peak,
+            message: &leased.message,
+            attempt: leased.attempt,
+            log: &attempt.log,
+        });
     }
-}
 
-/// Settle what came too late, and leave the others.
-fn expire<T>(call: Vec<Leased<T>>, tried: &mut Tried<T>) -> Vec<Leased<T>> {
-    let (late, call): (Vec<_>, Vec<_>) = call.into_iter().partition(|leased| is_expired(&leased.message));
-    tried.settled.extend(late.into_iter().map(expired));
-    call
+    /// Settle what came too late, and leave the others.
+    fn expire(&self, call: Vec<LeasedBy<B>>, tried: &mut Tried<B::Token>) -> Vec<LeasedBy<B>> {
+        let mut in_time = Vec::with_capacity(call.len());
+        for leased in call {
+            match self.too_late_for(&leased.message) {
+                Some(now) => tried.settled.push(expired(leased, now)),
+                None => in_time.push(leased),
+            }
+        }
+        in_time
+    }
 }
 
 fn fail<T>(leased: Leased<T>, record: AttemptRecord, capsule: Option<Bytes>, held: &mut Held, tried: &mut Tried<T>) {

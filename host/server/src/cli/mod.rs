@@ -22,6 +22,7 @@ mod replay;
 mod request;
 mod schedule;
 mod signature;
+mod test;
 mod why;
 
 use std::process::ExitCode;
@@ -58,6 +59,7 @@ enum Command {
     Schedule(schedule::ScheduleArguments),
     Why(why::WhyArguments),
     Componentize(componentize::ComponentizeArguments),
+    Test(test::TestArguments),
     Bench(BenchArguments),
     #[command(hide = true)]
     CompileWorker(compile_worker::CompileWorkerArguments),
@@ -100,6 +102,10 @@ fn run_command(command: Command) -> Result<ExitCode> {
     if let Command::CompileWorker(arguments) = &command {
         return Ok(arguments.run());
     }
+    if let Command::Test(arguments) = command {
+        // It has clocks, and so threads' runtimes, of its own.
+        return test::run(&arguments);
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
     let result = runtime.block_on(Box::pin(carry_out(command)));
     // A component that is being compiled cannot be told to stop, and nobody waits for it any more.
@@ -121,6 +127,7 @@ async fn carry_out(command: Command) -> Result<ExitCode> {
         Command::Schedule(arguments) => schedule::run(arguments).await,
         Command::Quarantine(arguments) => return quarantine::run(arguments).await,
         Command::CompileWorker(arguments) => return Ok(arguments.run()),
+        Command::Test(arguments) => return test::run(&arguments),
         Command::Why(arguments) => why::run(arguments).await,
         Command::Componentize(arguments) => componentize::run(&arguments),
         Command::Bench(arguments) => Box::pin(bench::run(arguments)).await,

@@ -2,9 +2,12 @@ use std::{sync::Barrier, time::Instant};
 
 use wasmill_delivery::{
     effect::SettleAnswer,
-    name::{ConsumerName, QuarantineId},
+    message::{Lineage, Message},
+    name::{ConsumerName, MessageId, QuarantineId},
     outcome::Outcome,
     record::QuarantineReason,
+    time::Timestamp,
+    topic::Topic,
 };
 
 use super::*;
@@ -13,6 +16,7 @@ struct Names {
     queue: QueueName,
     consumer: ConsumerName,
     handler: HandlerName,
+    message: Message,
 }
 
 impl Names {
@@ -21,6 +25,17 @@ impl Names {
             queue: QueueName::new("orders").expect("a name"),
             consumer: ConsumerName::new("check").expect("a name"),
             handler: HandlerName::new("validate").expect("a name"),
+            message: Message {
+                id: MessageId::new("m").expect("an id"),
+                topic: Topic::new("orders").expect("a topic"),
+                key: None,
+                content_type: None,
+                headers: Vec::new(),
+                data: Default::default(),
+                published_at: Timestamp(0),
+                expires_at: None,
+                lineage: Lineage::default(),
+            },
         }
     }
 
@@ -33,6 +48,9 @@ impl Names {
             duration_us: 20,
             fuel_used: 1_000,
             memory_bytes_peak: 65_536,
+            message: &self.message,
+            attempt: 1,
+            log: "",
         }
     }
 

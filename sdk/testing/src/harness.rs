@@ -1,0 +1,510 @@
+//! A handler on a host of its own, under a clock that only the test moves.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use tokio::runtime::Runtime;
+use wasmill_delivery::{
+    engine::EngineLimits,
+    limits::DATA_BYTES_MAX_DEFAULT,
+    name::{ConsumerName, QueueName},
+    record::{Binding, ConsumerConfig, Grants, HandlerLimits, QuarantineRecord, QueueConfig},
+    time::Timestamp,
+    topic::TopicPattern,
+};
+use wasmill_runtime::{
+    Draft, Durability, HostError, PublishError, StoreOptions,
+    simulated::{
+        Clock, LoadError, Program, Progress, Sandbox, SandboxError, SandboxOptions, SentRequest, SimulatedHandler,
+        SimulatedHost, SimulatedOptions, Simulation,
+    },
+};
+
+use crate::{
+    cache::{self, CACHE_BYTES_MAX},
+    capsule::Capsule,
+    http::{Plan, PlannedHttp},
+    notes::{Attempt, CrashAt, NoteTaker, Published, handler_name},
+};
+
+/// What the clock of a test shows first: 2026-01-01T00:00:00Z.
+pub const STARTS_AT_DEFAULT: Timestamp = Timestamp(1_767_225_600_000);
+/// A test whose deliveries are not all settled after so long, by its own clock, has ended without an end: 30 days.
+pub const IDLE_WITHIN_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// Attempts of a test with up to a hundred messages, and a hundred for each of more; with more it has no end.
+pub const ATTEMPTS_MAX: u64 = 10_000;
+/// Instances of all handlers at once.
+const INSTANCES_MAX: u32 = 64;
+
+/// Why a test could not be run to its end. It says nothing of what the handler should have done.
+#[derive(Debug, thiserror::Error)]
+pub enum HarnessError {
+    /// A file cannot be read or written.
+    #[error("{}: {problem}", .path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// What the system says.
+        problem: std::io::Error,
+    },
+    /// The sandbox cannot be set up.
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
+    /// The component is no handler that can be run.
+    #[error("the component cannot be run: {0}")]
+    Component(#[from] LoadError),
+    /// The host refused something, or stopped.
+    #[error(transparent)]
+    Host(#[from] HostError),
+    /// A message of the test cannot be published.
+    #[error("message {message} of the test cannot be published: {problem}")]
+    Publish {
+        /// Its id.
+        message: String,
+        /// Why.
+        problem: PublishError,
+    },
+    /// It never comes to its end.
+    #[error("{what}; say for how long the test shall go on (run-for), or mend the handler")]
+    Endless {
+        /// What goes on.
+        what: String,
+    },
+    /// No clock or thread.
+    #[error("the test's runtime cannot be started: {0}")]
+    Runtime(std::io::Error),
+    /// A setting breaks its rule.
+    #[error("{0}")]
+    Setting(String),
+    /// A capsule cannot be read.
+    #[error(transparent)]
+    Capsule(#[from] wasmill_runtime::replay::CapsuleFileError),
+}
+
+/// Compiles components, and keeps what it compiled. One serves all harnesses of a process.
+#[derive(Clone)]
+pub struct Loader {
+    sandbox: Sandbox,
+}
+
+impl Loader {
+    /// With compiled code in this folder, which is made when it is missing.
+    ///
+    /// # Errors
+    /// When the engine cannot be set up, or the folder cannot be used.
+    pub fn new(compiled_folder: impl Into<PathBuf>) -> Result<Self, HarnessError> {
+        let options = SandboxOptions { instances_max: INSTANCES_MAX, ..SandboxOptions::new(compiled_folder) };
+        Ok(Self { sandbox: Sandbox::new(options)? })
+    }
+
+    /// With compiled code where this user's caches are (`$XDG_CACHE_HOME/wasmill`, or else `~/.cache/wasmill`), so that a
+    /// component is compiled once. At most [`CACHE_BYTES_MAX`] are kept.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn with_user_cache() -> Result<Self, HarnessError> {
+        let variable = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        let caches = variable("XDG_CACHE_HOME").or_else(|| Some(variable("HOME")?.join(".cache")));
+        let folder = caches.unwrap_or_else(std::env::temp_dir).join("wasmill").join("compiled");
+        let loader = Self::new(&folder)?;
+        cache::shrink(&folder, CACHE_BYTES_MAX).map_err(|problem| HarnessError::File { path: folder, problem })?;
+        Ok(loader)
+    }
+
+    /// Make a program of a component, from its bytes. It takes long for a large one that is new.
+    ///
+    /// # Errors
+    /// When it is not a handler that this version can run.
+    pub fn load(&self, wasm: &[u8]) -> Result<Arc<Program>, HarnessError> {
+        Ok(self.sandbox.load(wasm)?)
+    }
+
+    /// As [`Self::load`], of a file.
+    ///
+    /// # Errors
+    /// When it cannot be read, and as there.
+    pub fn load_file(&self, path: impl AsRef<Path>) -> Result<Arc<Program>, HarnessError> {
+        let path = path.as_ref();
+        let wasm = std::fs::read(path).map_err(|problem| HarnessError::File { path: path.to_owned(), problem })?;
+        self.load(&wasm)
+    }
+}
+
+/// What a handler is run with. The defaults are a host's, but that one delivery runs at a time.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// What it reads by `wasi:config`.
+    pub config: BTreeMap<String, String>,
+    /// What it reads by `wasi:config` too, and nobody else sees.
+    pub secrets: BTreeMap<String, String>,
+    /// What stops it.
+    pub limits: HandlerLimits,
+    /// What it may reach.
+    pub grants: Grants,
+    /// Its consumer; which handler it names is not looked at.
+    pub consumer: ConsumerConfig,
+    /// What its queue takes.
+    pub bindings: Vec<TopicPattern>,
+    /// What other queues take; a message for neither is unroutable.
+    pub elsewhere: Vec<TopicPattern>,
+    /// How long a published id is remembered, in milliseconds; 0 delivers every duplicate.
+    pub dedup_window_ms: u64,
+    /// What the clock shows first.
+    pub starts_at: Timestamp,
+    /// Where random numbers and orders come from.
+    pub seed: u64,
+    /// What it has stored before the first message.
+    pub state: Vec<(String, Bytes)>,
+    /// Whether deliveries are tried in an order drawn from the seed.
+    pub reorder: bool,
+    /// Where the host is killed, once.
+    pub crash_at: Option<CrashAt>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let everything = TopicPattern::new("#").expect("it is a pattern");
+        Self {
+            config: BTreeMap::new(),
+            secrets: BTreeMap::new(),
+            limits: HandlerLimits::default(),
+            grants: Grants::default(),
+            consumer: ConsumerConfig { concurrency: 1, ..ConsumerConfig::new(handler_name()) },
+            bindings: vec![TopicPattern::new("in").expect("it is a pattern")],
+            elsewhere: vec![everything],
+            dedup_window_ms: EngineLimits::default().dedup_window_ms,
+            starts_at: STARTS_AT_DEFAULT,
+            seed: 0,
+            state: Vec::new(),
+            reorder: false,
+            crash_at: None,
+        }
+    }
+}
+
+/// See the crate.
+pub struct Harness {
+    loader: Loader,
+    program: Arc<Program>,
+    settings: Settings,
+    notes: NoteTaker,
+    http: PlannedHttp,
+    /// Messages that it named.
+    named: u64,
+    /// How often the host was started.
+    starts: u64,
+    /// Dropped in this order: the tasks first, then what they worked on.
+    running: Option<Running>,
+    folder: tempfile::TempDir,
+}
+
+struct Running {
+    host: SimulatedHost,
+    runtime: Runtime,
+    clock: Clock,
+}
+
+impl Harness {
+    /// A host with this handler, waiting for messages.
+    ///
+    /// # Errors
+    /// When a setting is out of its range, or there is no room for a temporary folder.
+    ///
+    /// # Panics
+    /// When it is called within an asynchronous task: it waits by itself.
+    pub fn new(loader: &Loader, program: Arc<Program>, settings: Settings) -> Result<Self, HarnessError> {
+        let folder = folder()?;
+        let notes = NoteTaker::default();
+        notes.notes().crash_at = settings.crash_at;
+        let starts_at = settings.starts_at;
+        notes.notes().last_event = starts_at;
+        let mut harness = Self {
+            loader: loader.clone(),
+            program,
+            settings,
+            notes,
+            http: PlannedHttp::default(),
+            named: 0,
+            starts: 0,
+            running: None,
+            folder,
+        };
+        harness.start(starts_at)?;
+        Ok(harness)
+    }
+
+    /// Answer requests of the handler so, after what was planned before.
+    pub fn plan_http(&self, plan: Plan) {
+        self.http.add(plan);
+    }
+
+    /// Publish a message now. It gets an id when it has none: `message-1` and so on.
+    ///
+    /// # Errors
+    /// When it breaks a rule, or the host stops.
+    pub fn publish(&mut self, draft: Draft) -> Result<(), HarnessError> {
+        self.publish_all(vec![draft])
+    }
+
+    /// Publish messages now, in one commit.
+    ///
+    /// # Errors
+    /// When one of them breaks a rule, or the host stops.
+    pub fn publish_all(&mut self, mut drafts: Vec<Draft>) -> Result<(), HarnessError> {
+        for draft in &mut drafts {
+            self.named += 1;
+            draft.id.get_or_insert_with(|| format!("message-{}", self.named));
+        }
+        loop {
+            let Running { host, runtime, .. } = self.running();
+            let answers = match runtime.block_on(host.publish(drafts.clone())) {
+                // As a publisher does that got no answer: again, with the same ids.
+                Err(error) => {
+                    self.start_again(error)?;
+                    continue;
+                }
+                Ok(answers) => answers,
+            };
+            for (draft, answer) in drafts.into_iter().zip(answers) {
+                answer.map_err(|problem| HarnessError::Publish { message: draft.id.unwrap_or_default(), problem })?;
+            }
+            return Ok(());
+        }
+    }
+
+    /// Let time pass, and all happen that happens meanwhile.
+    ///
+    /// # Errors
+    /// When the host stops, or there is no end of attempts.
+    pub fn advance(&mut self, time: Duration) -> Result<(), HarnessError> {
+        let until = self.now().plus_ms(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+        self.run_to(until, false).map(drop)
+    }
+
+    /// Let time pass until nothing is left that would happen by itself. Answers whether that came within this time.
+    ///
+    /// # Errors
+    /// When the host stops, or there is no end of attempts.
+    pub fn run_until_idle_within(&mut self, time: Duration) -> Result<bool, HarnessError> {
+        let until = self.now().plus_ms(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+        self.run_to(until, true)
+    }
+
+    /// Let time pass until nothing is left that would happen by itself.
+    ///
+    /// # Errors
+    /// When that does not come within [`IDLE_WITHIN_MAX`], or the host stops.
+    pub fn run_until_idle(&mut self) -> Result<(), HarnessError> {
+        if self.run_until_idle_within(IDLE_WITHIN_MAX)? {
+            return Ok(());
+        }
+        let days = IDLE_WITHIN_MAX.as_secs() / 86_400;
+        Err(HarnessError::Endless {
+            what: format!("after {days} days of the test's clock there is still something to do"),
+        })
+    }
+
+    fn run_to(&mut self, until: Timestamp, until_idle: bool) -> Result<bool, HarnessError> {
+        loop {
+            let Running { host, runtime, clock } = self.running();
+            let turn = runtime.block_on(turn(host, *clock, until, until_idle));
+            match turn {
+                Err(error) => self.start_again(error)?,
+                Ok(progress) if until_idle && progress.is_idle() => return Ok(true),
+                Ok(_) if self.now() >= until => return Ok(false),
+                Ok(_) => {}
+            }
+            let attempts = self.notes.notes().attempts.len() as u64;
+            if attempts > ATTEMPTS_MAX.max(self.named.saturating_mul(100)) {
+                return Err(HarnessError::Endless { what: format!("there were {attempts} attempts") });
+            }
+        }
+    }
+
+    /// What the test's clock shows.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        let Running { runtime, clock, .. } = self.running();
+        // Outside of its runtime a paused clock goes on.
+        let _entered = runtime.enter();
+        clock.now()
+    }
+
+    /// From the start to when the last attempt ended, or the last delivery was given up.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        Duration::from_millis(self.notes.notes().last_event.ms_since(self.settings.starts_at))
+    }
+
+    /// All attempts, in the order they ended.
+    #[must_use]
+    pub fn attempts(&self) -> Vec<Attempt> {
+        self.notes.notes().attempts.clone()
+    }
+
+    /// What the handler published, in order; delayed messages too, from when they were published.
+    #[must_use]
+    pub fn published(&self) -> Vec<Published> {
+        self.notes.notes().published.clone()
+    }
+
+    /// Deliveries that were given up, with the evidence.
+    #[must_use]
+    pub fn quarantined(&self) -> Vec<QuarantineRecord> {
+        self.notes.notes().quarantined.clone()
+    }
+
+    /// The n-th of them as a capsule, which can be run again; none when there is none.
+    #[must_use]
+    pub fn capsule(&self, number: usize) -> Option<Capsule> {
+        let notes = self.notes.notes();
+        let (record, capsule) = (notes.quarantined.get(number)?, notes.capsules.get(number)?);
+        Some(Capsule::of(record.clone(), capsule.clone()?))
+    }
+
+    /// Requests that the handler was allowed to send, in order.
+    #[must_use]
+    pub fn requests(&self) -> Vec<SentRequest> {
+        self.http.requests()
+    }
+
+    /// What the handler has stored, by key.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn state(&self) -> Result<BTreeMap<String, Bytes>, HarnessError> {
+        Ok(self.running().host.state(&handler_name())?.into_iter().collect())
+    }
+
+    /// How far the host is.
+    ///
+    /// # Errors
+    /// When it has stopped.
+    pub fn progress(&self) -> Result<Progress, HarnessError> {
+        let Running { host, runtime, .. } = self.running();
+        Ok(runtime.block_on(host.progress())?)
+    }
+
+    /// Commits since the handler was set up, each a place for a crash.
+    #[must_use]
+    pub fn commits(&self) -> u64 {
+        self.notes.notes().commits
+    }
+
+    /// Whether the host was killed where the settings say.
+    #[must_use]
+    pub const fn was_killed(&self) -> bool {
+        self.starts > 1
+    }
+
+    fn running(&self) -> &Running {
+        self.running.as_ref().expect("a host that ends is started again at once")
+    }
+
+    /// After a crash that the test wanted; any other end is an error.
+    fn start_again(&mut self, error: HostError) -> Result<(), HarnessError> {
+        if !self.notes.notes().crashed {
+            return Err(error.into());
+        }
+        let now = self.now();
+        self.start(now)
+    }
+
+    fn start(&mut self, at: Timestamp) -> Result<(), HarnessError> {
+        if let Some(Running { host, runtime, .. }) = self.running.take() {
+            // With the runtime all tasks end where they are, and with the last of them the store is let go.
+            drop(host);
+            drop(runtime);
+        }
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_time().start_paused(true).build().map_err(HarnessError::Runtime)?;
+        let entered = runtime.enter();
+        let clock = Clock::following_tokio(at);
+        self.notes.begin(clock);
+        let seed = self.settings.seed.wrapping_add(self.starts.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        self.starts += 1;
+        let host = SimulatedHost::open(SimulatedOptions {
+            store_folder: self.folder.path().to_owned(),
+            store: store_options(),
+            state: (handler_name(), std::mem::take(&mut self.settings.state)),
+            limits: EngineLimits { dedup_window_ms: self.settings.dedup_window_ms, ..EngineLimits::default() },
+            data_bytes_max: DATA_BYTES_MAX_DEFAULT,
+            sandbox: self.loader.sandbox.clone(),
+            simulation: Arc::new(Simulation::new(clock, seed, Box::new(self.http.clone()))),
+            reorder: self.settings.reorder.then_some(self.settings.consumer.order),
+            observer: Arc::new(self.notes.clone()),
+            watch: self.notes.watch(),
+        })?;
+        drop(entered);
+        runtime.block_on(self.set_up(&host))?;
+        self.notes.notes().is_set_up = true;
+        self.running = Some(Running { host, runtime, clock });
+        Ok(())
+    }
+
+    async fn set_up(&self, host: &SimulatedHost) -> Result<(), HarnessError> {
+        let Settings { config, secrets, limits, grants, consumer, bindings, elsewhere, .. } = &self.settings;
+        let handler = SimulatedHandler {
+            limits: *limits,
+            config: config.clone(),
+            grants: grants.clone(),
+            secrets: secrets.clone(),
+        };
+        host.run_handler(&handler_name(), Arc::clone(&self.program), handler).await?;
+        let takes = |topics: &[TopicPattern]| {
+            let binding = |topic: &TopicPattern| Binding { topic: topic.clone(), headers: None };
+            QueueConfig { bindings: topics.iter().map(binding).collect(), ..QueueConfig::default() }
+        };
+        let (queue, other) = (queue_name("in"), queue_name("elsewhere"));
+        host.put_queue(queue.clone(), takes(bindings)).await?;
+        host.put_queue(other, takes(elsewhere)).await?;
+        let consumer = ConsumerConfig { handler: Some(handler_name()), ..consumer.clone() };
+        let name = ConsumerName::new("handler").expect("it follows the rules");
+        host.put_consumer(queue, name, consumer).await?;
+        Ok(host.start().await?)
+    }
+}
+
+/// Let all happen that happens at this time, and go on to the next time at which something does.
+async fn turn(host: &SimulatedHost, clock: Clock, until: Timestamp, until_idle: bool) -> Result<Progress, HostError> {
+    // The clock goes on only when nobody has anything to do.
+    tokio::time::sleep_until(clock.instant_of(clock.now().plus_ms(1).min(until))).await;
+    let progress = host.progress().await?;
+    let next = match progress.next_due {
+        _ if progress.is_idle() && until_idle => return Ok(progress),
+        _ if progress.is_idle() => until,
+        Some(due) => due.min(until),
+        // Handlers wait for something: an answer, or a time of their own.
+        None => clock.now().plus_ms(100).min(until),
+    };
+    tokio::time::sleep_until(clock.instant_of(next)).await;
+    Ok(progress)
+}
+
+fn queue_name(name: &str) -> QueueName {
+    QueueName::new(name).expect("it follows the rules")
+}
+
+/// In memory where the system has a folder for that and there is room, unless `TMPDIR` says where: a store on a disk takes
+/// ten times as long to open.
+fn folder() -> Result<tempfile::TempDir, HarnessError> {
+    const IN_MEMORY: &str = "/dev/shm";
+    const FREE_BYTES_MIN: u64 = 1024 * 1024 * 1024;
+    if std::env::var_os("TMPDIR").is_none()
+        && rustix::fs::statvfs(IN_MEMORY).is_ok_and(|room| room.f_bavail.saturating_mul(room.f_frsize) > FREE_BYTES_MIN)
+        && let Ok(folder) = tempfile::tempdir_in(IN_MEMORY)
+    {
+        return Ok(folder);
+    }
+    tempfile::tempdir().map_err(|problem| HarnessError::File { path: std::env::temp_dir(), problem })
+}
+
+/// What a test kills is this process's, and not the machine: nothing has to reach the disk.
+fn store_options() -> StoreOptions {
+    StoreOptions { durability: Durability::Interval { flush_ms: 60_000 }, ..StoreOptions::default() }
+}
