@@ -5,8 +5,10 @@ use std::time::Duration;
 use wasmill_delivery::{
     canary::CanaryEnd,
     effect::SettleAnswer,
+    input::PublishEntry,
     job::JobState,
-    name::{ConsumerName, Digest, HandlerName, QueueName},
+    message::Message,
+    name::{ConsumerName, Digest, HandlerName, QueueName, Sequence},
     outcome::Outcome,
 };
 
@@ -26,8 +28,18 @@ pub struct AttemptSeen<'a> {
     pub consumer: &'a ConsumerName,
     /// What ran.
     pub handler: &'a HandlerName,
+    /// Its message's place in the queue.
+    pub sequence: Sequence,
+    /// Its message.
+    pub message: &'a Message,
+    /// Which run it was, from 1.
+    pub attempt: u32,
     /// How it ended.
     pub outcome: &'a Outcome,
+    /// What it published, in order: it exists once the delivery commits. Of a call with many deliveries, it is with the last.
+    pub published: &'a [PublishEntry],
+    /// What it printed, cut at its limit. Of a call with many deliveries, it is with the last that is told.
+    pub log: &'a str,
     /// How long it took, in microseconds.
     pub duration_us: u64,
     /// Units of fuel it used.
@@ -43,6 +55,8 @@ pub struct SettleSeen<'a> {
     pub queue: &'a QueueName,
     /// Whose it was.
     pub consumer: &'a ConsumerName,
+    /// Its message's place in the queue.
+    pub sequence: Sequence,
     /// What ran; none when a program outside had it.
     pub handler: Option<&'a HandlerName>,
     /// How its attempt ended, by [`Outcome::name`].

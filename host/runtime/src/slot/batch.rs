@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use bytes::Bytes;
 use wasmill_delivery::{
-    input::AttemptResult,
+    input::{AttemptResult, PublishEntry},
     outcome::Outcome,
     record::{AttemptRecord, DeliveryOrder},
 };
@@ -136,7 +136,7 @@ impl<B: Broker> Slot<B> {
         match attempt.result {
             BatchResult::Succeeded(ref effects) => {
                 tried.wrote_state |= !effects.state.writes.is_empty();
-                self.tell(&attempt, call.len(), &Outcome::Success);
+                self.tell(&attempt, &deliveries, call.len(), (&Outcome::Success, &effects.published));
                 let last = call.len() - 1;
                 for (index, leased) in call.into_iter().enumerate() {
                     let result = if index == last {
@@ -151,12 +151,13 @@ impl<B: Broker> Slot<B> {
                 let mut first = Vec::new();
                 let mut rest = Vec::new();
                 let mut earlier = BTreeSet::new();
-                for (leased, record) in call.into_iter().zip(records) {
+                for ((leased, record), delivery) in call.into_iter().zip(records).zip(&deliveries) {
                     let ordered_by = held.ordered_by(&leased.message);
                     let waits = ordered_by.is_some_and(|hash| earlier.contains(&hash));
                     match record {
                         Some(record) if !waits && rest.is_empty() => {
-                            self.tell(&attempt, records.len(), &record.outcome);
+                            let delivery = std::slice::from_ref(delivery);
+                            self.tell(&attempt, delivery, records.len(), (&record.outcome, &[]));
                             fail(leased, record.clone(), attempt.capsule.clone(), held, tried);
                         }
                         // Its failure is void as long as an earlier one of its key is not settled: that one is called first.
@@ -172,9 +173,9 @@ impl<B: Broker> Slot<B> {
                 calls.again(first);
             }
             BatchResult::Broke(ref record) if matches!(record.outcome, Outcome::HostFault { .. }) => {
-                for leased in call {
+                for (leased, delivery) in call.into_iter().zip(&deliveries) {
                     let record = AttemptRecord { attempt: leased.attempt, ..record.clone() };
-                    self.tell(&attempt, 1, &record.outcome);
+                    self.tell(&attempt, std::slice::from_ref(delivery), 1, (&record.outcome, &[]));
                     fail(leased, record, None, held, tried);
                 }
             }
@@ -182,7 +183,7 @@ impl<B: Broker> Slot<B> {
                 let (consumer, outcome, deliveries) = (&self.worked.name, record.outcome.name(), call.len());
                 tracing::debug!(%consumer, outcome, deliveries, "a batch is halved");
                 if let Some(leased) = calls.halve(call) {
-                    self.tell(&attempt, 1, &record.outcome);
+                    self.tell(&attempt, &[self.delivery(&leased)], 1, (&record.outcome, &[]));
                     fail(leased, record.clone(), None, held, tried);
                 }
             }
@@ -212,16 +213,27 @@ impl<B: Broker> Slot<B> {
         }
     }
 
-    /// Each delivery is an attempt, and has its part of what the call took.
-    fn tell(&self, attempt: &BatchAttempt, deliveries: usize, outcome: &Outcome) {
-        let parts = deliveries.max(1) as u64;
-        let times = if *outcome == Outcome::Success { deliveries } else { 1 };
-        for _ in 0..times {
+    /// Each of these deliveries is an attempt, and has its part of what the call of so many took.
+    fn tell(
+        &self,
+        attempt: &BatchAttempt,
+        told: &[Delivery],
+        called: usize,
+        (outcome, published): (&Outcome, &[PublishEntry]),
+    ) {
+        let parts = called.max(1) as u64;
+        for (index, delivery) in told.iter().enumerate() {
+            let is_last = index + 1 == told.len();
             self.observer.attempted(&AttemptSeen {
                 queue: &self.worked.queue,
                 consumer: &self.worked.name,
                 handler: &self.worked.handler,
+                sequence: delivery.sequence,
+                message: &delivery.message,
+                attempt: delivery.attempt,
                 outcome,
+                published: if is_last { published } else { &[] },
+                log: if is_last { &attempt.log } else { "" },
                 duration_us: attempt.duration_us / parts,
                 fuel_used: attempt.fuel_used / parts,
                 memory_bytes_peak: attempt.memory_bytes_peak,

@@ -48,6 +48,8 @@ pub struct BatchAttempt {
     pub duration_us: u64,
     /// All memories of its instance together, in bytes.
     pub memory_bytes_peak: u64,
+    /// What it printed, cut at its limit.
+    pub log: String,
     /// What it takes to replay it, when one delivery was alone and failed. Of a call with several there is none.
     pub capsule: Option<Bytes>,
 }
@@ -103,7 +105,7 @@ impl Session {
                 Some(_) | None => BatchResult::Broke(record),
             },
         };
-        BatchAttempt { result, fuel_used, duration_us, memory_bytes_peak, capsule: None }
+        BatchAttempt { result, fuel_used, duration_us, memory_bytes_peak, log: attempt.log, capsule: None }
     }
 
     fn each(
@@ -126,13 +128,13 @@ fn fuel_of(session: &Session, deliveries: usize) -> u64 {
 }
 
 fn alone(attempt: Attempt) -> BatchAttempt {
-    let Attempt { fuel_used, duration_us, memory_bytes_peak, capsule, .. } = attempt;
+    let Attempt { fuel_used, duration_us, memory_bytes_peak, log, capsule, .. } = attempt;
     let result = match attempt.result {
         AttemptResult::Succeeded(effects) => BatchResult::Succeeded(effects),
         AttemptResult::SucceededWithNext => BatchResult::Succeeded(Effects::default()),
         AttemptResult::Failed(record) => BatchResult::SomeFailed(vec![Some(record)]),
     };
-    BatchAttempt { result, fuel_used, duration_us, memory_bytes_peak, capsule }
+    BatchAttempt { result, fuel_used, duration_us, memory_bytes_peak, log, capsule }
 }
 
 /// What ended before there was a call is the same for each of its deliveries.

@@ -6,11 +6,14 @@
 pub(crate) mod compile_worker;
 mod consumer;
 mod delayed;
+mod dev;
 mod filter;
 mod handler;
 mod handler_versions;
+mod inspect;
 mod job;
 mod message;
+mod new;
 pub(crate) mod output;
 mod publish;
 mod pull;
@@ -56,6 +59,9 @@ enum Command {
     Quarantine(quarantine::QuarantineArguments),
     Schedule(schedule::ScheduleArguments),
     Why(why::WhyArguments),
+    New(new::NewArguments),
+    Dev(dev::DevArguments),
+    Inspect(inspect::InspectArguments),
     Bench(BenchArguments),
     #[command(hide = true)]
     CompileWorker(compile_worker::CompileWorkerArguments),
@@ -119,6 +125,9 @@ async fn carry_out(command: Command) -> Result<ExitCode> {
         Command::Schedule(arguments) => schedule::run(arguments).await,
         Command::Quarantine(arguments) => return quarantine::run(arguments).await,
         Command::CompileWorker(arguments) => return Ok(arguments.run()),
+        Command::New(arguments) => new::run(&arguments),
+        Command::Dev(arguments) => return Box::pin(dev::run(arguments)).await,
+        Command::Inspect(arguments) => return inspect::run(arguments).await,
         Command::Why(arguments) => why::run(arguments).await,
         Command::Bench(arguments) => Box::pin(bench::run(arguments)).await,
     };

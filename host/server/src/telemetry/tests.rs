@@ -2,9 +2,12 @@ use std::{sync::Barrier, time::Instant};
 
 use wasmill_delivery::{
     effect::SettleAnswer,
-    name::{ConsumerName, QuarantineId},
+    message::{Lineage, Message},
+    name::{ConsumerName, MessageId, QuarantineId, Sequence},
     outcome::Outcome,
     record::QuarantineReason,
+    time::Timestamp,
+    topic::Topic,
 };
 
 use super::*;
@@ -13,6 +16,7 @@ struct Names {
     queue: QueueName,
     consumer: ConsumerName,
     handler: HandlerName,
+    message: Message,
 }
 
 impl Names {
@@ -21,6 +25,17 @@ impl Names {
             queue: QueueName::new("orders").expect("a name"),
             consumer: ConsumerName::new("check").expect("a name"),
             handler: HandlerName::new("validate").expect("a name"),
+            message: Message {
+                id: MessageId::new("1").expect("an id"),
+                topic: Topic::new("orders").expect("a topic"),
+                key: None,
+                content_type: None,
+                headers: Vec::new(),
+                data: bytes::Bytes::new(),
+                published_at: Timestamp(0),
+                expires_at: None,
+                lineage: Lineage::default(),
+            },
         }
     }
 
@@ -29,7 +44,12 @@ impl Names {
             queue: &self.queue,
             consumer: &self.consumer,
             handler: &self.handler,
+            sequence: Sequence::FIRST,
+            message: &self.message,
+            attempt: 1,
             outcome,
+            published: &[],
+            log: "",
             duration_us: 20,
             fuel_used: 1_000,
             memory_bytes_peak: 65_536,
@@ -37,7 +57,8 @@ impl Names {
     }
 
     fn settle<'a>(&'a self, outcome: &'static str, answer: &'a SettleAnswer) -> SettleSeen<'a> {
-        SettleSeen { queue: &self.queue, consumer: &self.consumer, handler: Some(&self.handler), outcome, answer }
+        let Self { queue, consumer, handler, .. } = self;
+        SettleSeen { queue, consumer, sequence: Sequence::FIRST, handler: Some(handler), outcome, answer }
     }
 }
 
