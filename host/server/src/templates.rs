@@ -34,6 +34,9 @@ pub(crate) struct Manifest {
     /// What it takes too.
     #[serde(default)]
     pub(crate) aliases: Vec<String>,
+    /// Its folder, for whoever reads the manifest: the one called as the manifest is.
+    #[serde(default)]
+    template: Option<String>,
     /// One line for a list.
     pub(crate) about: String,
     /// What is copied besides the template, before it.
