@@ -74,6 +74,15 @@ impl Draft {
 
     /// Check it and make a message of it.
     pub(crate) fn into_entry(self, data_bytes_max: usize) -> Result<PublishEntry, PublishError> {
+        self.into_entry_at(now(), data_bytes_max)
+    }
+
+    /// As [`Self::into_entry`], at that time.
+    pub(crate) fn into_entry_at(
+        self,
+        published_at: Timestamp,
+        data_bytes_max: usize,
+    ) -> Result<PublishEntry, PublishError> {
         let Self { topic, queue, id, source, key, content_type, mut headers, data, deliver_at, expires_at } = self;
         let topic = Topic::new(topic)?;
         if topic.is_system() {
@@ -99,7 +108,7 @@ impl Draft {
             content_type,
             headers,
             data,
-            published_at: now(),
+            published_at,
             expires_at,
             lineage: Lineage { correlation, ..Lineage::default() },
         };

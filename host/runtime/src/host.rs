@@ -425,9 +425,9 @@ fn start_handler_threads(count: usize) -> Result<Runtime, HostError> {
 }
 
 /// Handler state as it is durable.
-struct StoredState {
-    shared: Arc<Shared>,
-    reader: Reader,
+pub(crate) struct StoredState {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) reader: Reader,
 }
 
 impl StateReader for StoredState {

@@ -5,7 +5,9 @@
 //! flight.
 
 use std::{
+    future::poll_fn,
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    task::{Poll, Waker},
     time::Duration,
 };
 
@@ -88,6 +90,8 @@ pub(crate) struct Inbox {
 struct State {
     commands: Vec<Command>,
     closed: bool,
+    /// Of a pump that is a task, while it waits.
+    waker: Option<Waker>,
 }
 
 impl Inbox {
@@ -99,8 +103,12 @@ impl Inbox {
             return false;
         }
         state.commands.push(command);
+        let waker = state.waker.take();
         drop(state);
         self.news.notify_one();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
         true
     }
 
@@ -113,6 +121,19 @@ impl Inbox {
             Some(wait) => self.news.wait_timeout_while(state, wait, empty).unwrap_or_else(PoisonError::into_inner).0,
         };
         std::mem::take(&mut state.commands)
+    }
+
+    /// Take everything that was left, once there is something, without holding the thread.
+    pub(crate) async fn taken(&self) -> Vec<Command> {
+        poll_fn(|context| {
+            let mut state = self.lock();
+            if state.commands.is_empty() {
+                state.waker = Some(context.waker().clone());
+                return Poll::Pending;
+            }
+            Poll::Ready(std::mem::take(&mut state.commands))
+        })
+        .await
     }
 
     /// Take nothing more. Answers what was left and will not be done.

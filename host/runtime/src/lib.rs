@@ -37,6 +37,7 @@ mod request;
 mod schedules;
 mod secrets;
 mod signatures;
+pub mod simulated;
 mod slot;
 mod smoke;
 mod why;

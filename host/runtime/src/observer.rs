@@ -28,24 +28,24 @@ pub struct AttemptSeen<'a> {
     pub consumer: &'a ConsumerName,
     /// What ran.
     pub handler: &'a HandlerName,
-    /// Its message's place in the queue.
-    pub sequence: Sequence,
-    /// Its message.
-    pub message: &'a Message,
-    /// Which run it was, from 1.
-    pub attempt: u32,
     /// How it ended.
     pub outcome: &'a Outcome,
-    /// What it published, in order: it exists once the delivery commits. Of a call with many deliveries, it is with the last.
-    pub published: &'a [PublishEntry],
-    /// What it printed, cut at its limit. Of a call with many deliveries, it is with the last that is told.
-    pub log: &'a str,
     /// How long it took, in microseconds.
     pub duration_us: u64,
     /// Units of fuel it used.
     pub fuel_used: u64,
     /// The largest memory of its instance, in bytes.
     pub memory_bytes_peak: u64,
+    /// The message.
+    pub message: &'a Message,
+    /// Which run of it this was, from 1.
+    pub attempt: u32,
+    /// What the handler printed; of a call with many deliveries, all of it.
+    pub log: &'a str,
+    /// Its message's place in the queue.
+    pub sequence: Sequence,
+    /// What it published, in order: it exists once the delivery commits. Of a call with many deliveries, the last has it.
+    pub published: &'a [PublishEntry],
 }
 
 /// One delivery, as it was settled.

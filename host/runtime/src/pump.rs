@@ -19,17 +19,19 @@ use wasmill_delivery::{
     name::{ConsumerId, QueueId, Sequence},
     outcome::Outcome,
     record::{AttemptRecord, DelayedKey, PauseReason},
+    time::Timestamp,
     write::Write,
 };
+use wasmill_sandbox::Clock;
 use wasmill_store::{Reader, Store, StoreError};
 
 use crate::{
-    draft::now,
     embedded::find_delivery,
     inbox::{Command, Inbox, LeaseAnswer, LeasesHeld, Query, Reply},
     jobs::JobWaits,
     observer::{Commit, Observer},
     request::Replies,
+    simulated::CommitWatch,
 };
 
 /// What the pump shares with the rest of the host.
@@ -81,6 +83,9 @@ pub(crate) struct Pump {
     asked_for: Vec<Input>,
     /// Queues whose log could not be read, with the reason.
     damaged: Vec<(QueueId, String)>,
+    clock: Clock,
+    /// Who looks at each commit, in a test.
+    watch: Option<Box<dyn CommitWatch>>,
 }
 
 impl Pump {
@@ -94,7 +99,37 @@ impl Pump {
             waiting: Waiting::default(),
             asked_for: Vec::new(),
             damaged: Vec::new(),
+            clock: Clock::default(),
+            watch: None,
         }
+    }
+
+    /// Under this clock, with somebody who looks at each commit.
+    pub(crate) fn simulated(self, clock: Clock, watch: Box<dyn CommitWatch>) -> Self {
+        Self { clock, watch: Some(watch), ..self }
+    }
+
+    /// As [`Self::run`], as a task instead of a thread. It ends with why it stopped.
+    pub(crate) async fn run_as_task(mut self, mut engine: Engine) -> Result<(), StoreError> {
+        let shared = Arc::clone(&self.shared);
+        let ended = loop {
+            let due = match self.asked_for.is_empty() {
+                true => engine.next_due(),
+                false => Some(self.clock.now()),
+            };
+            let commands = tokio::select! {
+                biased;
+                commands = shared.inbox.taken() => commands,
+                () = sleep_until(self.clock, due) => Vec::new(),
+            };
+            match self.round(engine, commands) {
+                Ok((next, false)) => engine = next,
+                Ok((_, true)) => break Ok(()),
+                Err(error) => break Err(error),
+            }
+        };
+        drop(shared.inbox.close());
+        ended
     }
 
     /// Run until told to stop or until a commit fails.
@@ -110,36 +145,45 @@ impl Pump {
     fn turn(&mut self, mut engine: Engine) -> Result<(), StoreError> {
         loop {
             let wait = match self.asked_for.is_empty() {
-                true => engine.next_due().map(|due| Duration::from_millis(due.ms_since(now()))),
+                true => engine.next_due().map(|due| Duration::from_millis(due.ms_since(self.clock.now()))),
                 false => Some(Duration::ZERO),
             };
             let commands = self.shared.inbox.take(wait);
-            let mut batch = self.sort(commands);
-            batch.inputs.append(&mut self.asked_for);
-            for (queue, detail) in self.damaged.drain(..) {
-                let reason = PauseReason::Store { detail };
-                let pauses = engine.consumers().filter(|view| view.record.queue == queue).map(|view| {
-                    let order = Order::Pause { consumer: view.record.id, reason: reason.clone() };
-                    Input::Order { ticket: self.shared.ticket(), order }
-                });
-                batch.inputs.splice(0..0, pauses);
-            }
-            engine = self.step(engine, batch.inputs)?;
-            for query in batch.queries {
-                query(&engine);
-            }
-            if batch.stop {
+            let (next, stop) = self.round(engine, commands)?;
+            if stop {
                 return Ok(());
             }
+            engine = next;
         }
+    }
+
+    /// One step with all that was left. Answers whether it was the last.
+    fn round(&mut self, mut engine: Engine, commands: Vec<Command>) -> Result<(Engine, bool), StoreError> {
+        let mut batch = self.sort(commands);
+        batch.inputs.append(&mut self.asked_for);
+        for (queue, detail) in self.damaged.drain(..) {
+            let reason = PauseReason::Store { detail };
+            let pauses = engine.consumers().filter(|view| view.record.queue == queue).map(|view| {
+                let order = Order::Pause { consumer: view.record.id, reason: reason.clone() };
+                Input::Order { ticket: self.shared.ticket(), order }
+            });
+            batch.inputs.splice(0..0, pauses);
+        }
+        engine = self.step(engine, batch.inputs)?;
+        for query in batch.queries {
+            query(&engine);
+        }
+        Ok((engine, batch.stop))
     }
 
     fn step(&mut self, engine: Engine, inputs: Vec<Input>) -> Result<Engine, StoreError> {
         let mut commit = None;
-        let store = &mut self.store;
-        let (engine, effects) = engine.tick(now(), inputs, |writes| {
+        let (store, watch) = (&mut self.store, &mut self.watch);
+        let (engine, effects) = engine.tick(self.clock.now(), inputs, |writes| {
             let started = Instant::now();
+            watch.as_mut().map_or(Ok(()), |watch| watch.before(writes))?;
             store.commit(writes)?;
+            watch.as_mut().map_or(Ok(()), |watch| watch.after(writes))?;
             commit = Some((started.elapsed(), appended(writes)));
             Ok(())
         })?;
@@ -260,7 +304,7 @@ impl Pump {
                 }
             };
             tracing::warn!(consumer = consumer.0, sequence, message = %message.id, "the host stopped while this ran alone");
-            let record = AttemptRecord::without_sandbox(lease.attempt, now(), Outcome::HostCrash);
+            let record = AttemptRecord::without_sandbox(lease.attempt, self.clock.now(), Outcome::HostCrash);
             let result = AttemptResult::Failed(record);
             let settlement = Settlement { lease: *lease, message, earlier, result, capsule: None };
             let ticket = self.shared.ticket();
@@ -275,6 +319,14 @@ impl Pump {
                 self.observer.published(name, *messages);
             }
         }
+    }
+}
+
+/// Until something is due; for ever, when nothing is.
+async fn sleep_until(clock: Clock, due: Option<Timestamp>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(clock.instant_of(due)).await,
+        None => std::future::pending().await,
     }
 }
 

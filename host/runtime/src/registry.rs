@@ -12,7 +12,7 @@ use wasmill_delivery::{
     name::{Digest, HandlerName},
     record::{HandlerLimits, HandlerRecord},
 };
-use wasmill_sandbox::{HandlerContext, Program, Sandbox, Secrets, StateReader};
+use wasmill_sandbox::{Clock, HandlerContext, Program, Sandbox, Secrets, Simulation, StateReader};
 use wasmill_store::Components;
 
 use crate::{
@@ -52,6 +52,7 @@ pub(crate) struct Registry {
     handler_limits_max: HandlerLimits,
     components: Components,
     trials: Trials,
+    simulation: Option<Arc<Simulation>>,
     slots: RwLock<BTreeMap<HandlerName, watch::Sender<Slot>>>,
 }
 
@@ -66,7 +67,27 @@ impl Registry {
         trials: Trials,
     ) -> Self {
         let slots = RwLock::new(BTreeMap::new());
-        Self { sandbox, signatures, state, data_bytes_max, handler_limits_max, components, trials, slots }
+        Self {
+            sandbox,
+            signatures,
+            state,
+            data_bytes_max,
+            handler_limits_max,
+            components,
+            trials,
+            simulation: None,
+            slots,
+        }
+    }
+
+    /// Whose handlers meet this instead of the world outside.
+    pub(crate) fn simulated(self, simulation: Arc<Simulation>) -> Self {
+        Self { simulation: Some(simulation), ..self }
+    }
+
+    /// The clock that handlers see.
+    pub(crate) fn clock(&self) -> Clock {
+        self.simulation.as_ref().map(|simulation| simulation.clock()).unwrap_or_default()
     }
 
     /// Compile a component, or find its compiled code, if it may run here. Blocks for as long as that takes.
@@ -146,6 +167,7 @@ impl Registry {
             secrets,
             data_bytes_max: self.data_bytes_max,
             state: Arc::clone(&self.state),
+            simulation: self.simulation.clone(),
         }
     }
 

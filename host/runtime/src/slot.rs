@@ -12,10 +12,10 @@ use std::{
     pin::{Pin, pin},
     sync::Arc,
     task::Poll,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 use tracing::Instrument as _;
 use wasmill_delivery::{
     effect::SettleAnswer,
@@ -24,13 +24,13 @@ use wasmill_delivery::{
     name::{ConsumerId, ConsumerName, HandlerName, KeyHash, QueueName, Sequence},
     outcome::Outcome,
     record::{AttemptRecord, ConsumerConfig, DeliveryOrder, PauseReason},
+    time::Timestamp,
 };
 use wasmill_sandbox::{Delivery, Session, StagedState};
 use wasmill_store::StoreError;
 
 use crate::{
     broker::{Broker, Leased, Settled},
-    draft::now,
     error::HostError,
     observer::{AttemptSeen, Observer, SettleSeen},
     registry::{Registry, Slot as HandlerSlot, Version},
@@ -256,8 +256,8 @@ impl<B: Broker> Slot<B> {
         staged: &mut StagedState,
         leased: Leased<B::Token>,
     ) -> Settled<B::Token> {
-        if is_expired(&leased.message) {
-            return expired(leased);
+        if let Some(now) = self.too_late_for(&leased.message) {
+            return expired(leased, now);
         }
         let delivery = self.delivery(&leased);
         // Nobody asks for it as a rule: then no field is looked at.
@@ -280,17 +280,23 @@ impl<B: Broker> Slot<B> {
             queue: &self.worked.queue,
             consumer: &self.worked.name,
             handler: &self.worked.handler,
-            sequence: delivery.sequence,
-            message: &delivery.message,
-            attempt: delivery.attempt,
             outcome: attempt.result.outcome(),
-            published: published(&attempt.result),
-            log: &attempt.log,
             duration_us: attempt.duration_us,
             fuel_used: attempt.fuel_used,
             memory_bytes_peak: attempt.memory_bytes_peak,
+            message: &delivery.message,
+            attempt: delivery.attempt,
+            log: &attempt.log,
+            sequence: delivery.sequence,
+            published: published(&attempt.result),
         });
         Settled { capsule: attempt.capsule, ..settled(leased, attempt.result) }
+    }
+
+    /// The time now, when the message has expired.
+    fn too_late_for(&self, message: &Message) -> Option<Timestamp> {
+        message.expires_at?;
+        Some(self.registry.clock().now()).filter(|now| message.is_expired(*now))
     }
 
     fn delivery(&self, leased: &Leased<B::Token>) -> Delivery {
@@ -406,12 +412,8 @@ impl Held {
     }
 }
 
-fn is_expired(message: &Message) -> bool {
-    message.expires_at.is_some() && message.is_expired(now())
-}
-
-fn expired<T>(leased: Leased<T>) -> Settled<T> {
-    let record = AttemptRecord::without_sandbox(leased.attempt, now(), Outcome::Expired);
+fn expired<T>(leased: Leased<T>, now: Timestamp) -> Settled<T> {
+    let record = AttemptRecord::without_sandbox(leased.attempt, now, Outcome::Expired);
     settled(leased, AttemptResult::Failed(record))
 }
 

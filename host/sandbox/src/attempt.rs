@@ -10,7 +10,10 @@ use wasmill_delivery::{
     record::{Grants, HandlerLimits},
 };
 
-use crate::secrets::Secrets;
+use crate::{
+    secrets::Secrets,
+    simulation::{Clock, Simulation},
+};
 
 /// How the sandbox reads what handlers stored. It is called on the worker's thread while the guest waits, so it
 /// shall answer from memory or a local disk, and not wait for anything.
@@ -53,6 +56,15 @@ pub struct HandlerContext {
     pub data_bytes_max: usize,
     /// What it stored.
     pub state: Arc<dyn StateReader>,
+    /// What it meets instead of the world outside; none as a rule.
+    pub simulation: Option<Arc<Simulation>>,
+}
+
+impl HandlerContext {
+    /// The clock that it sees.
+    pub(crate) fn clock(&self) -> Clock {
+        self.simulation.as_ref().map(|simulation| simulation.clock()).unwrap_or_default()
+    }
 }
 
 /// One message for one consumer, to be run now.

@@ -5,8 +5,9 @@
 //! what they take, and let others run by themselves after a tenth of a millisecond of it, as often as
 //! a guest does that computes.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use tokio::time::Instant;
 use wasmtime::{
     StoreContextMut,
     component::{Linker, Resource},

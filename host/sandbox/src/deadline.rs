@@ -4,10 +4,9 @@ use std::{
     future::{Future, poll_fn},
     pin::Pin,
     task::{Context, Poll},
-    time::Instant,
 };
 
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 
 /// The deadline passed before the call ended.
 #[derive(Debug)]
@@ -31,7 +30,7 @@ pub(crate) async fn within<F: Future>(deadline: Instant, mut call: Pin<&mut F>) 
 }
 
 fn wake_at(deadline: Instant, timer: &mut Option<Pin<Box<Sleep>>>, context: &mut Context<'_>) -> Poll<()> {
-    timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline.into()))).as_mut().poll(context)
+    timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline))).as_mut().poll(context)
 }
 
 #[cfg(test)]

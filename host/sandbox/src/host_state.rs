@@ -1,7 +1,8 @@
 //! What the host keeps for one instance.
 
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
 
+use tokio::time::Instant;
 use wasmtime_wasi::{WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtxView, WasiHttpView};
 
@@ -89,7 +90,8 @@ impl HostState {
     }
 
     pub(crate) fn tape(&mut self) -> &Tape {
-        self.tape.get_or_insert_with(Tape::recording)
+        let Self { tape, context, .. } = self;
+        tape.get_or_insert_with(|| Tape::recording(context.simulation.clone()))
     }
 
     /// Add to what the guest printed.
@@ -98,12 +100,14 @@ impl HostState {
     }
 
     fn wasi(&mut self) -> &mut Wasi {
-        let tape = self.tape.get_or_insert_with(Tape::recording);
+        let context = &self.context;
+        let tape = self.tape.get_or_insert_with(|| Tape::recording(context.simulation.clone()));
         self.wasi.get_or_insert_with(|| Box::new(Wasi::new(&self.context, tape)))
     }
 
     pub(crate) fn state(&mut self) -> (&mut StateView, Below<'_>) {
-        let tape = self.tape.get_or_insert_with(Tape::recording);
+        let context = &self.context;
+        let tape = self.tape.get_or_insert_with(|| Tape::recording(context.simulation.clone()));
         (&mut self.current.state, Below { context: &self.context, deadline: self.current.deadline, tape })
     }
 }

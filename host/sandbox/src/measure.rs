@@ -202,6 +202,7 @@ impl Calls {
             secrets: Secrets::default(),
             data_bytes_max: DATA_BYTES_MAX,
             state: Arc::new(NoState),
+            simulation: None,
         };
         Session::new(Arc::clone(&self.program), Arc::new(context))
     }

@@ -1,12 +1,10 @@
 //! `wasmill:handler/producer`: what one attempt publishes. Nothing of it exists before its delivery commits.
 
-use std::{
-    sync::Arc,
-    time::{Instant, SystemTime, UNIX_EPOCH},
-};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
+use tokio::time::Instant;
 use wasmill_delivery::{
     input::PublishEntry,
     limits::{DELAY_MS_MAX, HEADERS_MAX},
@@ -68,7 +66,7 @@ impl HostState {
         current.outbox.make_room(checked.size_bytes(), &self.context.limits)?;
         let id = message_id(&current.delivery, current.batch, current.outbox.entries.len() as u64);
         let answer = id.as_str().to_owned();
-        let entry = checked.into_entry(id, &current.delivery);
+        let entry = checked.into_entry(id, &current.delivery, self.context.clock().now());
         current.outbox.entries.push(entry);
         Ok(Ok(answer))
     }
@@ -113,7 +111,7 @@ impl Checked {
         (self.data.len() + headers) as u64
     }
 
-    fn into_entry(self, id: MessageId, parent: &Delivery) -> PublishEntry {
+    fn into_entry(self, id: MessageId, parent: &Delivery, published_at: Timestamp) -> PublishEntry {
         let cause = &parent.message;
         let lineage = Lineage {
             hops: cause.lineage.hops.saturating_add(1),
@@ -121,7 +119,6 @@ impl Checked {
             correlation: Some(cause.lineage.correlation.as_ref().unwrap_or(&cause.id).clone()),
             redrive_of: None,
         };
-        let published_at = now();
         let mut headers = self.headers;
         trace_context::inherit(&mut headers, &cause.headers, || span_id(&id));
         // The handler's own come first when there is not room for all.
@@ -155,11 +152,6 @@ fn check_topic(given: &str) -> Result<Topic, PublishError> {
 #[allow(clippy::needless_pass_by_value)] // It is an argument of map_err.
 fn invalid_message(error: wasmill_delivery::name::NameError) -> PublishError {
     PublishError::InvalidMessage(error.to_string())
-}
-
-fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// The id of the n-th message that this delivery publishes: the same in each attempt, so that a receiver outside

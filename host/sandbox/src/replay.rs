@@ -147,6 +147,7 @@ fn context(capsule: &Capsule, player: &Arc<Player>) -> HandlerContext {
         ),
         data_bytes_max: usize::try_from(capsule.data_bytes_max).unwrap_or(usize::MAX),
         state: capsule::state_of(player),
+        simulation: None,
     }
 }
 

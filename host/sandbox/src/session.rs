@@ -2,12 +2,9 @@
 
 mod batch;
 
-use std::{
-    pin::pin,
-    sync::Arc,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
-};
+use std::{pin::pin, sync::Arc, time::Duration};
 
+use tokio::time::Instant;
 use wasmill_delivery::{
     input::{AttemptResult, Effects},
     outcome::Outcome,
@@ -156,8 +153,10 @@ impl Session {
         let backtrace = judge::backtrace(&ended);
         let memory_refused = data.meter.refused();
         let secrets = &self.context.secrets;
+        let now = self.context.clock().now();
         let outcome = judge::outcome(ended, &Circumstances { limits, memory_refused, secrets });
-        attempt.result = settle(data, outcome, staged, |outcome| record(run.delivery, &attempt, outcome, backtrace));
+        attempt.result =
+            settle(data, outcome, staged, |outcome| record(run.delivery, &attempt, now, outcome, backtrace));
         let calls = data.take_calls();
         if let AttemptResult::Failed(record) = &attempt.result
             && self.replay.is_none()
@@ -179,7 +178,9 @@ impl Session {
             log: String::new(),
             capsule: None,
         };
-        attempt.result = AttemptResult::Failed(record(delivery, &attempt, Outcome::HostFault { detail }, Vec::new()));
+        let now = self.context.clock().now();
+        attempt.result =
+            AttemptResult::Failed(record(delivery, &attempt, now, Outcome::HostFault { detail }, Vec::new()));
         attempt
     }
 }
@@ -216,13 +217,17 @@ fn settle(
     AttemptResult::Failed(record(outcome))
 }
 
-fn record(delivery: &Delivery, attempt: &Attempt, outcome: Outcome, backtrace: Vec<String>) -> AttemptRecord {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let now_ms = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+fn record(
+    delivery: &Delivery,
+    attempt: &Attempt,
+    now: Timestamp,
+    outcome: Outcome,
+    backtrace: Vec<String>,
+) -> AttemptRecord {
     AttemptRecord {
         attempt: delivery.attempt,
         digest: Some(attempt.digest),
-        started_at: Timestamp(now_ms.saturating_sub(attempt.duration_us / 1_000)),
+        started_at: Timestamp(now.0.saturating_sub(attempt.duration_us / 1_000)),
         duration_us: attempt.duration_us,
         outcome,
         fuel_used: attempt.fuel_used,

@@ -1,6 +1,6 @@
 //! `wasmill:handler/state`: the guest's side of [`StateView`](crate::state_view::StateView).
 
-use std::time::Instant;
+use tokio::time::Instant;
 
 use crate::{
     bindings::wasmill::handler::state::{Host, KeyPage, StateError},

@@ -1,9 +1,10 @@
 //! One attempt's view of its handler's state: its own writes, over those of earlier deliveries of the run, over
 //! what the store has.
 
-use std::{collections::BTreeSet, time::Instant};
+use std::collections::BTreeSet;
 
 use bytes::Bytes;
+use tokio::time::Instant;
 use wasmill_delivery::{
     input::{StateAccess, StateWrite},
     limits::{STATE_KEY_BYTES_MAX, STATE_KEYS_PAGE_MAX, STATE_VALUE_BYTES_MAX},

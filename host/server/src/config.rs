@@ -12,7 +12,6 @@
 //! ```
 
 mod check;
-mod consumer;
 mod problem;
 mod queue;
 mod raw;
@@ -38,10 +37,8 @@ use wasmill_runtime::{CompileBounds, HandlerSettings, ScheduleSettings, Signatur
 
 use crate::callbacks::CallbackRules;
 
-pub use self::{
-    problem::{ConfigError, Wrong},
-    value::{parse_duration_ms, parse_size_bytes},
-};
+pub use self::problem::{ConfigError, Wrong};
+pub use wasmill_settings::value::{parse_duration_ms, parse_size_bytes};
 
 /// Everything that a configuration file can say.
 #[derive(Clone, Debug, PartialEq)]

@@ -8,7 +8,6 @@ pub mod callbacks;
 pub mod cli;
 mod client;
 pub mod config;
-mod forms;
 pub mod http;
 mod project;
 mod samples;
@@ -17,3 +16,5 @@ mod signature_file;
 pub mod telemetry;
 mod templates;
 mod watch;
+
+use wasmill_settings::forms;

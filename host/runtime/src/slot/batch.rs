@@ -16,7 +16,7 @@ use wasmill_sandbox::{BatchAttempt, BatchResult, Delivery, Session, StagedState}
 use super::{
     Held, Slot, Tried, expired,
     halving::{CallMax, Calls},
-    is_expired, settled, wrote_state,
+    settled, wrote_state,
 };
 use crate::{
     broker::{Broker, Leased, Settled},
@@ -136,8 +136,11 @@ impl<B: Broker> Slot<B> {
         match attempt.result {
             BatchResult::Succeeded(ref effects) => {
                 tried.wrote_state |= !effects.state.writes.is_empty();
-                self.tell(&attempt, &deliveries, call.len(), (&Outcome::Success, &effects.published));
                 let last = call.len() - 1;
+                for (index, leased) in call.iter().enumerate() {
+                    let published = if index == last { effects.published.as_slice() } else { &[] };
+                    self.tell(&attempt, call.len(), leased, (&Outcome::Success, published));
+                }
                 for (index, leased) in call.into_iter().enumerate() {
                     let result = if index == last {
                         AttemptResult::Succeeded(effects.clone())
@@ -151,13 +154,12 @@ impl<B: Broker> Slot<B> {
                 let mut first = Vec::new();
                 let mut rest = Vec::new();
                 let mut earlier = BTreeSet::new();
-                for ((leased, record), delivery) in call.into_iter().zip(records).zip(&deliveries) {
+                for (leased, record) in call.into_iter().zip(records) {
                     let ordered_by = held.ordered_by(&leased.message);
                     let waits = ordered_by.is_some_and(|hash| earlier.contains(&hash));
                     match record {
                         Some(record) if !waits && rest.is_empty() => {
-                            let delivery = std::slice::from_ref(delivery);
-                            self.tell(&attempt, delivery, records.len(), (&record.outcome, &[]));
+                            self.tell(&attempt, records.len(), &leased, (&record.outcome, &[]));
                             fail(leased, record.clone(), attempt.capsule.clone(), held, tried);
                         }
                         // Its failure is void as long as an earlier one of its key is not settled: that one is called first.
@@ -173,9 +175,9 @@ impl<B: Broker> Slot<B> {
                 calls.again(first);
             }
             BatchResult::Broke(ref record) if matches!(record.outcome, Outcome::HostFault { .. }) => {
-                for (leased, delivery) in call.into_iter().zip(&deliveries) {
+                for leased in call {
                     let record = AttemptRecord { attempt: leased.attempt, ..record.clone() };
-                    self.tell(&attempt, std::slice::from_ref(delivery), 1, (&record.outcome, &[]));
+                    self.tell(&attempt, 1, &leased, (&record.outcome, &[]));
                     fail(leased, record, None, held, tried);
                 }
             }
@@ -183,7 +185,7 @@ impl<B: Broker> Slot<B> {
                 let (consumer, outcome, deliveries) = (&self.worked.name, record.outcome.name(), call.len());
                 tracing::debug!(%consumer, outcome, deliveries, "a batch is halved");
                 if let Some(leased) = calls.halve(call) {
-                    self.tell(&attempt, &[self.delivery(&leased)], 1, (&record.outcome, &[]));
+                    self.tell(&attempt, 1, &leased, (&record.outcome, &[]));
                     fail(leased, record.clone(), None, held, tried);
                 }
             }
@@ -198,13 +200,13 @@ impl<B: Broker> Slot<B> {
         tried: &mut Tried<B::Token>,
     ) -> Vec<Leased<B::Token>> {
         if self.worked.config.order == DeliveryOrder::None {
-            return expire(call, tried);
+            return self.expire(call, tried);
         }
-        match call.iter().position(|leased| is_expired(&leased.message)) {
+        match call.iter().position(|leased| self.too_late_for(&leased.message).is_some()) {
             None => call,
             Some(0) => {
                 calls.again(call.split_off(1));
-                expire(call, tried)
+                self.expire(call, tried)
             }
             Some(late) => {
                 calls.again(call.split_off(late));
@@ -213,40 +215,42 @@ impl<B: Broker> Slot<B> {
         }
     }
 
-    /// Each of these deliveries is an attempt, and has its part of what the call of so many took.
+    /// Each delivery is an attempt, and has its part of what the call took.
     fn tell(
         &self,
         attempt: &BatchAttempt,
-        told: &[Delivery],
-        called: usize,
+        deliveries: usize,
+        leased: &LeasedBy<B>,
         (outcome, published): (&Outcome, &[PublishEntry]),
     ) {
-        let parts = called.max(1) as u64;
-        for (index, delivery) in told.iter().enumerate() {
-            let is_last = index + 1 == told.len();
-            self.observer.attempted(&AttemptSeen {
-                queue: &self.worked.queue,
-                consumer: &self.worked.name,
-                handler: &self.worked.handler,
-                sequence: delivery.sequence,
-                message: &delivery.message,
-                attempt: delivery.attempt,
-                outcome,
-                published: if is_last { published } else { &[] },
-                log: if is_last { &attempt.log } else { "" },
-                duration_us: attempt.duration_us / parts,
-                fuel_used: attempt.fuel_used / parts,
-                memory_bytes_peak: attempt.memory_bytes_peak,
-            });
-        }
+        let parts = deliveries.max(1) as u64;
+        self.observer.attempted(&AttemptSeen {
+            queue: &self.worked.queue,
+            consumer: &self.worked.name,
+            handler: &self.worked.handler,
+            outcome,
+            duration_us: attempt.duration_us / parts,
+            fuel_used: attempt.fuel_used / parts,
+            memory_bytes_peak: attempt.memory_bytes_peak,
+            message: &leased.message,
+            attempt: leased.attempt,
+            log: &attempt.log,
+            sequence: leased.sequence.original(),
+            published,
+        });
     }
-}
 
-/// Settle what came too late, and leave the others.
-fn expire<T>(call: Vec<Leased<T>>, tried: &mut Tried<T>) -> Vec<Leased<T>> {
-    let (late, call): (Vec<_>, Vec<_>) = call.into_iter().partition(|leased| is_expired(&leased.message));
-    tried.settled.extend(late.into_iter().map(expired));
-    call
+    /// Settle what came too late, and leave the others.
+    fn expire(&self, call: Vec<LeasedBy<B>>, tried: &mut Tried<B::Token>) -> Vec<LeasedBy<B>> {
+        let mut in_time = Vec::with_capacity(call.len());
+        for leased in call {
+            match self.too_late_for(&leased.message) {
+                Some(now) => tried.settled.push(expired(leased, now)),
+                None => in_time.push(leased),
+            }
+        }
+        in_time
+    }
 }
 
 fn fail<T>(leased: Leased<T>, record: AttemptRecord, capsule: Option<Bytes>, held: &mut Held, tried: &mut Tried<T>) {

@@ -4,7 +4,7 @@
 //! is too) with a seed of its own for each attempt, drawn when the attempt first asks. So 32 bytes stand for all of
 //! them, and a candidate that asks for more than was recorded gets more of the same.
 
-use std::{convert::Infallible, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use chacha20::{
     ChaCha12Rng,
@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use wasmtime_wasi::clocks::{self, HostMonotonicClock, HostWallClock};
 
 use super::Tape;
+use crate::simulation::Simulation;
 
 /// Which interface of WASI asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,12 +35,15 @@ pub(crate) struct Seeds {
     insecure: Option<[u8; 32]>,
     #[serde(skip)]
     generators: [Option<ChaCha12Rng>; 2],
+    /// What draws them, in a test.
+    #[serde(skip)]
+    simulation: Option<Arc<Simulation>>,
 }
 
 /// What is known of them, without how far the generators are.
 impl Clone for Seeds {
     fn clone(&self) -> Self {
-        Self { instance: self.instance, secure: self.secure, insecure: self.insecure, generators: [None, None] }
+        Self { instance: self.instance, secure: self.secure, insecure: self.insecure, ..Self::default() }
     }
 }
 
@@ -50,12 +54,12 @@ impl PartialEq for Seeds {
 }
 
 impl Seeds {
-    pub(super) fn of_instance() -> Self {
-        Self { instance: drawn(), ..Self::default() }
+    pub(super) fn of_instance(simulation: Option<Arc<Simulation>>) -> Self {
+        Self { instance: drawn(simulation.as_deref()), simulation, ..Self::default() }
     }
 
     pub(super) fn begin_attempt(&mut self) {
-        *self = Self { instance: self.instance, ..Self::default() };
+        *self = Self { instance: self.instance, simulation: self.simulation.take(), ..Self::default() };
     }
 
     pub(crate) const fn instance(&self) -> u128 {
@@ -63,19 +67,23 @@ impl Seeds {
     }
 
     fn fill(&mut self, security: Security, bytes: &mut [u8]) {
+        let Self { secure, insecure, generators, simulation, .. } = self;
         let (seed, at) = match security {
-            Security::Secure => (&mut self.secure, 0),
-            Security::Insecure => (&mut self.insecure, 1),
+            Security::Secure => (secure, 0),
+            Security::Insecure => (insecure, 1),
         };
-        let seed = seed.get_or_insert_with(drawn);
-        let generator = self.generators[at].get_or_insert_with(|| ChaCha12Rng::from_seed(*seed));
+        let seed = seed.get_or_insert_with(|| drawn(simulation.as_deref()));
+        let generator = generators[at].get_or_insert_with(|| ChaCha12Rng::from_seed(*seed));
         let Ok(()) = generator.try_fill_bytes(bytes);
     }
 }
 
-fn drawn<const BYTES: usize>() -> [u8; BYTES] {
+fn drawn<const BYTES: usize>(simulation: Option<&Simulation>) -> [u8; BYTES] {
     let mut bytes = [0; BYTES];
-    rand::rng().fill_bytes(&mut bytes);
+    match simulation {
+        None => rand::rng().fill_bytes(&mut bytes),
+        Some(simulation) => simulation.draw(&mut bytes),
+    }
     bytes
 }
 
@@ -115,7 +123,8 @@ impl HostWallClock for WallClock {
         match &self.0 {
             Tape::Playing(player) => Duration::from_nanos(player.wall_clock_ns()),
             Tape::Recording(_) => {
-                let now = clocks::WallClock::new().now();
+                let clock = self.0.simulation().map(|simulation| simulation.clock());
+                let now = clock.map_or_else(|| clocks::WallClock::new().now(), |clock| clock.since_1970());
                 self.0.note(|recorder| recorder.wall_clock(u64::try_from(now.as_nanos()).unwrap_or(u64::MAX)));
                 now
             }
@@ -144,7 +153,8 @@ impl HostMonotonicClock for MonotonicClock {
         match &self.tape {
             Tape::Playing(player) => player.monotonic_ns(),
             Tape::Recording(_) => {
-                let now_ns = self.clock.now();
+                let simulation = self.tape.simulation();
+                let now_ns = simulation.map_or_else(|| self.clock.now(), |simulation| simulation.monotonic_ns());
                 self.tape.note(|recorder| recorder.monotonic(now_ns));
                 now_ns
             }
@@ -158,7 +168,7 @@ mod tests {
 
     #[test]
     fn the_seeds_stand_for_all_numbers_of_an_attempt() {
-        let mut seeds = Seeds::of_instance();
+        let mut seeds = Seeds::of_instance(None);
         let draw = |seeds: &mut Seeds, security| {
             let mut bytes = [0; 100];
             seeds.fill(security, &mut bytes[..7]);

@@ -30,7 +30,7 @@ use wasmill_delivery::{
 
 pub(crate) use self::{
     clocks::{MonotonicClock, RandomNumbers, Security, WallClock},
-    exchange::{Answer, Exchange, note_failed, note_received, played},
+    exchange::{Answer, Exchange, Part, Rest, note_failed, note_received, played},
     player::{PlayedAnswer, Player, StateOfCapsule},
     readiness::{add_to_linker, poll},
     recorder::Calls,

@@ -9,6 +9,7 @@ use super::{
     clocks::Seeds,
     recorder::{Calls, Readiness, Recorder},
 };
+use crate::simulation::Simulation;
 
 /// Where the answers of one instance's host go to, or come from.
 #[derive(Clone)]
@@ -23,11 +24,22 @@ pub(crate) enum Tape {
 pub(crate) struct Recording {
     recorder: Mutex<Recorder>,
     seeds: Mutex<Seeds>,
+    simulation: Option<Arc<Simulation>>,
 }
 
 impl Tape {
-    pub(crate) fn recording() -> Self {
-        Self::Recording(Arc::new(Recording { recorder: Mutex::default(), seeds: Mutex::new(Seeds::of_instance()) }))
+    /// Of the world outside, or of what stands in for it.
+    pub(crate) fn recording(simulation: Option<Arc<Simulation>>) -> Self {
+        let seeds = Mutex::new(Seeds::of_instance(simulation.clone()));
+        Self::Recording(Arc::new(Recording { recorder: Mutex::default(), seeds, simulation }))
+    }
+
+    /// What stands in for the world outside.
+    pub(crate) fn simulation(&self) -> Option<&Arc<Simulation>> {
+        match self {
+            Self::Recording(recording) => recording.simulation.as_ref(),
+            Self::Playing(_) => None,
+        }
     }
 
     /// The next attempt begins.

@@ -12,6 +12,7 @@ use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks, p2::bin
 use super::{
     BODY_WRITE_BYTES_MAX, replay,
     send::{Answer, send},
+    simulated,
     usage::{Open, Usage},
 };
 use crate::{
@@ -96,8 +97,12 @@ impl WasiHttpHooks for Hooks {
         let (grants, log, tape) = (Arc::clone(&self.grants), self.log.clone(), self.tape.clone());
         let number = tape.begin_exchange(|| Exchange::begun(&request));
         Box::new(async move {
-            let sending = Box::pin(send(&grants, &target, request, options.unwrap_or_default(), open));
-            match sending.await {
+            let options = options.unwrap_or_default();
+            let sent = match tape.simulation() {
+                None => Box::pin(send(&grants, &target, request, options, open)).await,
+                Some(simulation) => Box::pin(simulated::send(simulation, request, &options, open)).await,
+            };
+            match sent {
                 Ok((answer, rest)) => {
                     Ok((note_received(&tape, number, answer).map(http_body_util::BodyExt::boxed_unsync), rest))
                 }

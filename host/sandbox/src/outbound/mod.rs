@@ -12,6 +12,7 @@ mod connect;
 mod hooks;
 mod replay;
 mod send;
+mod simulated;
 mod tls;
 mod usage;
 

@@ -135,7 +135,7 @@ fn received(
     Ok(answer.map(|body| ReceivedBody::new(body, open, between_parts).boxed_unsync()))
 }
 
-fn head_bytes(path_bytes: usize, headers: &HeaderMap) -> u64 {
+pub(super) fn head_bytes(path_bytes: usize, headers: &HeaderMap) -> u64 {
     let headers: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
     (path_bytes + headers) as u64
 }

@@ -1,13 +1,10 @@
 //! Many deliveries in one call of a handler that takes them.
 
-use std::{
-    pin::pin,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
+use tokio::time::Instant;
 use wasmill_delivery::{
     input::{AttemptResult, Effects},
     outcome::Outcome,
@@ -93,9 +90,8 @@ impl Session {
         let run = Run { delivery: parent, started, fresh, fuel_given: fuel_of(self, deliveries.len()) };
         let attempt = self.conclude(&mut instance, ended, &run, staged);
         self.keep(instance, &attempt).await;
-        let (fuel_used, duration_us, memory_bytes_peak) =
-            (attempt.fuel_used, attempt.duration_us, attempt.memory_bytes_peak);
-        let result = match attempt.result {
+        let Attempt { result, fuel_used, duration_us, memory_bytes_peak, log, .. } = attempt;
+        let result = match result {
             AttemptResult::Succeeded(effects) => BatchResult::Succeeded(effects),
             AttemptResult::SucceededWithNext => BatchResult::Succeeded(Effects::default()),
             AttemptResult::Failed(record) => match answers.take() {
@@ -105,7 +101,7 @@ impl Session {
                 Some(_) | None => BatchResult::Broke(record),
             },
         };
-        BatchAttempt { result, fuel_used, duration_us, memory_bytes_peak, log: attempt.log, capsule: None }
+        BatchAttempt { result, fuel_used, duration_us, memory_bytes_peak, log, capsule: None }
     }
 
     fn each(
@@ -128,8 +124,8 @@ fn fuel_of(session: &Session, deliveries: usize) -> u64 {
 }
 
 fn alone(attempt: Attempt) -> BatchAttempt {
-    let Attempt { fuel_used, duration_us, memory_bytes_peak, log, capsule, .. } = attempt;
-    let result = match attempt.result {
+    let Attempt { result, fuel_used, duration_us, memory_bytes_peak, log, capsule, .. } = attempt;
+    let result = match result {
         AttemptResult::Succeeded(effects) => BatchResult::Succeeded(effects),
         AttemptResult::SucceededWithNext => BatchResult::Succeeded(Effects::default()),
         AttemptResult::Failed(record) => BatchResult::SomeFailed(vec![Some(record)]),

@@ -68,6 +68,7 @@ impl Host {
             secrets: Secrets::new(self.secrets.clone()),
             data_bytes_max: 1_000,
             state: self.state.clone(),
+            simulation: None,
         }
     }
 

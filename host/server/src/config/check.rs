@@ -16,7 +16,7 @@ use wasmill_runtime::{
 use super::{
     Config, HandlerDeclaration, LimitsConfig, LogConfig, ServerConfig, StoreConfig,
     queue::check_queue,
-    raw::{Raw, RawDurability, RawHandler, RawHandlerLimits, RawLimits, RawStore, RawUnrouted},
+    raw::{Raw, RawDurability, RawHandler, RawLimits, RawStore, RawUnrouted},
     value::{Count, FilePath},
 };
 
@@ -86,7 +86,7 @@ fn check_limits(raw: RawLimits) -> LimitsConfig {
         instances_max: raw.instances_max.get(),
         handler_threads: raw.handler_threads.map(Count::get),
         compile: CompileBounds { cpu_s_max: raw.compile_cpu_max.0 / 1_000, memory_bytes_max: raw.compile_memory_max.0 },
-        handler: limits_over(&raw.handler, HANDLER_LIMITS_CEILING_DEFAULT),
+        handler: raw.handler.over(HANDLER_LIMITS_CEILING_DEFAULT),
     }
 }
 
@@ -96,7 +96,7 @@ fn check_handler(raw: RawHandler, base: &Path, most: &HandlerLimits) -> HandlerD
         sample_file: sample_file.flatten().map(|file| resolve(file, base)),
         file: raw.file.map(|file| resolve(file, base)),
         settings: HandlerSettings {
-            limits: limits_over(&raw.limits, at_most(HandlerLimits::default(), most)),
+            limits: raw.limits.over(at_most(HandlerLimits::default(), most)),
             config: raw.config,
             grants: raw.grants,
             secrets: raw.secrets.into_iter().map(|(name, source)| (name, secret(source, base))).collect(),
@@ -113,24 +113,6 @@ fn secret(source: SecretSource, base: &Path) -> SecretSource {
             let file = resolve(FilePath(PathBuf::from(&*file)), base);
             SecretSource::File(file.to_string_lossy().into())
         }
-    }
-}
-
-/// What was written, and for the rest what is given here.
-fn limits_over(raw: &RawHandlerLimits, rest: HandlerLimits) -> HandlerLimits {
-    HandlerLimits {
-        fuel_max: raw.fuel.map_or(rest.fuel_max, Count::get),
-        memory_bytes_max: raw.memory.map_or(rest.memory_bytes_max, |size| size.0),
-        wall_clock_ms_max: raw.wall_clock.map_or(rest.wall_clock_ms_max, |duration| duration.0),
-        published_max: raw.published_max.map_or(rest.published_max, Count::get),
-        published_bytes_max: raw.published_bytes.map_or(rest.published_bytes_max, |size| size.0),
-        state_bytes_max: raw.state_bytes.map_or(rest.state_bytes_max, |size| size.0),
-        log_bytes_max: raw.log_bytes.map_or(rest.log_bytes_max, |size| u32::try_from(size.0).unwrap_or(u32::MAX)),
-        instance_calls_max: raw.instance_calls.map_or(rest.instance_calls_max, Count::get),
-        http_requests_max: raw.http_requests.map_or(rest.http_requests_max, Count::get),
-        http_open_max: raw.http_open.map_or(rest.http_open_max, Count::get),
-        http_sent_bytes_max: raw.http_sent_bytes.map_or(rest.http_sent_bytes_max, |size| size.0),
-        http_received_bytes_max: raw.http_received_bytes.map_or(rest.http_received_bytes_max, |size| size.0),
     }
 }
 

@@ -11,10 +11,10 @@ use wasmill_delivery::{
 
 use super::{
     QueueDeclaration,
-    consumer::RawConsumer,
-    raw::ENDLESS,
     value::{Count, DurationMs, Size},
 };
+use wasmill_settings::{consumer::RawConsumer, value::ENDLESS};
+
 use crate::forms::{BindingForm, RETENTION_WITHOUT_BOUND};
 
 #[derive(Debug, Deserialize)]

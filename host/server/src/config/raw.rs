@@ -11,6 +11,7 @@ use wasmill_delivery::{
     schedule::ScheduleName,
 };
 use wasmill_runtime::CompileBounds;
+use wasmill_settings::{limits::RawHandlerLimits, value::ENDLESS};
 
 use crate::callbacks::CallbackRules;
 
@@ -23,16 +24,12 @@ use super::{
     value::{Count, DurationMs, FilePath, Listen, LogFilter, Size},
 };
 
-/// No upper end.
-pub(super) const ENDLESS: u64 = u64::MAX;
 /// The most instances at once; each reserves address space.
 const INSTANCES_CEILING: u64 = 4_096;
 /// The most threads that run handlers.
 const THREADS_CEILING: u64 = 1_024;
 /// The most jobs; each takes some hundred bytes of memory.
 const JOBS_CEILING: u64 = 10_000_000;
-/// The most memory of an instance, what a 32-bit memory can address.
-const MEMORY_CEILING: u64 = 4 * 1024 * 1024 * 1024;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
@@ -204,22 +201,4 @@ pub(super) struct RawHandler {
     pub(super) retries: Retries,
     pub(super) canary: RawCanary,
     pub(super) sample: Option<RawSample>,
-}
-
-/// Limits of one handler, or the most that handlers may have.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
-pub(super) struct RawHandlerLimits {
-    pub(super) fuel: Option<Count<1, ENDLESS>>,
-    pub(super) memory: Option<Size<1, MEMORY_CEILING>>,
-    pub(super) wall_clock: Option<DurationMs<1, ENDLESS>>,
-    pub(super) published_max: Option<Count<0, { u32::MAX as u64 }>>,
-    pub(super) published_bytes: Option<Size<0, ENDLESS>>,
-    pub(super) state_bytes: Option<Size<0, ENDLESS>>,
-    pub(super) log_bytes: Option<Size<0, { u32::MAX as u64 }>>,
-    pub(super) instance_calls: Option<Count<1, { u32::MAX as u64 }>>,
-    pub(super) http_requests: Option<Count<0, { u32::MAX as u64 }>>,
-    pub(super) http_open: Option<Count<1, 1_000>>,
-    pub(super) http_sent_bytes: Option<Size<0, ENDLESS>>,
-    pub(super) http_received_bytes: Option<Size<0, ENDLESS>>,
 }

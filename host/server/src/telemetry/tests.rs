@@ -44,15 +44,15 @@ impl Names {
             queue: &self.queue,
             consumer: &self.consumer,
             handler: &self.handler,
-            sequence: Sequence::FIRST,
-            message: &self.message,
-            attempt: 1,
             outcome,
-            published: &[],
-            log: "",
             duration_us: 20,
             fuel_used: 1_000,
             memory_bytes_peak: 65_536,
+            message: &self.message,
+            attempt: 1,
+            log: "",
+            sequence: Sequence::FIRST,
+            published: &[],
         }
     }
 

@@ -74,6 +74,14 @@ struct Attempt {
     fuel_used: u64,
 }
 
+impl Attempt {
+    /// Whether both were one call, whose log is that of each.
+    fn is_of_one_call_with(&self, other: &Self) -> bool {
+        let call = |attempt: &Self| (attempt.duration_us, attempt.fuel_used);
+        self.place != other.place && self.log == other.log && call(self) == call(other)
+    }
+}
+
 impl Tail {
     /// Print from now on, of a host that is going to listen there.
     pub(super) fn start(metrics: Arc<Metrics>, address: SocketAddr) -> Self {
@@ -179,9 +187,15 @@ async fn watch_pauses(host: Host, seen: mpsc::Sender<Seen>) {
 
 async fn print(mut telling: mpsc::Receiver<Seen>, missed: Arc<AtomicU64>, address: SocketAddr) {
     let paint = Paint { colours: std::io::stdout().is_terminal() };
+    let mut before: Option<Box<Attempt>> = None;
     while let Some(seen) = telling.recv().await {
         let text = match seen {
-            Seen::Attempt(attempt) => paint.attempt(&attempt),
+            Seen::Attempt(attempt) => {
+                let is_told = before.as_ref().is_some_and(|before| before.is_of_one_call_with(&attempt));
+                let text = paint.attempt(&attempt, if is_told { "" } else { &attempt.log });
+                before = Some(attempt);
+                text
+            }
             Seen::Settled { place, answer } => settled(&place, &answer, address),
             Seen::Paused { consumer, reason } => paused(&consumer, reason.as_ref()),
             Seen::End => return,
@@ -200,7 +214,7 @@ struct Paint {
 }
 
 impl Paint {
-    fn attempt(&self, attempt: &Attempt) -> String {
+    fn attempt(&self, attempt: &Attempt, log: &str) -> String {
         let Attempt { place, handler, outcome, duration_us, fuel_used, .. } = attempt;
         let number = if attempt.attempt > 1 { format!("  attempt {}", attempt.attempt) } else { String::new() };
         let ms = *duration_us as f64 / 1_000.0;
@@ -212,7 +226,7 @@ impl Paint {
             lines.push(format!("{INDENT}because    {}", outcome.describe()));
         }
         lines.extend(attempt.published.iter().map(published));
-        lines.extend(attempt.log.lines().map(|line| format!("{INDENT}log        {line}")));
+        lines.extend(log.lines().map(|line| format!("{INDENT}log        {line}")));
         lines.join("\n")
     }
 

@@ -8,16 +8,15 @@ use wasmill_delivery::{
     record::{ConsumerConfig, DeliveryOrder, Expired, Poison, StormPolicy},
 };
 
-use super::{
-    raw::ENDLESS,
-    value::{Count, DurationMs},
+use crate::{
+    forms::{BackoffForm, StartForm},
+    value::{Count, DurationMs, ENDLESS},
 };
-use crate::forms::{BackoffForm, StartForm};
 
 /// A consumer without contradictions.
 #[derive(Debug, Deserialize)]
 #[serde(try_from = "WrittenConsumer")]
-pub(super) struct RawConsumer(WrittenConsumer);
+pub struct RawConsumer(WrittenConsumer);
 
 /// A rate in deliveries a second.
 type Rate = Count<1, { limits::RATE_PER_SECOND_MAX as u64 }>;
@@ -86,7 +85,11 @@ impl TryFrom<WrittenConsumer> for RawConsumer {
 
 impl RawConsumer {
     /// What it becomes under that name, which is its handler's too unless another is named.
-    pub(super) fn config(self, name: &ConsumerName) -> ConsumerConfig {
+    ///
+    /// # Panics
+    /// Never: names of consumers and of handlers have the same rules.
+    #[must_use]
+    pub fn config(self, name: &ConsumerName) -> ConsumerConfig {
         let Self(raw) = self;
         let same_name =
             || HandlerName::new(name.as_str()).expect("names of consumers and handlers have the same rules");

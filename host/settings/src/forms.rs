@@ -21,7 +21,7 @@ use wasmill_delivery::{
 ///
 /// # Errors
 /// When it is not one, in words for whoever wrote it.
-pub(crate) fn parse_time(text: &str) -> Result<Timestamp, String> {
+pub fn parse_time(text: &str) -> Result<Timestamp, String> {
     match text.parse::<jiff::Timestamp>() {
         Ok(time) => Ok(Timestamp(u64::try_from(time.as_millisecond()).unwrap_or(0))),
         Err(_) => Err(format!(
@@ -31,14 +31,15 @@ pub(crate) fn parse_time(text: &str) -> Result<Timestamp, String> {
 }
 
 /// A time as RFC 3339 writes it, in UTC; the number when it is beyond the calendar.
-pub(crate) fn time_text(time: Timestamp) -> String {
+#[must_use]
+pub fn time_text(time: Timestamp) -> String {
     let stamp = i64::try_from(time.0).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
     stamp.map_or_else(|| time.0.to_string(), |stamp| stamp.to_string())
 }
 
 /// A time as text, by RFC 3339.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Time(pub(crate) Timestamp);
+pub struct Time(pub Timestamp);
 
 impl Serialize for Time {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -56,10 +57,14 @@ impl<'de> Deserialize<'de> for Time {
 /// Where a new consumer begins: `"beginning"`, `"end"`, `{"sequence": 7}`, `{"time": "2026-07-01T12:00:00Z"}`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum StartForm {
+pub enum StartForm {
+    /// With the oldest message.
     Beginning,
+    /// With the next message.
     End,
+    /// With the message at that place.
     Sequence(u64),
+    /// With the first message since that time.
     Time(Time),
 }
 
@@ -118,7 +123,7 @@ impl fmt::Display for StartForm {
 ///
 /// # Errors
 /// When it is not one, in words for whoever wrote it.
-pub(crate) fn parse_percent(text: &str) -> Result<u32, String> {
+pub fn parse_percent(text: &str) -> Result<u32, String> {
     let number = text.strip_suffix('%').unwrap_or(text).trim();
     let percent = number.parse().ok().filter(|percent| *percent <= 100);
     percent
@@ -127,7 +132,7 @@ pub(crate) fn parse_percent(text: &str) -> Result<u32, String> {
 
 /// Headers as `{name: value}`, or `[[name, value]]` when names repeat.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Headers(pub(crate) Vec<(String, String)>);
+pub struct Headers(pub Vec<(String, String)>);
 
 impl Serialize for Headers {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -180,7 +185,7 @@ impl<'de> Visitor<'de> for HeadersVisitor {
 /// A binding: a topic pattern, or `{"topic": "orders.#", "headers": {"region": "eu"}, "match": "any"}`. The names in
 /// it are not checked yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct BindingForm {
+pub struct BindingForm {
     topic: String,
     headers: Headers,
     mode: MatchMode,
@@ -207,7 +212,10 @@ impl BindingForm {
     }
 
     /// Check the names in it, and make those of headers lower case.
-    pub(crate) fn binding(self) -> Result<Binding, NameError> {
+    ///
+    /// # Errors
+    /// When a name breaks its rule.
+    pub fn binding(self) -> Result<Binding, NameError> {
         let Self { topic, headers: Headers(mut headers), mode } = self;
         check_headers(&mut headers)?;
         let headers = (!headers.is_empty()).then_some(HeaderMatch { mode, headers });
@@ -293,14 +301,19 @@ impl fmt::Display for BindingForm {
 /// A backoff of which any part may be left out: `initial_ms`, `factor` and `cap_ms`, or `fixed_ms`, or `delays_ms`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct BackoffForm {
-    pub(crate) initial_ms: Option<u64>,
-    pub(crate) factor: Option<u32>,
-    pub(crate) cap_ms: Option<u64>,
-    pub(crate) fixed_ms: Option<u64>,
-    pub(crate) delays_ms: Option<Vec<u64>>,
+pub struct BackoffForm {
+    /// The first wait, in milliseconds.
+    pub initial_ms: Option<u64>,
+    /// By how much each wait is longer than the one before.
+    pub factor: Option<u32>,
+    /// The longest wait, in milliseconds.
+    pub cap_ms: Option<u64>,
+    /// Every wait, in milliseconds.
+    pub fixed_ms: Option<u64>,
+    /// One wait after the other, in milliseconds.
+    pub delays_ms: Option<Vec<u64>>,
     /// Unless it is said, an exponential wait has jitter; one that is given exactly is exact.
-    pub(crate) jitter: Option<bool>,
+    pub jitter: Option<bool>,
 }
 
 impl BackoffForm {
@@ -308,7 +321,7 @@ impl BackoffForm {
     ///
     /// # Errors
     /// When it is of several kinds at once.
-    pub(crate) fn backoff(self) -> Result<Backoff, String> {
+    pub fn backoff(self) -> Result<Backoff, String> {
         let Self { initial_ms, factor, cap_ms, fixed_ms, delays_ms, jitter } = self;
         let exponential = initial_ms.is_some() || factor.is_some() || cap_ms.is_some();
         match (exponential, fixed_ms, delays_ms) {
@@ -332,7 +345,7 @@ impl BackoffForm {
 }
 
 /// What a retention without any bound is told.
-pub(crate) const RETENTION_WITHOUT_BOUND: &str =
+pub const RETENTION_WITHOUT_BOUND: &str =
     "a retention without a bound keeps everything for ever; give messages, bytes or age, or leave retention out";
 
 #[cfg(test)]
