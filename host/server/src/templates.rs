@@ -81,7 +81,12 @@ impl Template {
     /// # Errors
     /// When the manifest is not one; a test sees that none is embedded that is not.
     pub(crate) fn manifest(&self) -> Result<Manifest> {
-        toml::from_str(self.manifest).with_context(|| format!("{}.toml", self.folder))
+        let path = || format!("{}.toml", self.folder);
+        let manifest: Manifest = toml::from_str(self.manifest).with_context(path)?;
+        let folder = manifest.template.as_deref();
+        let is_own = folder.is_none() || folder == self.folder.rsplit('/').next();
+        ensure!(is_own, "{}: the template's folder is called as its manifest", path());
+        Ok(manifest)
     }
 
     /// All files of a new project of this name, by path. What is vendored comes first, so that the template may have a
