@@ -53,6 +53,9 @@ fn manifests(root: &Path) -> io::Result<Vec<String>> {
         if !language.is_dir() {
             continue;
         }
+        // Whatever comes or goes there may be of a template. That there is one more language is noticed with the next
+        // change of another one.
+        println!("cargo::rerun-if-changed={}", language.display());
         for entry in fs::read_dir(&language)? {
             let path = entry?.path();
             let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
@@ -61,8 +64,6 @@ fn manifests(root: &Path) -> io::Result<Vec<String>> {
             }
         }
     }
-    // Whatever comes or goes there may be of a template.
-    println!("cargo::rerun-if-changed={}", sdk.display());
     found.sort();
     Ok(found)
 }
