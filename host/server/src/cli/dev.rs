@@ -353,13 +353,10 @@ impl Dev {
             complain(&format!("there is no such sample; there are {last}"));
         }
         for sample in chosen {
-            match running.host.publish(sample.draft()).await {
-                Ok(published) => {
-                    let places = published.places.iter().map(|(queue, sequence)| format!("{queue}/{}", sequence.0));
-                    let places = places.collect::<Vec<_>>().join(", ");
-                    say(format!("{}  published {} to {places}", tail::clock(), sample.topic()))?;
-                }
-                Err(error) => complain(&format!("not published: {error}")),
+            // Before, because its delivery may be told of before this is answered.
+            say(format!("{}  publishing to {}", tail::clock(), sample.topic()))?;
+            if let Err(error) = running.host.publish(sample.draft()).await {
+                complain(&format!("not published: {error}"));
             }
         }
         Ok(())

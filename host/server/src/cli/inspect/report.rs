@@ -6,10 +6,12 @@ use serde_json::{Value, json};
 use wasmill_runtime::inspect::{Anatomy, Interface, LoadError};
 
 use super::cost::Cost;
-use crate::cli::output::{facts, indent, list, size};
+use crate::cli::output::{cut, facts, indent, list, size};
 
 /// Of the largest modules and kinds of sections, so many are shown.
 const LARGEST_SHOWN: usize = 5;
+/// What is shown of an interface's functions, in characters; JSON has all.
+const FUNCTIONS_CHARS_SHOWN: usize = 80;
 /// Imports that ask an operator for something, with what to give.
 const NEEDS: &[(&str, &str)] = &[
     (
@@ -154,7 +156,7 @@ fn line(interface: &Interface) -> String {
     if interface.functions.is_empty() {
         return interface.name.clone();
     }
-    format!("{}: {}", interface.name, interface.functions.join(", "))
+    format!("{}: {}", interface.name, cut(&interface.functions.join(", "), FUNCTIONS_CHARS_SHOWN))
 }
 
 fn largest_of(parts: impl Iterator<Item = (String, u64)>) -> Vec<String> {
