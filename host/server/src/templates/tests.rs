@@ -94,7 +94,7 @@ fn check_files(folder: &str, files: &BTreeMap<String, ProjectFile>) {
     let cases: toml::Table =
         toml::from_str(&text("cases.test.toml")).unwrap_or_else(|error| panic!("{folder}: {error}"));
     assert_eq!(cases["component"].as_str(), Some("build/quake-alert.wasm"), "{folder}");
-    assert!(cases["case"].as_array().is_some_and(|cases| cases.len() >= 5), "{folder} has fewer than five cases");
+    assert!(cases["case"].as_array().is_some_and(|cases| cases.len() >= 4), "{folder} has fewer than four cases");
     for path in ["README.md", ".gitignore"] {
         assert!(!text(path).is_empty(), "{folder}: {path} is empty");
     }
