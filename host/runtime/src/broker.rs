@@ -67,6 +67,8 @@ pub struct Settled<T> {
     pub token: T,
     /// The message.
     pub message: Arc<Message>,
+    /// Its place in the queue.
+    pub sequence: Sequence,
     /// Earlier attempts, as they came with the lease.
     pub earlier: Vec<AttemptRecord>,
     /// What came of it.

@@ -85,7 +85,7 @@ impl EmbeddedBroker {
     ) -> oneshot::Receiver<Vec<SettleAnswer>> {
         let settlements = settled
             .into_iter()
-            .map(|Settled { token, message, earlier, result, capsule }| Settlement {
+            .map(|Settled { token, message, earlier, result, capsule, .. }| Settlement {
                 lease: token,
                 message,
                 earlier,

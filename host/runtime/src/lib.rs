@@ -45,6 +45,12 @@ mod why;
 
 pub use wasmill_delivery as delivery;
 pub use wasmill_sandbox::{ClientTls, CompileBounds, CompileWorker, Compiler, compile_worker};
+/// Looking at components, and measuring them, without a host.
+pub mod inspect {
+    pub use wasmill_sandbox::{
+        Anatomy, CallTimes, Interface, LoadError, MeasureError, Measured, Measurer, Module, Trial,
+    };
+}
 /// Running quarantined deliveries again, without a host.
 pub mod replay {
     pub use wasmill_sandbox::{

@@ -5,9 +5,10 @@ use std::time::Duration;
 use wasmill_delivery::{
     canary::CanaryEnd,
     effect::SettleAnswer,
+    input::PublishEntry,
     job::JobState,
     message::Message,
-    name::{ConsumerName, Digest, HandlerName, QueueName},
+    name::{ConsumerName, Digest, HandlerName, QueueName, Sequence},
     outcome::Outcome,
 };
 
@@ -41,6 +42,10 @@ pub struct AttemptSeen<'a> {
     pub attempt: u32,
     /// What the handler printed; of a call with many deliveries, all of it.
     pub log: &'a str,
+    /// Its message's place in the queue.
+    pub sequence: Sequence,
+    /// What it published, in order: it exists once the delivery commits. Of a call with many deliveries, the last has it.
+    pub published: &'a [PublishEntry],
 }
 
 /// One delivery, as it was settled.
@@ -50,6 +55,8 @@ pub struct SettleSeen<'a> {
     pub queue: &'a QueueName,
     /// Whose it was.
     pub consumer: &'a ConsumerName,
+    /// Its message's place in the queue.
+    pub sequence: Sequence,
     /// What ran; none when a program outside had it.
     pub handler: Option<&'a HandlerName>,
     /// How its attempt ended, by [`Outcome::name`].

@@ -238,14 +238,15 @@ impl Pulls {
         place: Arc<Place>,
         settled: Vec<Settled<Lease>>,
     ) -> impl Future<Output = Result<Vec<SettleAnswer>, HostError>> + Send + 'static {
-        let outcomes: Vec<&'static str> = settled.iter().map(|settled| settled.result.outcome().name()).collect();
+        let outcome = |settled: &Settled<Lease>| (settled.sequence, settled.result.outcome().name());
+        let outcomes: Vec<(Sequence, &'static str)> = settled.iter().map(outcome).collect();
         let judged = self.broker.settle(consumer, settled);
         let observer = Arc::clone(&self.observer);
         async move {
             let answers = judged.await?;
             let (queue, consumer) = &*place;
-            for (outcome, answer) in outcomes.into_iter().zip(&answers) {
-                observer.settled(&SettleSeen { queue, consumer, handler: None, outcome, answer });
+            for ((sequence, outcome), answer) in outcomes.into_iter().zip(&answers) {
+                observer.settled(&SettleSeen { queue, consumer, sequence, handler: None, outcome, answer });
             }
             Ok(answers)
         }

@@ -19,9 +19,9 @@ use tokio::{sync::watch, time::Instant};
 use tracing::Instrument as _;
 use wasmill_delivery::{
     effect::SettleAnswer,
-    input::AttemptResult,
+    input::{AttemptResult, PublishEntry},
     message::Message,
-    name::{ConsumerId, ConsumerName, HandlerName, KeyHash, QueueName},
+    name::{ConsumerId, ConsumerName, HandlerName, KeyHash, QueueName, Sequence},
     outcome::Outcome,
     record::{AttemptRecord, ConsumerConfig, DeliveryOrder, PauseReason},
     time::Timestamp,
@@ -77,6 +77,8 @@ pub(crate) struct Slot<B: Broker> {
 
 /// A run that was handed to the broker.
 struct Settling {
+    /// Each delivery's place in the queue.
+    sequences: Vec<Sequence>,
     outcomes: Vec<&'static str>,
     trial: Option<TrialNotes>,
     answers: SettleFuture,
@@ -285,6 +287,8 @@ impl<B: Broker> Slot<B> {
             message: &delivery.message,
             attempt: delivery.attempt,
             log: &attempt.log,
+            sequence: delivery.sequence,
+            published: published(&attempt.result),
         });
         Settled { capsule: attempt.capsule, ..settled(leased, attempt.result) }
     }
@@ -316,9 +320,10 @@ impl<B: Broker> Slot<B> {
     }
 
     async fn settle(&mut self, tried: Tried<B::Token>) -> Result<(), HostError> {
+        let sequences = tried.settled.iter().map(|settled| settled.sequence).collect();
         let outcomes = tried.settled.iter().map(|settled| settled.result.outcome().name()).collect();
         let answers = Box::pin(self.broker.settle(self.worked.id, tried.settled));
-        self.settling.push_back(Settling { outcomes, trial: tried.trial, answers });
+        self.settling.push_back(Settling { sequences, outcomes, trial: tried.trial, answers });
         if tried.wrote_state {
             // The next run must see what this one stored.
             return self.settled_all().await;
@@ -343,14 +348,15 @@ impl<B: Broker> Slot<B> {
     }
 
     fn seen_first(&mut self, answers: Vec<SettleAnswer>) {
-        let Some(Settling { outcomes, trial, .. }) = self.settling.pop_front() else { return };
+        let Some(Settling { sequences, outcomes, trial, .. }) = self.settling.pop_front() else { return };
         if let Some(trial) = trial {
             trial.settled(&outcomes, &answers);
         }
-        for (outcome, answer) in outcomes.into_iter().zip(answers) {
+        for ((outcome, sequence), answer) in outcomes.into_iter().zip(sequences).zip(answers) {
             self.observer.settled(&SettleSeen {
                 queue: &self.worked.queue,
                 consumer: &self.worked.name,
+                sequence,
                 handler: Some(&self.worked.handler),
                 outcome,
                 answer: &answer,
@@ -412,8 +418,16 @@ fn expired<T>(leased: Leased<T>, now: Timestamp) -> Settled<T> {
 }
 
 fn settled<T>(leased: Leased<T>, result: AttemptResult) -> Settled<T> {
-    let Leased { token, message, earlier, .. } = leased;
-    Settled { token, message, earlier, result, capsule: None }
+    let Leased { token, message, sequence, earlier, .. } = leased;
+    Settled { token, message, sequence: sequence.original(), earlier, result, capsule: None }
+}
+
+/// What an attempt published, as far as it may come into being.
+fn published(result: &AttemptResult) -> &[PublishEntry] {
+    match result {
+        AttemptResult::Succeeded(effects) => &effects.published,
+        AttemptResult::SucceededWithNext | AttemptResult::Failed(_) => &[],
+    }
 }
 
 /// The answers to the run that was handed in first; never, when there is none.

@@ -20,6 +20,7 @@
 //! # }
 //! ```
 
+mod anatomy;
 mod attempt;
 mod bindings;
 mod breath;
@@ -39,6 +40,7 @@ mod judge;
 mod lanes;
 pub mod limits;
 mod linker;
+mod measure;
 mod meter;
 mod outbound;
 mod outbox;
@@ -58,6 +60,7 @@ mod trusted;
 mod wasi;
 mod worlds;
 
+pub use anatomy::{Anatomy, Interface, Module};
 pub use attempt::{Attempt, Delivery, HandlerContext, StateReader};
 pub use capsule::{CAPSULE_VERSION, Capsule, CapsuleContent, CapsuleError, WASMTIME_VERSION};
 pub use capsule_file::{CapsuleFile, CapsuleFileError};
@@ -65,6 +68,7 @@ pub use compiler::{CompileBounds, CompileWorker, Compiler};
 pub use fit::{Bound, LoadError};
 pub use lanes::{SlowLane, slow_lane};
 pub use limits::{LimitsError, check_limits};
+pub use measure::{CallTimes, MeasureError, Measured, Measurer, Trial};
 pub use outbound::ClientTls;
 pub use overlay::StagedState;
 pub use program::Program;

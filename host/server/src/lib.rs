@@ -9,9 +9,12 @@ pub mod cli;
 mod client;
 pub mod config;
 pub mod http;
+mod project;
+mod samples;
 mod serve;
 mod signature_file;
 pub mod telemetry;
+mod templates;
 mod watch;
 
 use wasmill_settings::forms;

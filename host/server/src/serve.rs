@@ -1,10 +1,10 @@
 //! `wasmill serve`: open the store, declare what the configuration says, answer requests, and stop well.
 
 mod declare;
-mod logging;
-mod open_files;
+pub(crate) mod logging;
+pub(crate) mod open_files;
 mod ready;
-mod stop;
+pub(crate) mod stop;
 
 use std::{
     net::SocketAddr,
@@ -24,9 +24,9 @@ use tokio::{
     sync::oneshot,
     task::JoinHandle,
 };
-use wasmill_runtime::{Host, HostOptions};
+use wasmill_runtime::{Host, HostOptions, Observer};
 
-use self::stop::{Cause, Signals};
+pub(crate) use self::stop::{Cause, Signals};
 use crate::{
     callbacks,
     cli::compile_worker,
@@ -37,7 +37,7 @@ use crate::{
 };
 
 /// The configuration that is read when none is named.
-const CONFIG_FILE: &str = "wasmill.toml";
+pub(crate) const CONFIG_FILE: &str = "wasmill.toml";
 /// How long requests that are under way may take once the host stops; deliveries have what is left.
 const REQUESTS_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -86,38 +86,67 @@ pub(crate) async fn serve(arguments: ServeArguments) -> Result<ExitCode> {
     let listener = bind(config.server.listen).await?;
     let address = listener.local_addr()?;
     let metrics = Arc::new(Metrics::default());
-    let host = Host::open(host_options(&config, &metrics)).await.context("cannot open the host")?;
-    let mut loader = Loader::new(host.clone(), Sources::of(&config));
-    if let Err(error) = declare::declare(&config, &host, &mut loader).await {
-        host.close(Duration::ZERO).await;
-        return Err(error);
-    }
-    let calling = match config.callbacks.is_empty() {
-        true => None,
-        false => {
-            callbacks::declare(&host).await?;
-            let rules = Arc::new(config.callbacks.clone());
-            Some(tokio::spawn(callbacks::deliver(host.clone(), rules, Arc::clone(&metrics))))
-        }
-    };
+    let (running, loader) = Running::start(&config, listener, Arc::clone(&metrics), metrics).await?;
     let mut signals = Signals::listen()?;
-    let server = Server::start(listener, app(&config, &host, metrics));
     let watching = tokio::spawn(watch::watch(loader));
-    ready::say(&host, address, &config.store.folder, config.log.format).await?;
+    ready::say(&running.host, address, &config.store.folder, config.log.format).await?;
     if let Some(file) = &arguments.address_file {
         ready::write_address(file, address)?;
     }
-    let cause = signals.cause(&host).await;
+    let cause = signals.cause(&running.host).await;
     signals.exit_on_the_next();
     watching.abort();
-    if let Some(calling) = calling {
-        calling.abort();
-    }
-    stop(&host, server, &cause, config.server.drain).await;
+    running.stop(&cause).await;
     Ok(cause.exit_code())
 }
 
-async fn bind(listen: SocketAddr) -> Result<TcpListener> {
+/// A host with its HTTP server, as the configuration says.
+pub(crate) struct Running {
+    pub(crate) host: Host,
+    server: Server,
+    calling: Option<JoinHandle<()>>,
+    drain: Duration,
+}
+
+impl Running {
+    /// Open the store, declare what the configuration says, load components from their files, and answer requests.
+    ///
+    /// # Errors
+    /// When the store cannot be opened, or a handler that has no version yet is refused.
+    pub(crate) async fn start(
+        config: &Config,
+        listener: TcpListener,
+        metrics: Arc<Metrics>,
+        observer: Arc<dyn Observer>,
+    ) -> Result<(Self, Loader)> {
+        let host = Host::open(host_options(config, observer)).await.context("cannot open the host")?;
+        let mut loader = Loader::new(host.clone(), Sources::of(config));
+        if let Err(error) = declare::declare(config, &host, &mut loader).await {
+            host.close(Duration::ZERO).await;
+            return Err(error);
+        }
+        let calling = match config.callbacks.is_empty() {
+            true => None,
+            false => {
+                callbacks::declare(&host).await?;
+                let rules = Arc::new(config.callbacks.clone());
+                Some(tokio::spawn(callbacks::deliver(host.clone(), rules, Arc::clone(&metrics))))
+            }
+        };
+        let server = Server::start(listener, app(config, &host, metrics));
+        Ok((Self { host, server, calling, drain: config.server.drain }, loader))
+    }
+
+    /// Take nothing new, and let what is under way finish as long as the configuration says.
+    pub(crate) async fn stop(self, cause: &Cause) {
+        if let Some(calling) = self.calling {
+            calling.abort();
+        }
+        stop(&self.host, self.server, cause, self.drain).await;
+    }
+}
+
+pub(crate) async fn bind(listen: SocketAddr) -> Result<TcpListener> {
     match TcpListener::bind(listen).await {
         Ok(listener) => Ok(listener),
         Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => bail!(
@@ -129,7 +158,7 @@ async fn bind(listen: SocketAddr) -> Result<TcpListener> {
     }
 }
 
-fn host_options(config: &Config, metrics: &Arc<Metrics>) -> HostOptions {
+fn host_options(config: &Config, observer: Arc<dyn Observer>) -> HostOptions {
     let mut options = HostOptions::new(&config.store.folder);
     options.store = config.store.options;
     options.limits = config.limits.engine.clone();
@@ -139,7 +168,7 @@ fn host_options(config: &Config, metrics: &Arc<Metrics>) -> HostOptions {
     options.handler_limits_max = config.limits.handler;
     options.signatures = config.signatures.clone();
     options.compiler = compile_worker::compiler(config.limits.compile);
-    options.observer = Arc::clone(metrics) as _;
+    options.observer = observer;
     options
 }
 

@@ -5,7 +5,7 @@
 //! one that is new or changed once two looks in a row find it the same: a file that is being written is not touched.
 //! One that is caught half written all the same does not fit, is refused, and is loaded when it changes again.
 
-mod events;
+pub(crate) mod events;
 mod sources;
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};

@@ -134,10 +134,11 @@ impl Gathered<'_> {
             && let Some(leased) = run.next()
         {
             if leased.message.expires_at.is_some() && leased.message.is_expired(now()) {
-                let Leased { token, message, attempt, earlier, .. } = leased;
+                let Leased { token, message, sequence, attempt, earlier } = leased;
                 let record = AttemptRecord::without_sandbox(attempt, now(), Outcome::Expired);
                 let result = AttemptResult::Failed(record);
-                expired.push(Settled { token, message, earlier, result, capsule: None });
+                let sequence = sequence.original();
+                expired.push(Settled { token, message, sequence, earlier, result, capsule: None });
             } else {
                 self.bytes += leased.message.size_bytes();
                 self.deliveries.push(leased);

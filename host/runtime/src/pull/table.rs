@@ -50,7 +50,8 @@ impl Held {
     }
 
     pub(super) fn settled(self, result: AttemptResult) -> Settled<Lease> {
-        Settled { token: self.lease, message: self.message, earlier: self.earlier, result, capsule: None }
+        let sequence = self.lease.sequence.original();
+        Settled { token: self.lease, message: self.message, sequence, earlier: self.earlier, result, capsule: None }
     }
 }
 

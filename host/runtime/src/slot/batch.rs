@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use bytes::Bytes;
 use wasmill_delivery::{
-    input::AttemptResult,
+    input::{AttemptResult, PublishEntry},
     outcome::Outcome,
     record::{AttemptRecord, DeliveryOrder},
 };
@@ -136,8 +136,11 @@ impl<B: Broker> Slot<B> {
         match attempt.result {
             BatchResult::Succeeded(ref effects) => {
                 tried.wrote_state |= !effects.state.writes.is_empty();
-                call.iter().for_each(|leased| self.tell(&attempt, call.len(), leased, &Outcome::Success));
                 let last = call.len() - 1;
+                for (index, leased) in call.iter().enumerate() {
+                    let published = if index == last { effects.published.as_slice() } else { &[] };
+                    self.tell(&attempt, call.len(), leased, (&Outcome::Success, published));
+                }
                 for (index, leased) in call.into_iter().enumerate() {
                     let result = if index == last {
                         AttemptResult::Succeeded(effects.clone())
@@ -156,7 +159,7 @@ impl<B: Broker> Slot<B> {
                     let waits = ordered_by.is_some_and(|hash| earlier.contains(&hash));
                     match record {
                         Some(record) if !waits && rest.is_empty() => {
-                            self.tell(&attempt, records.len(), &leased, &record.outcome);
+                            self.tell(&attempt, records.len(), &leased, (&record.outcome, &[]));
                             fail(leased, record.clone(), attempt.capsule.clone(), held, tried);
                         }
                         // Its failure is void as long as an earlier one of its key is not settled: that one is called first.
@@ -174,7 +177,7 @@ impl<B: Broker> Slot<B> {
             BatchResult::Broke(ref record) if matches!(record.outcome, Outcome::HostFault { .. }) => {
                 for leased in call {
                     let record = AttemptRecord { attempt: leased.attempt, ..record.clone() };
-                    self.tell(&attempt, 1, &leased, &record.outcome);
+                    self.tell(&attempt, 1, &leased, (&record.outcome, &[]));
                     fail(leased, record, None, held, tried);
                 }
             }
@@ -182,7 +185,7 @@ impl<B: Broker> Slot<B> {
                 let (consumer, outcome, deliveries) = (&self.worked.name, record.outcome.name(), call.len());
                 tracing::debug!(%consumer, outcome, deliveries, "a batch is halved");
                 if let Some(leased) = calls.halve(call) {
-                    self.tell(&attempt, 1, &leased, &record.outcome);
+                    self.tell(&attempt, 1, &leased, (&record.outcome, &[]));
                     fail(leased, record.clone(), None, held, tried);
                 }
             }
@@ -213,7 +216,13 @@ impl<B: Broker> Slot<B> {
     }
 
     /// Each delivery is an attempt, and has its part of what the call took.
-    fn tell(&self, attempt: &BatchAttempt, deliveries: usize, leased: &LeasedBy<B>, outcome: &Outcome) {
+    fn tell(
+        &self,
+        attempt: &BatchAttempt,
+        deliveries: usize,
+        leased: &LeasedBy<B>,
+        (outcome, published): (&Outcome, &[PublishEntry]),
+    ) {
         let parts = deliveries.max(1) as u64;
         self.observer.attempted(&AttemptSeen {
             queue: &self.worked.queue,
@@ -226,6 +235,8 @@ impl<B: Broker> Slot<B> {
             message: &leased.message,
             attempt: leased.attempt,
             log: &attempt.log,
+            sequence: leased.sequence.original(),
+            published,
         });
     }
 

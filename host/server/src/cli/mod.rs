@@ -7,11 +7,14 @@ pub(crate) mod compile_worker;
 mod componentize;
 mod consumer;
 mod delayed;
+mod dev;
 mod filter;
 mod handler;
 mod handler_versions;
+mod inspect;
 mod job;
 mod message;
+mod new;
 pub(crate) mod output;
 mod publish;
 mod pull;
@@ -60,6 +63,9 @@ enum Command {
     Why(why::WhyArguments),
     Componentize(componentize::ComponentizeArguments),
     Test(test::TestArguments),
+    New(new::NewArguments),
+    Dev(dev::DevArguments),
+    Inspect(inspect::InspectArguments),
     Bench(BenchArguments),
     #[command(hide = true)]
     CompileWorker(compile_worker::CompileWorkerArguments),
@@ -128,6 +134,9 @@ async fn carry_out(command: Command) -> Result<ExitCode> {
         Command::Quarantine(arguments) => return quarantine::run(arguments).await,
         Command::CompileWorker(arguments) => return Ok(arguments.run()),
         Command::Test(arguments) => return test::run(&arguments),
+        Command::New(arguments) => new::run(&arguments),
+        Command::Dev(arguments) => return Box::pin(dev::run(arguments)).await,
+        Command::Inspect(arguments) => return inspect::run(arguments).await,
         Command::Why(arguments) => why::run(arguments).await,
         Command::Componentize(arguments) => componentize::run(&arguments),
         Command::Bench(arguments) => Box::pin(bench::run(arguments)).await,

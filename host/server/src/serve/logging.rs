@@ -8,7 +8,7 @@ use tracing_subscriber::EnvFilter;
 use crate::config::{LogConfig, LogFormat};
 
 /// Begin to log. `RUST_LOG` wins over the configuration.
-pub(super) fn begin(config: &LogConfig) -> Result<()> {
+pub(crate) fn begin(config: &LogConfig) -> Result<()> {
     let level = std::env::var("RUST_LOG").ok().filter(|level| !level.is_empty());
     let filter = match &level {
         Some(level) => EnvFilter::try_new(level).map_err(|error| anyhow!("RUST_LOG is {level:?}: {error}"))?,

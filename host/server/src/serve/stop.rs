@@ -11,7 +11,7 @@ const FAILURE_LOOK: Duration = Duration::from_millis(250);
 
 /// What ends a host.
 #[derive(Debug)]
-pub(super) enum Cause {
+pub(crate) enum Cause {
     /// Somebody asked for it.
     Asked(&'static str),
     /// The host failed, and why.
@@ -19,19 +19,20 @@ pub(super) enum Cause {
 }
 
 /// The signals that ask a host to stop.
-pub(super) struct Signals {
+pub(crate) struct Signals {
     terminate: Signal,
     interrupt: Signal,
 }
 
 impl Signals {
     /// From now on, signals are ours to deal with.
-    pub(super) fn listen() -> Result<Self> {
+    pub(crate) fn listen() -> Result<Self> {
         let of = |kind| signal(kind).context("cannot listen to signals");
         Ok(Self { terminate: of(SignalKind::terminate())?, interrupt: of(SignalKind::interrupt())? })
     }
 
-    async fn next(&mut self) -> &'static str {
+    /// The next one, by its name.
+    pub(crate) async fn next(&mut self) -> &'static str {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",
@@ -47,7 +48,7 @@ impl Signals {
     }
 
     /// Whoever asks again does not want to wait.
-    pub(super) fn exit_on_the_next(mut self) {
+    pub(crate) fn exit_on_the_next(mut self) {
         tokio::spawn(async move {
             let name = self.next().await;
             tracing::warn!("{name} again: stopping at once; what is under way runs again at the next start");
@@ -56,7 +57,8 @@ impl Signals {
     }
 }
 
-async fn failure(host: &Host) -> String {
+/// Why the host stopped by itself; waits for as long as it does not.
+pub(crate) async fn failure(host: &Host) -> String {
     loop {
         match host.failure() {
             Some(reason) => return reason,

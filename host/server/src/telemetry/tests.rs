@@ -3,7 +3,7 @@ use std::{sync::Barrier, time::Instant};
 use wasmill_delivery::{
     effect::SettleAnswer,
     message::{Lineage, Message},
-    name::{ConsumerName, MessageId, QuarantineId},
+    name::{ConsumerName, MessageId, QuarantineId, Sequence},
     outcome::Outcome,
     record::QuarantineReason,
     time::Timestamp,
@@ -51,11 +51,14 @@ impl Names {
             message: &self.message,
             attempt: 1,
             log: "",
+            sequence: Sequence::FIRST,
+            published: &[],
         }
     }
 
     fn settle<'a>(&'a self, outcome: &'static str, answer: &'a SettleAnswer) -> SettleSeen<'a> {
-        SettleSeen { queue: &self.queue, consumer: &self.consumer, handler: Some(&self.handler), outcome, answer }
+        let Self { queue, consumer, handler, .. } = self;
+        SettleSeen { queue, consumer, sequence: Sequence::FIRST, handler: Some(handler), outcome, answer }
     }
 }
 

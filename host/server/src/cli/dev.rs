@@ -1,0 +1,403 @@
+//! `wasmill dev`: build, run, look, change, again.
+//!
+//! The host is one of our own, in this process, with a store in `.wasmill-dev`. What is built is loaded into it while it
+//! runs; what does not build or does not fit leaves the old version where it is.
+
+mod build;
+mod folder;
+mod job;
+mod keys;
+mod tail;
+mod tree;
+
+use std::{
+    collections::BTreeSet,
+    future::Future,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    pin::Pin,
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, bail};
+use tokio::net::TcpListener;
+use wasmill_delivery::name::HandlerName;
+use wasmill_runtime::Host;
+
+pub(super) use self::tail::grouped;
+use self::{
+    folder::DevFolder,
+    job::{Job, Worked},
+    keys::Keys,
+    tail::Tail,
+    tree::Watched,
+};
+use super::output::{complain, cut, say};
+use crate::{
+    config::{Config, parse_duration_ms},
+    project::{PROJECT_FILE, Project},
+    samples::{self, Sample},
+    serve::{CONFIG_FILE, Cause, Running, Signals, bind, logging, open_files, stop},
+    telemetry::Metrics,
+};
+
+/// How long what is under way has when this ends; the next start begins anew anyway.
+const DRAIN_MAX: Duration = Duration::from_secs(5);
+/// How often it is asked whether everything is settled.
+const SETTLED_LOOK: Duration = Duration::from_millis(50);
+/// What a list shows of a sample, in characters.
+const SAMPLE_CHARS_SHOWN: usize = 100;
+/// When the same files change during so many builds in a row, the build is what changes them.
+const OWN_CHANGES_MAX: u32 = 5;
+
+/// Build a handler's project, run it on a host of its own, show what happens, and do so again when a file changes
+///
+/// While it runs, a number and Enter publishes that sample, `a` all of them, `b` builds again, `q` quits.
+#[derive(Debug, clap::Args)]
+pub(super) struct DevArguments {
+    /// The project's folder; without it, the current one
+    folder: Option<PathBuf>,
+    /// Where to listen; without it, any free port of 127.0.0.1
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<SocketAddr>,
+    /// Keep messages and state of the last time; without it each start begins with an empty store
+    #[arg(long)]
+    keep: bool,
+    /// Publish all samples as soon as the handler runs
+    #[arg(long)]
+    publish_samples: bool,
+    /// End when everything is settled: 0 when the handler was built and loaded
+    #[arg(long)]
+    once: bool,
+    /// With --once, how long that may take from when the handler runs
+    #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = duration)]
+    patience: Duration,
+}
+
+fn duration(text: &str) -> Result<Duration> {
+    parse_duration_ms(text).map(Duration::from_millis).map_err(anyhow::Error::msg)
+}
+
+pub(super) async fn run(arguments: DevArguments) -> Result<ExitCode> {
+    if let Some(folder) = &arguments.folder {
+        std::env::set_current_dir(folder).with_context(|| format!("cannot go to {}", folder.display()))?;
+    }
+    let project = Project::read(Path::new(""))?;
+    let config = config(&project)?;
+    logging::begin(&config.log)?;
+    open_files::raise_limit();
+    let folder = DevFolder::open(arguments.keep)?;
+    let listener = bind(arguments.listen.unwrap_or(config.server.listen)).await?;
+    let watched = Watched::new(&project)?;
+    let signals = Signals::listen()?;
+    let metrics = Arc::new(Metrics::default());
+    let address = listener.local_addr()?;
+    let dev = Dev {
+        tail: Tail::start(Arc::clone(&metrics), address),
+        keys: Keys::listen()?,
+        arguments,
+        project,
+        config,
+        metrics,
+        address,
+        listener: Some(listener),
+        running: None,
+        watched,
+        own_changes: 0,
+        trigger: BTreeSet::new(),
+        published: false,
+        _folder: folder,
+    };
+    Box::pin(dev.work(signals)).await
+}
+
+/// The configuration of the project, with what is other here: a port that is free and a store beside the project.
+fn config(project: &Project) -> Result<Config> {
+    if !Path::new(CONFIG_FILE).exists() {
+        bail!("there is no {CONFIG_FILE} here; it declares the handler and its queues, see README.md of the template");
+    }
+    let mut config = Config::read(Path::new(CONFIG_FILE))?;
+    config.server.listen = SocketAddr::from(([127, 0, 0, 1], 0));
+    config.server.drain = config.server.drain.min(DRAIN_MAX);
+    config.store.folder = DevFolder::store();
+    // What handlers print and how loading ends is shown by us.
+    "warn,wasmill_server::watch=off".clone_into(&mut config.log.level);
+    handlers_of(&config, project)?;
+    Ok(config)
+}
+
+/// The handlers that run the project's component.
+fn handlers_of(config: &Config, project: &Project) -> Result<Vec<HandlerName>> {
+    let same = |file: &Path| file.components().eq(project.component.components());
+    let declared = config.handlers.iter().filter(|(_, handler)| handler.file.as_deref().is_some_and(same));
+    let names: Vec<HandlerName> = declared.map(|(name, _)| name.clone()).collect();
+    if names.is_empty() {
+        let component = project.component.display();
+        bail!("{CONFIG_FILE} declares no handler with file = \"{component}\", which is what {PROJECT_FILE} builds");
+    }
+    Ok(names)
+}
+
+/// What is under way.
+struct Dev {
+    arguments: DevArguments,
+    project: Project,
+    config: Config,
+    metrics: Arc<Metrics>,
+    tail: Tail,
+    keys: Keys,
+    address: SocketAddr,
+    /// Until a host has it.
+    listener: Option<TcpListener>,
+    running: Option<Running>,
+    watched: Watched,
+    /// Builds in a row that were asked for by what changed during the one before.
+    own_changes: u32,
+    /// What asked for the last build.
+    trigger: BTreeSet<PathBuf>,
+    /// Whether `--publish-samples` was done.
+    published: bool,
+    _folder: DevFolder,
+}
+
+enum Event {
+    Stop(&'static str),
+    Failed(String),
+    Worked(Box<Worked>),
+    Key(String),
+    Changed(Result<BTreeSet<PathBuf>>),
+    Settled(Result<bool>),
+}
+
+type Work = Pin<Box<dyn Future<Output = Worked>>>;
+
+impl Dev {
+    async fn work(mut self, mut signals: Signals) -> Result<ExitCode> {
+        let mut work: Option<Work> = Some(self.job());
+        let mut settling = false;
+        let code = loop {
+            let event = tokio::select! {
+                signal = signals.next() => Event::Stop(signal),
+                reason = failure(self.running.as_ref()) => Event::Failed(reason),
+                worked = until_done(&mut work) => Event::Worked(Box::new(worked)),
+                key = self.keys.next() => Event::Key(key),
+                changed = self.watched.changed(), if work.is_none() => Event::Changed(changed),
+                settled = settled(self.running.as_ref(), self.arguments.patience), if settling => Event::Settled(settled),
+            };
+            match event {
+                Event::Stop(signal) => {
+                    say(format!("{signal}: ending"))?;
+                    break ExitCode::SUCCESS;
+                }
+                Event::Failed(reason) => {
+                    complain(&format!("the host failed: {reason}"));
+                    break ExitCode::FAILURE;
+                }
+                Event::Worked(worked) => {
+                    work = None;
+                    let runs = self.worked(*worked).await?;
+                    if self.arguments.once && !runs {
+                        break ExitCode::FAILURE;
+                    }
+                    settling = self.arguments.once;
+                }
+                Event::Key(key) if key == "q" => break ExitCode::SUCCESS,
+                Event::Key(key) if key == "b" && work.is_none() => work = Some(self.job()),
+                Event::Key(key) => self.key(&key).await?,
+                Event::Changed(changed) => {
+                    self.trigger = changed?;
+                    work = self.changed().await?;
+                }
+                Event::Settled(settled) => break if settled? { ExitCode::SUCCESS } else { ExitCode::FAILURE },
+            }
+        };
+        // A build that is under way ends here.
+        drop(work);
+        if let Some(running) = self.running.take() {
+            running.stop(&Cause::Asked("ended")).await;
+        }
+        self.tail.end().await;
+        Ok(code)
+    }
+
+    /// Build, and load what was built or start a host with it.
+    fn job(&mut self) -> Work {
+        Box::pin(job::work(Job {
+            build: self.project.build.clone(),
+            component: self.project.component.clone(),
+            handlers: handlers_of(&self.config, &self.project).unwrap_or_default(),
+            config: self.config.clone(),
+            host: self.running.as_ref().map(|running| running.host.clone()),
+            listener: self.listener.take(),
+            address: self.address,
+            metrics: Arc::clone(&self.metrics),
+            observer: self.tail.observer(),
+        }))
+    }
+
+    /// Answers whether the handler was built and runs.
+    async fn worked(&mut self, worked: Worked) -> Result<bool> {
+        let runs = match worked {
+            Worked::Started(running) => {
+                self.tail.watch_pauses(&running.host);
+                self.running = Some(running);
+                say(format!("listening on http://{}, {}", self.address, self.offers()))?;
+                self.list()?;
+                true
+            }
+            Worked::Loaded => true,
+            Worked::NotBuilt => false,
+        };
+        let own = self.watched.changed_meanwhile()?;
+        self.own_changes = if own.is_empty() || own != self.trigger { 0 } else { self.own_changes + 1 };
+        if self.own_changes >= OWN_CHANGES_MAX {
+            let files: Vec<String> = own.iter().map(|path| path.display().to_string()).collect();
+            let files = files.join(", ");
+            complain(&format!(
+                "{files}: changed by each build, so not watched any more; name others under watch in {PROJECT_FILE}"
+            ));
+            self.watched.ignore(own);
+        }
+        if runs && self.arguments.publish_samples && !self.published {
+            self.published = true;
+            self.publish(None).await?;
+        }
+        if !runs && !self.arguments.once {
+            say("waiting for a change")?;
+        }
+        Ok(runs)
+    }
+
+    /// What a change asks for: a build, unless the project or its configuration is wrong now.
+    async fn changed(&mut self) -> Result<Option<Work>> {
+        let shown: Vec<String> = self.trigger.iter().map(|path| path.display().to_string()).collect();
+        say(format!("\nchanged: {}", cut(&shown.join(", "), SAMPLE_CHARS_SHOWN)))?;
+        let is_of_config = |name: &str| self.trigger.contains(Path::new(name));
+        if !is_of_config(CONFIG_FILE) && !is_of_config(PROJECT_FILE) {
+            return Ok(Some(self.job()));
+        }
+        let read = Project::read(Path::new("")).and_then(|project| Ok((config(&project)?, project)));
+        match read {
+            Err(error) => {
+                complain(&format!("{error:#}; nothing is changed"));
+                Ok(None)
+            }
+            Ok((config, project)) => {
+                self.watched.watch_instead(&project);
+                (self.config, self.project) = (config, project);
+                if let Some(running) = self.running.take() {
+                    say("starting the host anew, with what it has")?;
+                    running.stop(&Cause::Asked("new configuration")).await;
+                }
+                Ok(Some(self.job()))
+            }
+        }
+    }
+
+    async fn key(&self, key: &str) -> Result<()> {
+        match (key, key.parse::<usize>()) {
+            ("a", _) => self.publish(None).await,
+            (_, Ok(number)) => self.publish(Some(number)).await,
+            (_, Err(_)) => {
+                say(self.offers())?;
+                self.list()
+            }
+        }
+    }
+
+    fn offers(&self) -> String {
+        match &self.project.samples {
+            Some(_) => "a number and Enter publishes that sample, a all, b builds again, q quits".to_owned(),
+            None => format!("b and Enter builds again, q quits; name a file of samples in {PROJECT_FILE}"),
+        }
+    }
+
+    /// Read each time, so that what was edited counts.
+    fn samples(&self) -> Result<Vec<Sample>> {
+        self.project.samples.as_deref().map_or_else(|| Ok(Vec::new()), samples::read)
+    }
+
+    fn list(&self) -> Result<()> {
+        match self.samples() {
+            Err(error) => complain(&format!("no samples: {error:#}")),
+            Ok(samples) => {
+                for (index, sample) in samples.iter().enumerate() {
+                    say(format!("  {}  {}  {}", index + 1, sample.topic(), cut(sample.data(), SAMPLE_CHARS_SHOWN)))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// One sample, from 1, or all. What goes wrong is said and no reason to end.
+    async fn publish(&self, number: Option<usize>) -> Result<()> {
+        let samples = match self.samples() {
+            Ok(samples) => samples,
+            Err(error) => {
+                complain(&format!("no samples: {error:#}"));
+                return Ok(());
+            }
+        };
+        let Some(running) = &self.running else {
+            complain("there is no host yet, because the handler was not built");
+            return Ok(());
+        };
+        let last = samples.len();
+        let chosen: Vec<&Sample> = match number {
+            None => samples.iter().collect(),
+            Some(number) => samples.iter().skip(number.wrapping_sub(1)).take(1).collect(),
+        };
+        if chosen.is_empty() {
+            complain(&format!("there is no such sample; there are {last}"));
+        }
+        for sample in chosen {
+            // Before, because its delivery may be told of before this is answered.
+            say(format!("{}  publishing to {}", tail::clock(), sample.topic()))?;
+            if let Err(error) = running.host.publish(sample.draft()).await {
+                complain(&format!("not published: {error}"));
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn until_done(work: &mut Option<Work>) -> Worked {
+    match work {
+        Some(work) => work.await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn failure(running: Option<&Running>) -> String {
+    match running {
+        Some(running) => stop::failure(&running.host).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Wait until consumers with a handler have nothing to do. Answers whether that was within `patience`.
+async fn settled(running: Option<&Running>, patience: Duration) -> Result<bool> {
+    let Some(running) = running else { return Ok(false) };
+    let settling = async {
+        while unsettled(&running.host).await? > 0 {
+            tokio::time::sleep(SETTLED_LOOK).await;
+        }
+        Ok(true)
+    };
+    match tokio::time::timeout(patience, settling).await {
+        Ok(settled) => settled,
+        Err(_) => {
+            let left = unsettled(&running.host).await?;
+            complain(&format!("{left} deliveries are not settled after {patience:?}; --patience gives them more"));
+            Ok(false)
+        }
+    }
+}
+
+async fn unsettled(host: &Host) -> Result<u64> {
+    let consumers = host.consumers().await?;
+    let with_handler = consumers.iter().filter(|consumer| consumer.record.config.handler.is_some());
+    Ok(with_handler.map(|consumer| consumer.lag + consumer.pending).sum())
+}
