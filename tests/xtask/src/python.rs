@@ -20,7 +20,8 @@ const COMPONENTS: [(&str, &str, &str); 2] = [
     // The template's handler is the example: it is built where it stands.
     ("quake-alert", "handler", "sdk/python/template"),
 ];
-const REQUIREMENTS: [&str; 2] = ["sdk/python/template/requirements.txt", "sdk/python/requirements.txt"];
+const REQUIREMENTS: [&str; 3] =
+    ["sdk/python/template/requirements.txt", "sdk/python/requirements.txt", "sdk/client/python/requirements.txt"];
 /// Debian's own, for when another one that comes first in the path is too old.
 const PYTHONS: [&str; 2] = ["python3", "/usr/bin/python3"];
 const IS_ENOUGH: &str = "import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))";
@@ -91,7 +92,7 @@ fn install() -> Result<()> {
         return Ok(());
     }
     let found = find_python()?;
-    say("installing componentize-py and mypy from PyPI into target/python (about 30 MB to load)");
+    say("installing componentize-py, mypy and what the client needs from PyPI into target/python (about 30 MB to load)");
     let mut make = Command::new(found);
     make.args(["-m", "venv", "--clear"]).arg(environment());
     output_of(make).context("no virtual environment can be made in target/python")?;
