@@ -173,11 +173,10 @@ mod tests {
             assert_eq!(number_of(&data), Some(123_456_789));
             let receipt = crate::work::forward(&data).unwrap();
             assert_eq!(number_of(&receipt), Some(123_456_789));
-            assert_eq!(messages.lines(7..9).split(|byte| *byte == b'\n').map(number_of).collect::<Vec<_>>(), [
-                Some(7),
-                Some(8),
-                None
-            ]);
+            assert_eq!(
+                messages.lines(7..9).split(|byte| *byte == b'\n').map(number_of).collect::<Vec<_>>(),
+                [Some(7), Some(8), None]
+            );
         }
         assert!(Messages::new(10).is_err());
     }

@@ -66,9 +66,8 @@ pub async fn run(arguments: CompareArguments, place: &Place, problems: Vec<Strin
     if let Some(wanted) = &arguments.case {
         cases.retain(|case| case.to_string().contains(wanted));
     }
-    let kinds = if arguments.only.is_empty() { Kind::ALL.to_vec() } else { arguments.only };
-    let times =
-        Times { wanted: Duration::from_secs_f64(seconds), patience: Duration::from_secs(arguments.patience) };
+    let kinds = if arguments.only.is_empty() { Kind::measured() } else { arguments.only };
+    let times = Times { wanted: Duration::from_secs_f64(seconds), patience: Duration::from_secs(arguments.patience) };
     let versions: BTreeMap<String, String> = install::versions(&place.wasmill, &place.venv).into_iter().collect();
     let mut comparison = Comparison { place, times, cases, sizes: BTreeMap::new(), records: Vec::new() };
     let out = arguments.out.unwrap_or_else(|| install::checkout().join("tests/peers/results"));
@@ -110,33 +109,32 @@ fn write(out: &std::path::Path, report: &Report) -> Result<()> {
 impl Comparison<'_> {
     /// All cases on one system, which runs as long as they take.
     async fn measure(&mut self, round: u32, kind: Kind) {
-        let started = if kind == Kind::WasmillInProcess { None } else { Some(kind.start(self.place).await) };
-        let system = match started {
-            None => None,
-            Some(Ok(system)) => Some(system),
-            Some(Err(error)) => {
-                eprintln!("round {round}, {}: cannot be started: {error:#}", kind.name());
-                let why = format!("cannot be started: {error:#}");
-                for case in self.cases.clone() {
-                    self.push(round, kind, case, Outcome::Failed(why.clone()));
-                }
-                return;
-            }
-        };
+        let mut running: Option<Arc<dyn System>> = None;
         for case in self.cases.clone() {
             let begun = Instant::now();
-            let outcome = match &system {
-                Some(system) => self.on_system(kind, system, &case).await,
-                None => self.in_process(&case),
+            let outcome = match kind {
+                Kind::WasmillInProcess => self.in_process(&case),
+                kind => match self.running(kind, &mut running).await {
+                    Ok(system) => self.on_system(kind, &system, &case).await,
+                    Err(error) => Outcome::Failed(format!("cannot be started: {error:#}")),
+                },
             };
             eprintln!("round {round}, {}, {case}: {} [{:.1?}]", kind.name(), said(&outcome), begun.elapsed());
+            // What it does after a failure is not known, so that it begins anew.
+            if matches!(outcome, Outcome::Failed(_)) {
+                stop(kind, running.take()).await;
+            }
             self.push(round, kind, case, outcome);
         }
-        if let Some(system) = system
-            && let Err(error) = system.stop().await
-        {
-            eprintln!("round {round}, {}: {error:#}", kind.name());
+        stop(kind, running).await;
+    }
+
+    async fn running(&self, kind: Kind, running: &mut Option<Arc<dyn System>>) -> Result<Arc<dyn System>> {
+        if let Some(system) = running {
+            return Ok(Arc::clone(system));
         }
+        let system = kind.start(self.place).await?;
+        Ok(Arc::clone(running.insert(system)))
     }
 
     fn push(&mut self, round: u32, kind: Kind, what: Case, outcome: Outcome) {
@@ -184,6 +182,14 @@ impl Comparison<'_> {
             raw_append_per_s: Some(seen.raw_append_per_s),
             ..Figures::default()
         })
+    }
+}
+
+async fn stop(kind: Kind, system: Option<Arc<dyn System>>) {
+    if let Some(system) = system
+        && let Err(error) = system.stop().await
+    {
+        eprintln!("{}: {error:#}", kind.name());
     }
 }
 

@@ -20,7 +20,8 @@ pub fn checkout() -> PathBuf {
 
 /// The folder of this workspace's builds.
 pub fn target() -> PathBuf {
-    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target"), Into::into)
+    std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target"), Into::into)
 }
 
 fn succeed(command: &mut Command) -> Result<String> {

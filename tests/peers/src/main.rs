@@ -2,11 +2,13 @@
 
 mod case;
 mod compare;
+mod curves;
 mod install;
 mod measure;
 mod plot;
 mod process;
 mod results;
+mod soak;
 mod systems;
 mod table;
 mod tally;
@@ -17,7 +19,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result, bail};
 use clap::Parser;
 
-use crate::{compare::CompareArguments, systems::Place};
+use crate::{compare::CompareArguments, curves::CurvesArguments, soak::SoakArguments, systems::Place};
 
 /// Wasmill next to what people would use instead
 #[derive(Debug, Parser)]
@@ -42,6 +44,8 @@ struct Arguments {
 enum Command {
     /// Compare Wasmill with other systems; what is done without a command
     Compare(CompareArguments),
+    Curves(CurvesArguments),
+    Soak(SoakArguments),
 }
 
 #[tokio::main]
@@ -59,6 +63,8 @@ async fn main() -> Result<()> {
     let work = async {
         match arguments.command.unwrap_or(Command::Compare(arguments.compare)) {
             Command::Compare(arguments) => compare::run(arguments, &place, problems).await,
+            Command::Curves(arguments) => curves::run(arguments, &place).await,
+            Command::Soak(arguments) => soak::run(arguments, &place).await,
         }
     };
     // Dropped when it is interrupted, it kills the servers that it started.

@@ -55,7 +55,8 @@ pub struct Figures {
 
 /// How many messages a case has on this system: those that it asks for, or as many as take the wanted time.
 pub async fn size(system: &Arc<dyn System>, case: &Case, times: &Times) -> Result<u64> {
-    let load = u64::from(case.producers) * u64::from(case.in_flight);
+    let in_flight = if system.pipelines() { case.in_flight } else { 1 };
+    let load = u64::from(case.producers) * u64::from(in_flight);
     match case.shape {
         Shape::Latency => Ok(case.messages),
         Shape::Backlog => {

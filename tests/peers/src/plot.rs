@@ -94,7 +94,8 @@ fn draw_line(svg: &mut String, axis: &str, line: &Line, left: f64) {
         let _ = writeln!(svg, r##"<path d="M{origin_x:.1} {y:.1}H{end:.1}" stroke="#dee2e6"/>"##);
         text(svg, (origin_x - 5.0, y + 4.0), "end", 10, "#495057", &number(value));
     }
-    let path: Vec<String> = line.points.iter().map(|point| place(*point)).map(|(x, y)| format!("{x:.1} {y:.1}")).collect();
+    let path: Vec<String> =
+        line.points.iter().map(|point| place(*point)).map(|(x, y)| format!("{x:.1} {y:.1}")).collect();
     let _ = writeln!(svg, r#"<path d="M{}" fill="none" stroke="{OURS}" stroke-width="2"/>"#, path.join("L"));
     // A long run has more points than labels fit.
     let every = line.points.len().div_ceil(8);
@@ -150,7 +151,8 @@ mod tests {
 
     #[test]
     fn numbers_are_short() {
-        let cases = [(0.0, "0"), (0.25, "0.25"), (42.4, "42"), (1_234.0, "1.2k"), (204_000.0, "204k"), (2.5e6, "2.50M")];
+        let cases =
+            [(0.0, "0"), (0.25, "0.25"), (42.4, "42"), (1_234.0, "1.2k"), (204_000.0, "204k"), (2.5e6, "2.50M")];
         for (value, said) in cases {
             assert_eq!(number(value), said);
         }

@@ -9,9 +9,10 @@ use crate::{
     systems::Kind,
 };
 
-fn table(head: &[&str]) -> Table {
+/// A table that Markdown understands too, numbers to the right.
+pub fn table(head: &[&str]) -> Table {
     let mut table = Table::new();
-    table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_header(head);
+    table.load_preset(presets::ASCII_MARKDOWN).set_header(head);
     for column in 1..head.len() {
         if let Some(column) = table.column_mut(column) {
             column.set_cell_alignment(CellAlignment::Right);
@@ -67,11 +68,11 @@ fn of_case(report: &Report, case: &str) -> Table {
             }
             continue;
         };
-        let ratio = report.ratios.iter().find(|ratio| {
-            Some(ratio.wasmill) == ours && ratio.to == system && ratio.case == case
-        });
+        let ratio =
+            report.ratios.iter().find(|ratio| Some(ratio.wasmill) == ours && ratio.to == system && ratio.case == case);
         let [first, second] = if is_latency {
-            [figures.latency_p50_ms, figures.latency_p99_ms].map(|ms| ms.map_or_else(String::new, |ms| format!("{ms:.2}")))
+            [figures.latency_p50_ms, figures.latency_p99_ms]
+                .map(|ms| ms.map_or_else(String::new, |ms| format!("{ms:.2}")))
         } else {
             [figures.per_s, figures.publish_per_s].map(|per_s| format!("{per_s:.0}"))
         };
@@ -122,7 +123,8 @@ pub fn plot(report: &Report) -> String {
     }
     let backlogs = |median: &&Median| median.case.starts_with("backlog");
     if let Some(backlog) = report.medians.iter().find(backlogs) {
-        panels.push(panel(report, &backlog.case, "drain of a backlog: messages/s", |median| Some(median.figures.per_s)));
+        panels
+            .push(panel(report, &backlog.case, "drain of a backlog: messages/s", |median| Some(median.figures.per_s)));
     }
     let latency = Case { shape: Shape::Latency, ..Case::end_to_end(Work::Nothing, 256, 1, 1) }.to_string();
     panels.push(panel(report, &latency, "one at a time, publish to handled: ms, median", |median| {

@@ -24,7 +24,15 @@ impl Tally {
     pub fn new(messages: u64, consumers: u32) -> Self {
         let seen = (0..messages * u64::from(consumers)).map(|_| AtomicU8::new(0)).collect();
         let zero = || AtomicU64::new(0);
-        Self { messages, seen, handled: zero(), acknowledged: zero(), strange: zero(), wanted: AtomicU64::new(u64::MAX), moved: Notify::new() }
+        Self {
+            messages,
+            seen,
+            handled: zero(),
+            acknowledged: zero(),
+            strange: zero(),
+            wanted: AtomicU64::new(u64::MAX),
+            moved: Notify::new(),
+        }
     }
 
     /// A consumer has handled a message.
@@ -51,10 +59,6 @@ impl Tally {
         if count >= self.wanted.load(Ordering::Relaxed) {
             self.moved.notify_waiters();
         }
-    }
-
-    pub fn acknowledged_count(&self) -> u64 {
-        self.acknowledged.load(Ordering::Acquire)
     }
 
     /// Wait until so many were handled.

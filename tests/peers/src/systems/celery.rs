@@ -146,6 +146,10 @@ impl System for Celery {
         (case.consumers > 1).then_some("Celery gives a durable task to one queue only")
     }
 
+    fn pipelines(&self) -> bool {
+        false
+    }
+
     async fn prepare(&self, _case: &Case, messages: u64) -> Result<()> {
         let mut connection = self.redis.connect().await?;
         ::redis::cmd("FLUSHALL").exec_async(&mut connection).await?;

@@ -40,7 +40,9 @@ pub fn measure(place: &Place, case: &Case, messages: u64) -> Result<InProcess> {
     let report: Value = serde_json::from_slice(&output.stdout)?;
     let run = &report["runs"][0];
     let number = |pointer: &str| {
-        run.pointer(pointer).and_then(Value::as_f64).with_context(|| format!("wasmill bench says no {pointer}: {report}"))
+        run.pointer(pointer)
+            .and_then(Value::as_f64)
+            .with_context(|| format!("wasmill bench says no {pointer}: {report}"))
     };
     Ok(InProcess {
         end_to_end_per_s: number("/end_to_end_per_s")?,

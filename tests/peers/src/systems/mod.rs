@@ -6,8 +6,9 @@ mod nats;
 mod rabbitmq;
 mod redis;
 pub mod wasmill;
-mod wasmill_http;
-mod wasmill_stream;
+pub mod wasmill_http;
+pub mod wasmill_stream;
+mod wasmill_system;
 
 use std::{ops::Range, path::PathBuf, sync::Arc};
 
@@ -42,6 +43,11 @@ pub trait System: Send + Sync {
     /// Why this case cannot be measured on it.
     fn lacks(&self, _case: &Case) -> Option<&'static str> {
         None
+    }
+
+    /// Whether a producer can have many messages under way; without it the number in flight means nothing.
+    fn pipelines(&self) -> bool {
+        true
     }
 
     /// Make its queues for a case of so many messages, empty, with nobody consuming.
@@ -133,6 +139,12 @@ impl Kind {
         Self::CeleryDurable,
     ];
 
+    /// Those that are measured unless others are named.
+    pub fn measured() -> Vec<Self> {
+        let is_there = |kind: &Self| wasmill_stream::IS_THERE || *kind != Self::WasmillStream;
+        Self::ALL.into_iter().filter(is_there).collect()
+    }
+
     pub const fn name(self) -> &'static str {
         match self {
             Self::WasmillHttp => "wasmill-http",
@@ -180,7 +192,7 @@ impl Kind {
         }
         std::fs::create_dir_all(&folder)?;
         Ok(match self {
-            Self::WasmillHttp => Arc::new(wasmill_http::start(place, &folder).await?),
+            Self::WasmillHttp => Arc::new(wasmill_system::start::<wasmill_http::Http>(place, &folder).await?),
             Self::WasmillStream => Arc::new(wasmill_stream::start(place, &folder).await?),
             Self::WasmillInProcess => anyhow::bail!("it is not a server"),
             Self::NatsDebian => Arc::new(nats::start("nats-server".as_ref(), &folder, None).await?),

@@ -58,7 +58,9 @@ pub(super) async fn start(binary: &Path, folder: &Path, sync_interval: Option<&s
     let url = format!("nats://127.0.0.1:{port}");
     retry_until("nats-server", START_PATIENCE, async || {
         let context = connect(&url).await?;
-        context.query_account().await.context("JetStream is not ready")?;
+        // Asked so because the account of Debian's server lacks fields that the client wants.
+        let probe = stream::Config { name: "probe".to_owned(), ..stream::Config::default() };
+        context.get_or_create_stream(probe).await.context("JetStream is not ready")?;
         Ok(())
     })
     .await?;

@@ -1,30 +1,20 @@
 //! Wasmill by plain HTTP: requests of many lines of NDJSON, two of them under way per producer.
 
-use std::{ops::Range, path::Path, sync::Arc};
+use std::ops::Range;
 
 use anyhow::{Result, ensure};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{StreamExt as _, stream};
 use reqwest::{Client, header::CONTENT_TYPE};
-use tokio::task::JoinSet;
 
-use super::{Audit, OneByOne, Place, System, wasmill::Host};
-use crate::{
-    case::{Case, Messages},
-    tally::Tally,
-};
+use super::{OneByOne, wasmill::Host, wasmill_system::Door};
+use crate::case::{Case, Messages};
 
-pub(super) struct WasmillHttp {
-    host: Host,
-}
-
-pub(super) async fn start(place: &Place, folder: &Path) -> Result<WasmillHttp> {
-    Ok(WasmillHttp { host: Host::start(place, folder, "").await? })
-}
+pub(super) struct Http;
 
 /// Publish lines, and see that each was taken.
-pub(crate) async fn publish(client: &Client, url: &str, lines: Bytes, messages: u64) -> Result<()> {
+pub async fn publish(client: &Client, url: &str, lines: Bytes, messages: u64) -> Result<()> {
     let request = client.post(url).header(CONTENT_TYPE, "application/x-ndjson").body(lines);
     let answer = request.send().await?;
     let (status, body) = (answer.status(), answer.bytes().await?);
@@ -38,67 +28,48 @@ pub(crate) async fn publish(client: &Client, url: &str, lines: Bytes, messages: 
     Ok(())
 }
 
-pub(crate) fn topic_url(host: &Host, topic: &str) -> String {
+/// Where raw lines go.
+pub fn topic_url(host: &Host, topic: &str) -> String {
     format!("{}/v1/topics/{topic}/messages?raw=true", host.url)
 }
 
-#[async_trait]
-impl System for WasmillHttp {
-    fn servers(&self) -> Vec<u32> {
-        self.host.servers()
-    }
-
-    async fn prepare(&self, case: &Case, _messages: u64) -> Result<()> {
-        self.host.prepare(case).await
-    }
-
-    async fn consume(&self, case: &Case, _tally: &Arc<Tally>) -> Result<JoinSet<Result<()>>> {
-        self.host.resume(case).await?;
-        Ok(JoinSet::new())
-    }
-
-    async fn produce(&self, case: &Case, share: Range<u64>) -> Result<()> {
-        // A pool of connections of its own.
-        let client = &Client::builder().no_proxy().build()?;
-        let messages = &Messages::new(case.data_bytes)?;
-        let url = &topic_url(&self.host, "work");
-        let batch = case.batch();
-        let mut batches = stream::iter(share.clone().step_by(batch as usize).map(async |begin| {
-            let numbers = begin..(begin + batch).min(share.end);
+/// Publish batches of lines that `lines` makes, so many of them under way at once, over a connection pool of its own.
+pub async fn publish_batches(
+    url: &str,
+    share: Range<u64>,
+    batch: u64,
+    batches: usize,
+    lines: impl Fn(Range<u64>) -> Bytes,
+) -> Result<()> {
+    let client = &Client::builder().no_proxy().build()?;
+    let lines = &lines;
+    let begins = share.clone().step_by(usize::try_from(batch)?);
+    let mut batches = stream::iter(begins.map(|begin| {
+        let numbers = begin..(begin + batch).min(share.end);
+        async move {
             let count = numbers.end - numbers.start;
-            publish(client, url, messages.lines(numbers), count).await
-        }))
-        .buffer_unordered(case.batches());
-        while let Some(answer) = batches.next().await {
-            answer?;
+            publish(client, url, lines(numbers), count).await
         }
-        Ok(())
+    }))
+    .buffer_unordered(batches);
+    while let Some(answer) = batches.next().await {
+        answer?;
+    }
+    Ok(())
+}
+
+#[async_trait]
+impl Door for Http {
+    async fn produce(host: &Host, case: &Case, share: Range<u64>) -> Result<()> {
+        let messages = Messages::new(case.data_bytes)?;
+        let lines = |numbers| messages.lines(numbers);
+        publish_batches(&topic_url(host, "work"), share, case.batch(), case.batches(), lines).await
     }
 
-    async fn one_by_one(&self, case: &Case) -> Result<Box<dyn OneByOne>> {
+    async fn one_by_one(host: &Host, case: &Case) -> Result<Box<dyn OneByOne>> {
         let messages = Messages::new(case.data_bytes)?;
         let client = Client::builder().no_proxy().build()?;
-        Ok(Box::new(One { client, url: topic_url(&self.host, "work"), messages }))
-    }
-
-    fn settles_after_confirm(&self) -> bool {
-        true
-    }
-
-    async fn wait_handled(&self, case: &Case, _tally: &Tally, messages: u64) -> Result<()> {
-        self.host.wait_settled(case, messages, true).await
-    }
-
-    async fn wait_done(&self, case: &Case, _tally: &Tally, messages: u64) -> Result<()> {
-        self.host.wait_settled(case, messages, false).await
-    }
-
-    async fn audit(&self, case: &Case, _tally: &Tally, messages: u64) -> Result<Audit> {
-        self.host.audit(case, messages).await
-    }
-
-    async fn stop(&self) -> Result<()> {
-        self.host.stop()
+        Ok(Box::new(One { client, url: topic_url(host, "work"), messages }))
     }
 }
 

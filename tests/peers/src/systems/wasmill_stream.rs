@@ -1,13 +1,17 @@
-//! Wasmill by its streaming client, `wasmill-client`. Everything that is to be written for it belongs into this file:
-//! a [`System`](super::System) around [`Host`](super::wasmill::Host), with `produce` and `one_by_one` by that client,
-//! as `wasmill_http.rs` has it by HTTP.
+//! Wasmill by its streaming client, `wasmill-client`: the place where that line of the comparison goes. What is to be
+//! written is a [`Door`](super::wasmill_system::Door) whose `produce` keeps a window of unconfirmed publishes, as
+//! `nats.rs` does, and whose `one_by_one` awaits each; then [`IS_THERE`] is true, and `start` is
+//! `wasmill_system::start::<Stream>`.
 
 use std::path::Path;
 
 use anyhow::{Result, bail};
 
-use super::{Place, wasmill_http::WasmillHttp};
+use super::{Place, wasmill_http::Http, wasmill_system::Wasmill};
 
-pub(super) async fn start(_place: &Place, _folder: &Path) -> Result<WasmillHttp> {
-    bail!("this version of the comparison has no streaming client yet")
+/// Whether it is measured.
+pub const IS_THERE: bool = false;
+
+pub(super) async fn start(_place: &Place, _folder: &Path) -> Result<Wasmill<Http>> {
+    bail!("this version of the comparison has no streaming client")
 }
