@@ -23,7 +23,6 @@ use crate::{compare::CompareArguments, curves::CurvesArguments, soak::SoakArgume
 
 /// Wasmill next to what people would use instead
 #[derive(Debug, Parser)]
-#[command(args_conflicts_with_subcommands = true)]
 struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,

@@ -143,9 +143,7 @@ impl Host {
             let view = self.ask(Method::GET, &consumer_path(consumer), None).await?;
             let said = |name: &str| view[name].as_u64().with_context(|| format!("a consumer without {name}: {view}"));
             ensure!(said("quarantined")? == 0, "the handler fails: {view}");
-            if consumer > 0 || !view["paused"].is_null() {
-                ensure!(view["paused"].is_null(), "a consumer is paused: {view}");
-            }
+            ensure!(view["paused"].is_null(), "a consumer is paused: {view}");
             least = least.min(said("floor")?.saturating_sub(FIRST_SEQUENCE));
         }
         Ok(least)
