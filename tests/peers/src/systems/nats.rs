@@ -34,6 +34,8 @@ use crate::{
 const PULL_MAX: usize = 1_000;
 /// Publishes of one worker that are not yet confirmed.
 const PUBLISHES_MAX: usize = 500;
+/// How often the server is asked for what is not acknowledged.
+const LOOK_EVERY: Duration = Duration::from_millis(2);
 /// An acknowledgement may take as long as the slowest disk.
 const ACK_PATIENCE: Duration = Duration::from_secs(120);
 
@@ -71,6 +73,20 @@ async fn connect(url: &str) -> Result<jetstream::Context> {
     let client = async_nats::connect(url).await?;
     let builder = jetstream::context::ContextBuilder::new();
     Ok(builder.timeout(ACK_PATIENCE).ack_timeout(ACK_PATIENCE).max_ack_inflight(100_000).build(client))
+}
+
+impl Nats {
+    /// Messages that some consumer has not acknowledged.
+    async fn unacknowledged(&self, case: &Case) -> Result<u64> {
+        let work = connect(&self.url).await?.get_stream("work").await?;
+        let mut left = 0;
+        for consumer in 0..case.consumers {
+            let mut consumer: PullConsumer = work.get_consumer(&group(consumer)).await.map_err(anyhow::Error::msg)?;
+            let info = consumer.info().await?;
+            left += info.num_pending + info.num_ack_pending as u64;
+        }
+        Ok(left)
+    }
 }
 
 fn group(consumer: u32) -> String {
@@ -142,24 +158,19 @@ impl System for Nats {
         Ok(Box::new(One { context: connect(&self.url).await?, messages: Messages::new(case.data_bytes)? }))
     }
 
+    /// Acknowledgements are not answered, so the server is asked whether it has them, while the workers' connections last.
+    async fn wait_done(&self, case: &Case, tally: &Tally, messages: u64) -> Result<()> {
+        tally.wait_acknowledged(messages * u64::from(case.consumers)).await;
+        while self.unacknowledged(case).await? > 0 {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        Ok(())
+    }
+
     async fn audit(&self, case: &Case, tally: &Tally, messages: u64) -> Result<Audit> {
         let context = connect(&self.url).await?;
         let work = context.get_stream("work").await?;
-        let mut left = 0;
-        for consumer in 0..case.consumers {
-            let mut consumer: PullConsumer = work.get_consumer(&group(consumer)).await.map_err(anyhow::Error::msg)?;
-            let mut pending = u64::MAX;
-            // Acknowledgements are not answered, so the last may still be on their way.
-            for _ in 0..500 {
-                let info = consumer.info().await?;
-                pending = info.num_pending + info.num_ack_pending as u64;
-                if pending == 0 {
-                    break;
-                }
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-            left += pending;
-        }
+        let left = self.unacknowledged(case).await?;
         let (lost, doubled) = tally.lost_and_doubled();
         let outputs = context.get_stream("out").await?.get_info().await?.state.messages;
         let stored = work.get_info().await?.state.messages;
