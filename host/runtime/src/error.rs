@@ -214,6 +214,16 @@ pub enum HostError {
     },
 }
 
+impl HostError {
+    /// Whether the store is still held by a host of this very process that was closed: connections and calls that end after
+    /// it let go of it one by one.
+    #[must_use]
+    pub fn is_held_by_this_process(&self) -> bool {
+        let own = format!("process {}", std::process::id());
+        matches!(self, Self::Store(StoreError::InUse { holder, .. }) if *holder == own)
+    }
+}
+
 /// A message was not published. Nothing of it was kept.
 #[derive(Debug, thiserror::Error)]
 pub enum PublishError {

@@ -24,7 +24,7 @@ use tokio::{
     sync::oneshot,
     task::JoinHandle,
 };
-use wasmill_runtime::{Host, HostOptions, Observer};
+use wasmill_runtime::{Host, HostError, HostOptions, Observer};
 
 pub(crate) use self::stop::{Cause, Signals};
 use crate::{
@@ -40,6 +40,9 @@ use crate::{
 pub(crate) const CONFIG_FILE: &str = "wasmill.toml";
 /// How long requests that are under way may take once the host stops; deliveries have what is left.
 const REQUESTS_PATIENCE: Duration = Duration::from_secs(5);
+/// How long a store may still be held by a host of this process that was closed, and how often it is looked.
+const STORE_PATIENCE: Duration = Duration::from_secs(10);
+const STORE_LOOK: Duration = Duration::from_millis(20);
 
 /// Run a host in the foreground until it is told to stop
 #[derive(Debug, clap::Args)]
@@ -119,7 +122,7 @@ impl Running {
         metrics: Arc<Metrics>,
         observer: Arc<dyn Observer>,
     ) -> Result<(Self, Loader)> {
-        let host = Host::open(host_options(config, observer)).await.context("cannot open the host")?;
+        let host = open(config, &observer).await.context("cannot open the host")?;
         let mut loader = Loader::new(host.clone(), Sources::of(config));
         if let Err(error) = declare::declare(config, &host, &mut loader).await {
             host.close(Duration::ZERO).await;
@@ -143,6 +146,19 @@ impl Running {
             calling.abort();
         }
         stop(&self.host, self.server, cause, self.drain).await;
+    }
+}
+
+/// Open the host, once one that this process has closed has let go of its store.
+async fn open(config: &Config, observer: &Arc<dyn Observer>) -> Result<Host, HostError> {
+    let deadline = Instant::now() + STORE_PATIENCE;
+    loop {
+        match Host::open(host_options(config, Arc::clone(observer))).await {
+            Err(error) if error.is_held_by_this_process() && Instant::now() < deadline => {
+                tokio::time::sleep(STORE_LOOK).await;
+            }
+            opened => return opened,
+        }
     }
 }
 

@@ -38,7 +38,8 @@ fn a_handler_is_taken_apart() {
         "world     wasmill:handler/message-handler",
         "wasmill:handler/handler@0.1.0: handle",
         "wasmill:handler/producer@0.1.0: publish",
-        "language  Rust",
+        // The C is that of the standard library's own libc.
+        "language  C11, Rust",
         "this host would load it",
         "config = { … }",
         "queues that bind the topics",

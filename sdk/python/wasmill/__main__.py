@@ -54,7 +54,7 @@ def build(module: str, path: Path, output: Path) -> None:
         entry.append(f"{_export(is_batch)} = wasmill._component.{_export(is_batch)}")
         entry.append("wasmill._component.ready()")
         Path(folder, f"{ENTRY}.py").write_text("\n".join(entry) + "\n")
-        paths = [folder, path.resolve(), PACKAGE.parent.resolve(), *_packages()]
+        paths: list[str | Path] = [folder, path.resolve(), PACKAGE.parent.resolve(), *_packages()]
         options = [option for each in dict.fromkeys(str(Path(each).resolve()) for each in paths) for option in ("--python-path", each)]
         made = Path(folder, "made.wasm")
         _componentize(_world(Path(folder), is_batch, uses_http), "componentize", *options, "--output", str(made), ENTRY)

@@ -48,7 +48,8 @@
 //! Nothing but its delivery, what it may publish, its own state and its configured values: no files, no environment,
 //! and no network besides the HTTP requests (feature `http`) that its operator grants. What it prints goes to the host's log
 //! and into the record of the attempt; with the feature `tracing` or `log`, and `wasmill::logging::init()`, so
-//! does what it logs. The host may use one instance for many deliveries and may start a new one at any time: globals are a cache, never a store.
+//! does what it logs. The host may use one instance for many deliveries and may start a new one at any time: globals are a
+//! cache, never a store.
 //!
 //! The host meets a handler only in the WIT files of the folder `wit`; this crate keeps the bindings to itself, so
 //! that a handler's crate needs no WIT files and no build script.

@@ -71,7 +71,7 @@ fn instructions(batches: u64) -> Result<u64> {
     let folder = tempfile::tempdir()?;
     let counts = folder.path().join("callgrind");
     let mut valgrind = Command::new("valgrind");
-    valgrind.args(["--tool=callgrind", "--callgrind-out-file"]).arg(&counts);
+    valgrind.arg("--tool=callgrind").arg(format!("--callgrind-out-file={}", counts.display()));
     let output = valgrind.arg(example).arg(batches.to_string()).output().context("cannot start valgrind")?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let counts = fs::read_to_string(&counts)?;
