@@ -123,7 +123,7 @@ pub struct SimulatedHost {
 
 impl SimulatedHost {
     /// Open the store, recover what it holds, and start the pump. Consumers are worked for from
-    /// [`Self::declare`] on. It blocks while it reads.
+    /// [`Self::start`] on. It blocks while it reads.
     ///
     /// # Errors
     /// When the store cannot be opened or is damaged.

@@ -1,6 +1,11 @@
 //! What can be told of a component from its bytes: its world, what it imports and exports, who made it, and what makes it
 //! large. Nothing is compiled, and what is damaged is told as far as it goes.
 
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "of most sections nothing is told, nor of those that are yet to come"
+)]
+
 use std::{
     collections::BTreeMap,
     panic::{AssertUnwindSafe, catch_unwind},

@@ -46,7 +46,7 @@ fn the_reason_says_where_and_what() {
 
 #[test]
 fn not_every_fault_of_many_is_told() {
-    let items = vec![r#"{"price": -1}"#; 8].join(",");
+    let items = [r#"{"price": -1}"#; 8].join(",");
     let found = reason(&format!(r#"{{"id": "x", "items": [{items}]}}"#), &[]);
     assert_eq!(found.matches("/items/").count(), FAULTS_MAX, "{found}");
     assert!(found.ends_with("; and 3 more"), "{found}");

@@ -123,12 +123,10 @@ fn gone() -> Error {
 
 async fn open(url: &str) -> Result<(Socket, usize), String> {
     let rest = url.trim_end_matches('/').strip_prefix("http://").ok_or("a URL begins with http:// here")?;
-    let words = |error: tungstenite::Error| match error {
-        tungstenite::Error::Http(response) => {
-            let body = response.body().as_deref().unwrap_or_default();
-            format!("the host answers {}: {}", response.status(), String::from_utf8_lossy(body))
-        }
-        other => other.to_string(),
+    let words = |error: tungstenite::Error| {
+        let tungstenite::Error::Http(response) = error else { return error.to_string() };
+        let body = response.body().as_deref().unwrap_or_default();
+        format!("the host answers {}: {}", response.status(), String::from_utf8_lossy(body))
     };
     let mut request = format!("ws://{rest}{PATH}").into_client_request().map_err(words)?;
     request.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
@@ -141,10 +139,8 @@ async fn open(url: &str) -> Result<(Socket, usize), String> {
         Some(Err(error)) => return Err(words(error)),
         None => return Err("the host closed the stream at once".to_owned()),
     };
-    match welcome {
-        HostFrame::Welcome { frame_bytes_max, .. } => {
-            Ok((socket, usize::try_from(frame_bytes_max).unwrap_or(usize::MAX)))
-        }
-        other => Err(format!("the host does not begin with a welcome but with {other:?}")),
-    }
+    let HostFrame::Welcome { frame_bytes_max, .. } = welcome else {
+        return Err(format!("the host does not begin with a welcome but with {welcome:?}"));
+    };
+    Ok((socket, usize::try_from(frame_bytes_max).unwrap_or(usize::MAX)))
 }

@@ -79,9 +79,9 @@ impl Pump {
         ensure!(receipts == BATCH as usize, "{receipts} of {BATCH} were answered");
         let lease = Input::Lease { ticket: TICKET, consumer: self.consumer, deliveries_max: BATCH };
         let effects = self.step(vec![lease])?;
-        let leases = effects.into_iter().find_map(|effect| match effect {
-            Effect::Leased { leases, .. } => Some(leases),
-            _ => None,
+        let leases = effects.into_iter().find_map(|effect| {
+            let Effect::Leased { leases, .. } = effect else { return None };
+            Some(leases)
         });
         let leases = leases.context("nothing was leased")?;
         ensure!(leases.len() == BATCH as usize, "{} of {BATCH} were leased", leases.len());

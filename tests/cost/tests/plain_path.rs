@@ -1,12 +1,14 @@
 //! The plain path must not become dearer unseen.
 
+#![allow(clippy::print_stdout, reason = "the figures are for whoever runs it")]
+
 use std::{fs, path::Path, process::Command};
 
 use anyhow::{Context as _, Result, ensure};
 use cost::{BATCH, Pump};
 use serde::Deserialize;
 
-/// How much more, or less, a number may be.
+/// How much more a number may be.
 const TOLERANCE: f64 = 0.05;
 /// Batches before anything is counted: caches fill, buffers reach their size.
 const WARM_UP: u64 = 50;
@@ -32,7 +34,7 @@ fn compare(what: &str, expected: f64, seen: f64) -> Result<()> {
     println!("{what}: {seen:.3} for each message, {expected:.3} expected");
     let ratio = seen / expected;
     ensure!(
-        (1.0 - TOLERANCE..=1.0 + TOLERANCE).contains(&ratio),
+        ratio <= 1.0 + TOLERANCE,
         "{what} are {seen:.3} for each message and were {expected:.3}, which is {:+.1} %; find out why, and if it is worth it \
          write the number into tests/cost/expected.toml",
         (ratio - 1.0) * 100.0
@@ -86,7 +88,7 @@ fn instructions_by_callgrind() -> Result<()> {
         return Ok(());
     }
     // The difference of two runs is without start and end.
-    let (few, many) = (40, 140);
+    let (few, many) = (100, 500);
     let counted = instructions(many)?.saturating_sub(instructions(few)?);
     compare("instructions", expected()?.instructions, counted as f64 / ((many - few) * u64::from(BATCH)) as f64)
 }

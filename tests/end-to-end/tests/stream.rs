@@ -1,5 +1,7 @@
 //! Publishing and taking deliveries over a stream, with a host that dies, is stopped and is started again meanwhile.
 
+#![allow(clippy::print_stdout, reason = "the figures are for whoever runs it")]
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex},

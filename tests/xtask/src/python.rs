@@ -92,7 +92,9 @@ fn install() -> Result<()> {
         return Ok(());
     }
     let found = find_python()?;
-    say("installing componentize-py, mypy and what the client needs from PyPI into target/python (about 30 MB to load)");
+    say(
+        "installing componentize-py, mypy and what the client needs from PyPI into target/python (about 30 MB to load)",
+    );
     let mut make = Command::new(found);
     make.args(["-m", "venv", "--clear"]).arg(environment());
     output_of(make).context("no virtual environment can be made in target/python")?;

@@ -109,14 +109,14 @@ enum Compiled {
 
 impl Compiled {
     fn open() -> Result<Self> {
-        if let Some(kept) = cache_folder().and_then(|path| Self::kept(path).ok().flatten()) {
+        if let Some(kept) = cache_folder().and_then(|path| Self::kept(&path).ok().flatten()) {
             return Ok(kept);
         }
         Ok(Self::Temporary(tempfile::tempdir().context("there is no place for compiled code")?))
     }
 
-    fn kept(folder: PathBuf) -> std::io::Result<Option<Self>> {
-        fs::create_dir_all(&folder)?;
+    fn kept(folder: &Path) -> std::io::Result<Option<Self>> {
+        fs::create_dir_all(folder)?;
         let lock = File::options().create(true).append(true).open(folder.join("lock"))?;
         match lock.try_lock() {
             Ok(()) => Ok(Some(Self::Kept { path: folder.join("compiled"), _lock: lock })),

@@ -76,7 +76,10 @@ fn check_files(folder: &str, files: &BTreeMap<String, ProjectFile>) {
     }
     let project = Project::parse(&text("project.toml")).unwrap_or_else(|error| panic!("{folder}: {error:#}"));
     let component = project.component.to_str().expect("text");
-    assert!(component.ends_with("quake-alert.wasm") || component.ends_with("quake_alert.wasm"), "{folder}: {component}");
+    assert!(
+        component.ends_with("quake-alert.wasm") || component.ends_with("quake_alert.wasm"),
+        "{folder}: {component}"
+    );
     assert!(!project.watch.is_empty(), "{folder} watches nothing");
     for watched in &project.watch {
         let watched = watched.to_str().expect("text");

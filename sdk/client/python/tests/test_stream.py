@@ -73,7 +73,8 @@ class Stream(unittest.IsolatedAsyncioTestCase):
                 await deliveries.fail(taken[1], Nack("not yet", after=timedelta(milliseconds=1)))
                 await deliveries.fail(taken[2], Defer(timedelta(milliseconds=1)))
                 await deliveries.fail(taken[3], Reject("never"))
-                again = {delivery.text: delivery.attempt for delivery in (both := await take(deliveries, 2))}
+                both = await take(deliveries, 2)
+                again = {delivery.text: delivery.attempt for delivery in both}
                 with self.assertRaises(Refused) as refused:
                     await deliveries.ack(taken[0])
                 await deliveries.extend(both, timedelta(seconds=60))

@@ -235,10 +235,11 @@ impl Paint {
         if !self.colours {
             return name.to_owned();
         }
-        let colour = match outcome {
-            Outcome::Success => 32,
-            Outcome::Retry { .. } | Outcome::Defer { .. } | Outcome::Throttle { .. } => 33,
-            _ => 31,
+        let is_later = matches!(outcome, Outcome::Retry { .. } | Outcome::Defer { .. } | Outcome::Throttle { .. });
+        let colour = match (matches!(outcome, Outcome::Success), is_later) {
+            (true, _) => 32,
+            (false, true) => 33,
+            (false, false) => 31,
         };
         format!("\x1b[{colour}m{name}\x1b[0m")
     }
@@ -315,7 +316,7 @@ pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut grouped = String::new();
     for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             grouped.push(',');
         }
         grouped.push(digit);

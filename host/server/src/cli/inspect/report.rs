@@ -59,7 +59,7 @@ impl Report<'_> {
             "producers": producers,
             "modules": modules,
             "sections": sections,
-            "memory_bytes": memory_bytes,
+            "memory_bytes_initial": memory_bytes,
             "damage": damage,
             "would_load": self.refusal.is_none(),
             "refusal": self.refusal.as_ref().map(ToString::to_string),

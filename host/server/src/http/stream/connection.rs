@@ -23,8 +23,9 @@ use wasmill_wire::{
 };
 
 use super::{
+    failed,
     publish::{Defaults, Publish},
-    refusal_of_host, settle,
+    settle,
     subscription::Subscription,
     too_many, writer,
     writer::{Outlet, Written},
@@ -163,7 +164,7 @@ impl Connection {
                     self.begin(async move {
                         match subscribed.release().await {
                             Ok(()) => HostFrame::Settled { request, exceptions: Vec::new() },
-                            Err(error) => HostFrame::Refused { request, refusal: refusal_of_host(error) },
+                            Err(error) => failed(request, error),
                         }
                     })
                     .await

@@ -24,7 +24,7 @@ use axum::{
 };
 use tokio::sync::Semaphore;
 use wasmill_runtime::{HostError, PublishError};
-use wasmill_wire::{PATH, Refusal, SUBPROTOCOL};
+use wasmill_wire::{HostFrame, PATH, Refusal, SUBPROTOCOL};
 
 use self::connection::Connection;
 use super::{App, HttpLimits, MIB, problem::Problem};
@@ -83,6 +83,15 @@ impl From<Problem> for Refusal {
 
 fn refusal_of_host(error: HostError) -> Refusal {
     Problem::from(error).into()
+}
+
+/// A request that the host did not carry out. One that a host that stops may have carried out or not is not refused: its
+/// client is told that the stream ends, and knows that it does not know.
+fn failed(request: u64, error: HostError) -> HostFrame {
+    if matches!(error, HostError::Stopped { .. }) {
+        return HostFrame::Closing { detail: error.to_string() };
+    }
+    HostFrame::Refused { request, refusal: refusal_of_host(error) }
 }
 
 fn refusal_of_publish(error: PublishError) -> Refusal {

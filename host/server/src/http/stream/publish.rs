@@ -4,7 +4,7 @@ use wasmill_delivery::time::Timestamp;
 use wasmill_runtime::{Draft, Host, Published};
 use wasmill_wire::{Exception, HostFrame, Outgoing, Receipt};
 
-use super::{refusal_of_host, refusal_of_publish};
+use super::{failed, refusal_of_publish};
 
 /// What the frame says for messages that do not say it themselves.
 pub(super) struct Defaults {
@@ -27,7 +27,7 @@ impl Publish {
         let drafts = messages.into_iter().map(|message| draft(message, &defaults, now)).collect();
         let answers = match host.publish_many(drafts).await {
             Ok(answers) => answers,
-            Err(error) => return HostFrame::Refused { request, refusal: refusal_of_host(error) },
+            Err(error) => return failed(request, error),
         };
         let (mut exceptions, mut receipts) = (Vec::new(), Vec::new());
         for (index, answer) in (0..).zip(answers) {

@@ -6,7 +6,7 @@ use wasmill_delivery::name::{Fence, Sequence};
 use wasmill_runtime::{Host, PulledOutcome, PulledSettlement};
 use wasmill_wire::{Exception, Failure, HostFrame, Settlement};
 
-use super::{refusal_of_host, subscription::Taken};
+use super::{failed, subscription::Taken};
 use crate::http::{problem::Problem, pull::Answer};
 
 /// Settle in the order given, in one commit. The first poll hands it to the host.
@@ -20,7 +20,7 @@ pub(super) async fn settle(host: Host, taken: Arc<Taken>, request: u64, settleme
     });
     let answers = match host.settle_pulled(taken.queue(), taken.consumer(), settlements.collect()).await {
         Ok(answers) => answers,
-        Err(error) => return HostFrame::Refused { request, refusal: refusal_of_host(error) },
+        Err(error) => return failed(request, error),
     };
     // Whatever became of them, they are not out any more.
     taken.are_back(leases.iter().map(|(_, fence)| *fence));
@@ -63,7 +63,7 @@ pub(super) async fn extend(
                 let problem = Problem::new(axum::http::StatusCode::CONFLICT, "stale-fence", detail);
                 exceptions.push((index, Exception::Refused(problem.into())));
             }
-            Err(error) => return HostFrame::Refused { request, refusal: refusal_of_host(error) },
+            Err(error) => return failed(request, error),
         }
     }
     HostFrame::Settled { request, exceptions }
