@@ -4,15 +4,12 @@ use std::time::Instant;
 
 use anyhow::Result;
 
-use crate::{
-    guests, javascript,
-    shell::{cargo, output_of, run, say},
-};
+use crate::shell::{cargo, output_of, run, say};
 
 pub(crate) fn test() -> Result<()> {
     let started = Instant::now();
     step("formatting", || run(cargo(["fmt", "--all", "--check"])))?;
-    step("components", || guests::build().and_then(|_| javascript::build_guest()))?;
+    step("components", crate::components)?;
     step("components in other languages", crate::languages)?;
     step("building every program (the first time Wasmtime is compiled: about ten minutes on two cores)", || {
         run(cargo(["build", "--quiet", "--locked", "--workspace"]))
