@@ -31,7 +31,7 @@
 //!
 //! # What an answer means
 //! `Ok(())` settles the delivery: in one atomic commit it is done, everything it published is queued and
-//! everything it stored is stored. A [`Failure`] voids all of that and says what to do: [`retry()`] later, [`defer`]
+//! everything it stored is stored. A [`Failure`] voids all of that and says what to do: [`retry()`] later, [`defer()`]
 //! without using up an attempt, or [`reject()`], which puts the delivery in quarantine at once. A panic is a trap: the
 //! attempt is void and the consumer's policy decides about the next one.
 //!

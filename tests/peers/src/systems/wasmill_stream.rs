@@ -5,7 +5,7 @@ use std::{ops::Range, path::Path};
 
 use anyhow::Result;
 use async_trait::async_trait;
-use futures::{StreamExt as _, TryStreamExt as _, stream};
+use futures::{TryStreamExt as _, stream};
 use wasmill_client::{Client, Outgoing};
 
 use super::{
