@@ -4,7 +4,8 @@ use std::path::Path;
 
 use crate::{
     check::{Mismatch, Seen},
-    harness::{Harness, HarnessError},
+    error::HarnessError,
+    harness::Harness,
     notes::Attempt,
     snapshot,
 };

@@ -15,7 +15,8 @@ use wasmill_runtime::{
 
 use crate::{
     check::Seen,
-    harness::{HarnessError, Loader},
+    error::HarnessError,
+    loader::Loader,
     notes::{Attempt, Published},
 };
 

@@ -20,9 +20,10 @@ use wasmill_settings::{
 
 use crate::{
     data::OrNone,
+    error::HarnessError,
     forms::{RawAnswer, RawCase, RawFailure, RawFile, RawMessage, RawSettings},
-    harness::{HarnessError, Settings},
     http::Plan,
+    settings::Settings,
 };
 
 /// Why a file of cases cannot be used.

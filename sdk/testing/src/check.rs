@@ -9,8 +9,9 @@ use wasmill_settings::forms::Headers;
 
 use crate::{
     data::{Data, DurationOrNone, OrNone, Shown, Written},
+    error::HarnessError,
     forms::{OneOf, RawExpect, RawPublished, RawQuarantined, RawRequest, RawValue},
-    harness::{Harness, HarnessError},
+    harness::Harness,
     notes::{Attempt, Published},
 };
 

@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, de::Error as _};
 use serde_json::Value;
 use wasmill_settings::value::parse_duration_ms;
 
-use crate::harness::HarnessError;
+use crate::error::HarnessError;
 
 /// A text so many times.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]

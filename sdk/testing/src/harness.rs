@@ -1,11 +1,6 @@
 //! A handler on a host of its own, under a clock that only the test moves.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use tokio::runtime::Runtime;
@@ -13,179 +8,28 @@ use wasmill_delivery::{
     engine::EngineLimits,
     limits::DATA_BYTES_MAX_DEFAULT,
     name::{ConsumerName, QueueName},
-    record::{Binding, ConsumerConfig, Grants, HandlerLimits, QuarantineRecord, QueueConfig},
+    record::{Binding, ConsumerConfig, QuarantineRecord, QueueConfig},
     time::Timestamp,
     topic::TopicPattern,
 };
 use wasmill_runtime::{
-    Draft, Durability, HostError, PublishError, StoreOptions,
-    simulated::{
-        Clock, LoadError, Program, Progress, Sandbox, SandboxError, SandboxOptions, SentRequest, SimulatedHandler,
-        SimulatedHost, SimulatedOptions, Simulation,
-    },
+    Draft, Durability, HostError, StoreOptions,
+    simulated::{Clock, Program, Progress, SentRequest, SimulatedHandler, SimulatedHost, SimulatedOptions, Simulation},
 };
 
 use crate::{
-    cache::{self, CACHE_BYTES_MAX},
     capsule::Capsule,
+    error::HarnessError,
     http::{Plan, PlannedHttp},
-    notes::{Attempt, CrashAt, NoteTaker, Published, handler_name},
+    loader::Loader,
+    notes::{Attempt, NoteTaker, Published, handler_name},
+    settings::Settings,
 };
 
-/// What the clock of a test shows first: 2026-01-01T00:00:00Z.
-pub const STARTS_AT_DEFAULT: Timestamp = Timestamp(1_767_225_600_000);
 /// A test whose deliveries are not all settled after so long, by its own clock, has ended without an end: 30 days.
 pub const IDLE_WITHIN_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// Attempts of a test with up to a hundred messages, and a hundred for each of more; with more it has no end.
 pub const ATTEMPTS_MAX: u64 = 10_000;
-/// Instances of all handlers at once.
-const INSTANCES_MAX: u32 = 64;
-
-/// Why a test could not be run to its end. It says nothing of what the handler should have done.
-#[derive(Debug, thiserror::Error)]
-pub enum HarnessError {
-    /// A file cannot be read or written.
-    #[error("{}: {problem}", .path.display())]
-    File {
-        /// Which.
-        path: PathBuf,
-        /// What the system says.
-        problem: std::io::Error,
-    },
-    /// The sandbox cannot be set up.
-    #[error(transparent)]
-    Sandbox(#[from] SandboxError),
-    /// The component is no handler that can be run.
-    #[error("the component cannot be run: {0}")]
-    Component(#[from] LoadError),
-    /// The host refused something, or stopped.
-    #[error(transparent)]
-    Host(#[from] HostError),
-    /// A message of the test cannot be published.
-    #[error("message {message} of the test cannot be published: {problem}")]
-    Publish {
-        /// Its id.
-        message: String,
-        /// Why.
-        problem: PublishError,
-    },
-    /// It never comes to its end.
-    #[error("{what}; say for how long the test shall go on (run-for), or mend the handler")]
-    Endless {
-        /// What goes on.
-        what: String,
-    },
-    /// No clock or thread.
-    #[error("the test's runtime cannot be started: {0}")]
-    Runtime(std::io::Error),
-    /// A setting breaks its rule.
-    #[error("{0}")]
-    Setting(String),
-    /// A capsule cannot be read.
-    #[error(transparent)]
-    Capsule(#[from] wasmill_runtime::replay::CapsuleFileError),
-}
-
-/// Compiles components, and keeps what it compiled. One serves all harnesses of a process.
-#[derive(Clone)]
-pub struct Loader {
-    sandbox: Sandbox,
-}
-
-impl Loader {
-    /// With compiled code in this folder, which is made when it is missing.
-    ///
-    /// # Errors
-    /// When the engine cannot be set up, or the folder cannot be used.
-    pub fn new(compiled_folder: impl Into<PathBuf>) -> Result<Self, HarnessError> {
-        let options = SandboxOptions { instances_max: INSTANCES_MAX, ..SandboxOptions::new(compiled_folder) };
-        Ok(Self { sandbox: Sandbox::new(options)? })
-    }
-
-    /// With compiled code where this user's caches are (`$XDG_CACHE_HOME/wasmill`, or else `~/.cache/wasmill`), so that a
-    /// component is compiled once. At most [`CACHE_BYTES_MAX`] are kept.
-    ///
-    /// # Errors
-    /// As [`Self::new`].
-    pub fn with_user_cache() -> Result<Self, HarnessError> {
-        let variable = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-        let caches = variable("XDG_CACHE_HOME").or_else(|| Some(variable("HOME")?.join(".cache")));
-        let folder = caches.unwrap_or_else(std::env::temp_dir).join("wasmill").join("compiled");
-        let loader = Self::new(&folder)?;
-        cache::shrink(&folder, CACHE_BYTES_MAX).map_err(|problem| HarnessError::File { path: folder, problem })?;
-        Ok(loader)
-    }
-
-    /// Make a program of a component, from its bytes. It takes long for a large one that is new.
-    ///
-    /// # Errors
-    /// When it is not a handler that this version can run.
-    pub fn load(&self, wasm: &[u8]) -> Result<Arc<Program>, HarnessError> {
-        Ok(self.sandbox.load(wasm)?)
-    }
-
-    /// As [`Self::load`], of a file.
-    ///
-    /// # Errors
-    /// When it cannot be read, and as there.
-    pub fn load_file(&self, path: impl AsRef<Path>) -> Result<Arc<Program>, HarnessError> {
-        let path = path.as_ref();
-        let wasm = std::fs::read(path).map_err(|problem| HarnessError::File { path: path.to_owned(), problem })?;
-        self.load(&wasm)
-    }
-}
-
-/// What a handler is run with. The defaults are a host's, but that one delivery runs at a time.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// What it reads by `wasi:config`.
-    pub config: BTreeMap<String, String>,
-    /// What it reads by `wasi:config` too, and nobody else sees.
-    pub secrets: BTreeMap<String, String>,
-    /// What stops it.
-    pub limits: HandlerLimits,
-    /// What it may reach.
-    pub grants: Grants,
-    /// Its consumer; which handler it names is not looked at.
-    pub consumer: ConsumerConfig,
-    /// What its queue takes.
-    pub bindings: Vec<TopicPattern>,
-    /// What other queues take; a message for neither is unroutable.
-    pub elsewhere: Vec<TopicPattern>,
-    /// How long a published id is remembered, in milliseconds; 0 delivers every duplicate.
-    pub dedup_window_ms: u64,
-    /// What the clock shows first.
-    pub starts_at: Timestamp,
-    /// Where random numbers and orders come from.
-    pub seed: u64,
-    /// What it has stored before the first message.
-    pub state: Vec<(String, Bytes)>,
-    /// Whether deliveries are tried in an order drawn from the seed.
-    pub reorder: bool,
-    /// Where the host is killed, once.
-    pub crash_at: Option<CrashAt>,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        let everything = TopicPattern::new("#").expect("it is a pattern");
-        Self {
-            config: BTreeMap::new(),
-            secrets: BTreeMap::new(),
-            limits: HandlerLimits::default(),
-            grants: Grants::default(),
-            consumer: ConsumerConfig { concurrency: 1, ..ConsumerConfig::new(handler_name()) },
-            bindings: vec![TopicPattern::new("in").expect("it is a pattern")],
-            elsewhere: vec![everything],
-            dedup_window_ms: EngineLimits::default().dedup_window_ms,
-            starts_at: STARTS_AT_DEFAULT,
-            seed: 0,
-            state: Vec::new(),
-            reorder: false,
-            crash_at: None,
-        }
-    }
-}
 
 /// See the crate.
 pub struct Harness {

@@ -38,21 +38,27 @@ mod capsule;
 mod case;
 mod check;
 mod data;
+mod error;
 mod forms;
 mod harness;
 mod http;
+mod loader;
 mod notes;
 mod run;
+mod settings;
 mod snapshot;
 
 pub use cache::CACHE_BYTES_MAX;
 pub use capsule::{Capsule, CapsuleRun};
 pub use case::{Case, Cases, CasesError};
 pub use check::Mismatch;
-pub use harness::{ATTEMPTS_MAX, Harness, HarnessError, IDLE_WITHIN_MAX, Loader, STARTS_AT_DEFAULT, Settings};
+pub use error::HarnessError;
+pub use harness::{ATTEMPTS_MAX, Harness, IDLE_WITHIN_MAX};
 pub use http::Plan;
+pub use loader::Loader;
 pub use notes::{Attempt, CrashAt, Published};
 pub use run::{CaseReport, RunOptions};
+pub use settings::{STARTS_AT_DEFAULT, Settings};
 pub use wasmill_delivery as delivery;
 pub use wasmill_runtime::{
     Draft,

@@ -8,9 +8,12 @@ use crate::{
     capsule::Capsule,
     case::Case,
     check::{Check, Mismatch, Seen},
+    error::HarnessError,
     forms::RawCrash,
-    harness::{Harness, HarnessError, Loader, Settings},
+    harness::Harness,
+    loader::Loader,
     notes::{Attempt, CrashAt},
+    settings::Settings,
     snapshot,
 };
 

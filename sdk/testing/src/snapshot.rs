@@ -5,7 +5,7 @@ use std::{fmt::Write as _, path::Path};
 use crate::{
     check::{Mismatch, Seen},
     data::Shown,
-    harness::HarnessError,
+    error::HarnessError,
 };
 
 /// What was published and stored, and how attempts ended.
