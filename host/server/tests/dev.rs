@@ -5,7 +5,7 @@ mod support;
 
 use std::{
     fs,
-    io::{BufRead as _, BufReader, Read, Write as _},
+    io::{BufRead as _, BufReader, PipeReader, Write as _, pipe},
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::{Child, ChildStdin, ExitStatus, Stdio},
@@ -97,11 +97,12 @@ impl Dev {
     fn start(folder: &Path, arguments: &[&str]) -> Self {
         let mut command = wasmill(folder);
         command.arg("dev").args(arguments);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        // One pipe for both, as a terminal is: its lines come in the order in which they were said.
+        let (said, both) = pipe().expect("a pipe");
+        command.stdin(Stdio::piped()).stdout(both.try_clone().expect("a second end")).stderr(both);
         let mut child = command.spawn().expect("wasmill starts");
         let (sender, lines) = channel();
-        pass_on(child.stdout.take().expect("piped"), sender.clone());
-        pass_on(child.stderr.take().expect("piped"), sender);
+        pass_on(said, sender);
         let keys = child.stdin.take().expect("piped");
         Self { child, keys, lines, seen: Vec::new() }
     }
@@ -145,9 +146,9 @@ fn pid(id: u32) -> Pid {
     i32::try_from(id).ok().and_then(Pid::from_raw).expect("a process id")
 }
 
-fn pass_on(stream: impl Read + Send + 'static, lines: Sender<String>) {
+fn pass_on(said: PipeReader, lines: Sender<String>) {
     thread::spawn(move || {
-        for line in BufReader::new(stream).lines().map_while(Result::ok) {
+        for line in BufReader::new(said).lines().map_while(Result::ok) {
             if lines.send(line).is_err() {
                 return;
             }

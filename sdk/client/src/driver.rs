@@ -1,6 +1,6 @@
 //! The one task that owns the connection.
 
-use std::pin::pin;
+use std::{pin::pin, time::Duration};
 
 use bytes::Bytes;
 use futures::{
@@ -27,6 +27,8 @@ use crate::{
 
 /// Messages of calls that came together go into frames of about so many bytes, unless one alone is larger.
 const FRAME_BYTES: usize = 256 * 1024;
+/// How long a host may take to answer a close.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(10);
 /// Calls that are taken at once.
 const CALLS_MAX: usize = 4_096;
 
@@ -55,22 +57,21 @@ pub(crate) async fn drive(socket: Socket, mut calls: mpsc::Receiver<Call>) {
     let (mut sink, mut stream) = socket.split();
     let mut pending = Pending::default();
     let mut taken = Vec::new();
-    let mut closed: Option<oneshot::Sender<()>> = None;
+    // Nothing more is asked: by whom that was said, unless every clone of the client is just gone.
+    let mut closing: Option<Option<oneshot::Sender<()>>> = None;
     let reason = loop {
-        let has_room = pending.len() < REQUESTS_OPEN_MAX && closed.is_none();
+        let has_room = pending.len() < REQUESTS_OPEN_MAX && closing.is_none();
         tokio::select! {
             message = stream.next() => if let Err(reason) = pending.hear(message) {
                 break reason;
             },
-
             asked = calls.recv_many(&mut taken, CALLS_MAX), if has_room => {
                 if asked == 0 {
-                    // Every clone of the client is gone.
-                    break "it was dropped".to_owned();
+                    closing = Some(None);
                 }
                 let mut frames = Frames::default();
                 for call in taken.drain(..) {
-                    if let Call::Close(done) = call { closed = Some(done) } else { frames.add(call, &mut pending) }
+                    if let Call::Close(done) = call { closing = Some(Some(done)) } else { frames.add(call, &mut pending) }
                 }
                 frames.flush(&mut pending);
                 if let Err(reason) = write(frames.written, &mut sink, &mut stream, &mut pending).await {
@@ -78,7 +79,7 @@ pub(crate) async fn drive(socket: Socket, mut calls: mpsc::Receiver<Call>) {
                 }
             }
         }
-        if closed.is_some() && pending.len() == 0 {
+        if closing.is_some() && pending.len() == 0 {
             break "it was closed".to_owned();
         }
     };
@@ -90,9 +91,10 @@ pub(crate) async fn drive(socket: Socket, mut calls: mpsc::Receiver<Call>) {
     while let Some(call) = calls.recv().await {
         call.fail(&error);
     }
-    if let Some(done) = closed {
+    if let Some(Some(done)) = closing {
         // The host answers a close when it has let go of everything.
-        while let Some(Ok(_)) = stream.next().await {}
+        let closed = async { while let Some(Ok(_)) = stream.next().await {} };
+        let _ = tokio::time::timeout(CLOSE_PATIENCE, closed).await;
         let _ = done.send(());
     }
 }

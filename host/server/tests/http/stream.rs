@@ -108,6 +108,18 @@ async fn a_message_arrives_with_everything_it_was_given() {
 }
 
 #[tokio::test]
+async fn a_call_outlives_the_client_that_it_was_made_by() {
+    let (server, client) = with_consumer(|_| {}).await;
+    let answers: Vec<_> = (0..100).map(|_| client.publish(Outgoing::new("orders.x", ""))).collect();
+    drop(client);
+    for answer in futures::future::join_all(answers).await {
+        answer.expect("it is published");
+    }
+    let queue = server.get("/v1/queues/orders").await.expect_status(200).json();
+    assert_eq!(queue["messages"], json!(100), "{queue}");
+}
+
+#[tokio::test]
 async fn each_message_is_answered_for_itself() {
     let (_server, client) = with_consumer(|_| {}).await;
     let large = vec![0; 1024 * 1024 + 1];
