@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     limits::{HEADERS_BYTES_MAX, HEADERS_MAX, NAME_BYTES_MAX},
-    name::{KeyHash, MessageId, MessageKey, NameError, QuarantineId},
+    name::{KeyHash, MessageId, MessageKey, NameError, QuarantineId, holds_control},
     priority::Priority,
     time::Timestamp,
     topic::Topic,
@@ -122,7 +122,7 @@ pub fn priority_of(headers: &[(String, String)]) -> Result<Priority, NameError> 
 /// # Errors
 /// When it is empty, too long, or holds what no header can carry.
 pub fn check_content_type(given: &str) -> Result<(), NameError> {
-    if given.is_empty() || given.len() > NAME_BYTES_MAX || given.chars().any(char::is_control) {
+    if given.is_empty() || given.len() > NAME_BYTES_MAX || holds_control(given) {
         return Err(NameError::new(
             "content type",
             given,

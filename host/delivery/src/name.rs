@@ -48,10 +48,15 @@ fn check_text(what: &'static str, given: &str) -> Result<(), NameError> {
     if given.len() > NAME_BYTES_MAX {
         return Err(NameError::new(what, given, "is longer than 255 bytes"));
     }
-    if given.chars().any(char::is_control) {
+    if holds_control(given) {
         return Err(NameError::new(what, given, "holds a control character"));
     }
     Ok(())
+}
+
+/// Whether a character is a control character. Of ASCII text, which is nearly all, only bytes are looked at.
+pub(crate) fn holds_control(text: &str) -> bool {
+    if text.is_ascii() { text.bytes().any(|byte| byte.is_ascii_control()) } else { text.chars().any(char::is_control) }
 }
 
 macro_rules! checked_text {
@@ -70,6 +75,12 @@ macro_rules! checked_text {
                 let given = given.as_ref();
                 $check($what, given)?;
                 Ok(Self(given.into()))
+            }
+
+            /// A copy that shares nothing: threads that clone a shared name all the time wait for each other's caches.
+            #[must_use]
+            pub fn unshared(&self) -> Self {
+                Self(self.as_str().into())
             }
 
             /// The name as it was given.

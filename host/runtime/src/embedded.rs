@@ -1,7 +1,6 @@
 //! The broker that lives in this process: the engine on the store, behind the pump.
 
 use std::{
-    collections::HashMap,
     future::Future,
     pin::Pin,
     sync::Arc,
@@ -146,14 +145,13 @@ impl EmbeddedBroker {
         let mut from_log: Vec<Sequence> =
             held.leases.iter().filter(|lease| lease.pending_due.is_none()).map(|lease| lease.sequence).collect();
         from_log.sort_unstable();
-        let messages = self.reader.messages(held.queue, &from_log)?;
-        let mut found: HashMap<Sequence, Arc<Message>> =
-            from_log.into_iter().zip(messages).filter_map(|(at, message)| Some((at, message?))).collect();
+        let mut messages = self.reader.messages(held.queue, &from_log)?;
+        let mut take = |at| from_log.binary_search(&at).ok().and_then(|index| messages[index].take());
         let mut deliveries = Vec::with_capacity(held.leases.len());
         for lease in &held.leases {
             let found = match lease.pending_due {
                 Some(due) => find_pending(&self.reader, held.consumer, due, lease.sequence)?,
-                None => found.remove(&lease.sequence).map(|message| (message, Vec::new())),
+                None => take(lease.sequence).map(|message| (message, Vec::new())),
             };
             if let Some((message, earlier)) = found {
                 deliveries.push(Leased {

@@ -69,6 +69,8 @@ pub(crate) struct Slot<B: Broker> {
     registry: Arc<Registry>,
     observer: Arc<dyn Observer>,
     worked: Arc<Worked>,
+    queue: QueueName,
+    consumer: ConsumerName,
     stop: watch::Receiver<bool>,
     sessions: Sessions,
     run_deliveries_max: u32,
@@ -103,6 +105,8 @@ impl<B: Broker> Slot<B> {
             broker,
             registry,
             observer,
+            queue: worked.queue.unshared(),
+            consumer: worked.name.unshared(),
             worked,
             stop,
             sessions: Sessions::default(),
@@ -207,7 +211,7 @@ impl<B: Broker> Slot<B> {
         if version.some_take_batches() {
             if let Some(run) = run {
                 let parts = self.try_parts(version, run, &mut staged, &mut tried);
-                unless_slow(parts, (&mut None::<B::Run>, &mut *ahead)).await;
+                unless_slow(pin!(parts), (&mut None::<B::Run>, &mut *ahead)).await;
             }
             // A full call at least, and as many as share a commit when they are quick.
             self.adapt(started.elapsed(), tried.settled.len());
@@ -224,10 +228,10 @@ impl<B: Broker> Slot<B> {
             let other = version.other_for(&self.registry, &leased.message, &leased.earlier).await;
             let waiting = (&mut run, &mut *ahead);
             let settled = match &other {
-                None => unless_slow(self.try_one(&mut session, &mut staged, leased), waiting).await,
+                None => unless_slow(pin!(self.try_one(&mut session, &mut staged, leased)), waiting).await,
                 Some(other) => {
                     let mut session = self.sessions.take(other);
-                    let settled = unless_slow(self.try_one(&mut session, &mut staged, leased), waiting).await;
+                    let settled = unless_slow(pin!(self.try_one(&mut session, &mut staged, leased)), waiting).await;
                     self.sessions.put(Arc::clone(other), session, version);
                     settled
                 }
@@ -275,7 +279,7 @@ impl<B: Broker> Slot<B> {
             wasmill.handler.name = %self.worked.handler,
             wasmill.delivery.attempt = delivery.attempt,
         );
-        let attempt = session.run(&delivery, staged).instrument(span).await;
+        let attempt = pin!(session.run(&delivery, staged)).instrument(span).await;
         self.observer.attempted(&AttemptSeen {
             queue: &self.worked.queue,
             consumer: &self.worked.name,
@@ -302,8 +306,8 @@ impl<B: Broker> Slot<B> {
     fn delivery(&self, leased: &Leased<B::Token>) -> Delivery {
         Delivery {
             message: Arc::clone(&leased.message),
-            queue: self.worked.queue.clone(),
-            consumer: self.worked.name.clone(),
+            queue: self.queue.clone(),
+            consumer: self.consumer.clone(),
             sequence: leased.sequence.original(),
             attempt: leased.attempt,
             attempts_max: self.worked.config.attempts_max,
@@ -367,11 +371,12 @@ impl<B: Broker> Slot<B> {
 
 /// Wait for an attempt. One that takes long, as one that waits for something outside, lets go of what its slot has leased
 /// besides, so that other slots can try it meanwhile.
+///
+/// It takes the attempt pinned, because an attempt is kilobytes and would be copied twice on its way in here.
 async fn unless_slow<T, R: Iterator, L>(
-    attempt: impl Future<Output = T>,
+    mut attempt: Pin<&mut impl Future<Output = T>>,
     (run, ahead): (&mut Option<R>, &mut Option<L>),
 ) -> T {
-    let mut attempt = pin!(attempt);
     // Most attempts never wait, and pay for no timer.
     if let Poll::Ready(tried) = poll_fn(|context| Poll::Ready(attempt.as_mut().poll(context))).await {
         return tried;

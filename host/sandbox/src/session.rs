@@ -57,6 +57,7 @@ struct Replay {
 
 struct Instance {
     store: Store<HostState>,
+    program: Arc<Program>,
     handler: Option<Started>,
     calls: u32,
 }
@@ -97,7 +98,7 @@ impl Session {
         let deadline = started + patience.unwrap_or(Duration::from_millis(wall_clock_ms));
         let current = Current::new(delivery.clone(), deadline, std::mem::take(staged));
         let (instance, fresh) = self.take_instance(current);
-        let call = instance.call_within(deadline, Arc::clone(&self.program), delivery.clone());
+        let call = instance.call_within(deadline, delivery.clone());
         let (mut instance, ended) = match self.program.slow_lane() {
             Some(slow) => lanes::run(Box::pin(call), slow).await,
             None => call.await,
@@ -153,10 +154,10 @@ impl Session {
         let backtrace = judge::backtrace(&ended);
         let memory_refused = data.meter.refused();
         let secrets = &self.context.secrets;
-        let now = self.context.clock().now();
         let outcome = judge::outcome(ended, &Circumstances { limits, memory_refused, secrets });
-        attempt.result =
-            settle(data, outcome, staged, |outcome| record(run.delivery, &attempt, now, outcome, backtrace));
+        attempt.result = settle(data, outcome, staged, |outcome| {
+            record(run.delivery, &attempt, self.context.clock().now(), outcome, backtrace)
+        });
         let calls = data.take_calls();
         if let AttemptResult::Failed(record) = &attempt.result
             && self.replay.is_none()
@@ -239,36 +240,31 @@ fn record(
 }
 
 impl Instance {
-    fn new(program: &Program, context: &Arc<HandlerContext>, current: Current, tape: Option<Tape>) -> Self {
+    fn new(program: &Arc<Program>, context: &Arc<HandlerContext>, current: Current, tape: Option<Tape>) -> Self {
         let mut store = Store::new(program.engine(), HostState::new(Arc::clone(context), current, tape));
         store.limiter(|state| &mut state.meter);
         store.set_hostcall_fuel(limits::HOST_CALL_BYTES_MAX);
         store.set_max_component_handles(limits::HANDLES_MAX);
-        Self { store, handler: None, calls: 0 }
+        Self { store, program: Arc::clone(program), handler: None, calls: 0 }
     }
 
     /// Call the guest, and end it at the deadline.
-    async fn call_within(
-        mut self: Box<Self>,
-        deadline: Instant,
-        program: Arc<Program>,
-        delivery: Delivery,
-    ) -> (Box<Self>, Ended) {
+    async fn call_within(mut self: Box<Self>, deadline: Instant, delivery: Delivery) -> (Box<Self>, Ended) {
         let ended = {
-            let call = pin!(self.call(&program, &delivery));
+            let call = pin!(self.call(&delivery));
             within(deadline, call).await.unwrap_or_else(|Elapsed| Ended::TimedOut)
         };
         (self, ended)
     }
 
     /// Call the guest, starting it first when it is fresh: its start is paid from the same fuel.
-    async fn call(&mut self, program: &Program, delivery: &Delivery) -> Ended {
+    async fn call(&mut self, delivery: &Delivery) -> Ended {
         let fuel_max = self.store.data().context.limits.fuel_max;
         if let Err(error) = self.refuel(fuel_max) {
             return Ended::NotStarted(error);
         }
         if self.handler.is_none() {
-            match program.start(&mut self.store).await {
+            match self.program.start(&mut self.store).await {
                 Ok(handler) => self.handler = Some(handler),
                 Err(error) => return Ended::NotStarted(error),
             }

@@ -1,6 +1,6 @@
 //! Many deliveries in one call of a handler that takes them.
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{pin::pin, time::Duration};
 
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
@@ -20,7 +20,6 @@ use crate::{
     judge::{self, Ended},
     lanes,
     overlay::StagedState,
-    program::Program,
 };
 
 /// What came of one call.
@@ -73,7 +72,7 @@ impl Session {
         let mut current = Current::new(parent.clone(), deadline, std::mem::take(staged));
         current.batch = Some(fingerprint(deliveries));
         let (instance, fresh) = self.take_instance(current);
-        let call = instance.call_batch_within(deadline, Arc::clone(&self.program), deliveries.to_vec());
+        let call = instance.call_batch_within(deadline, deliveries.to_vec());
         let (mut instance, ended) = match self.program.slow_lane() {
             Some(slow) => lanes::run(Box::pin(call), slow).await,
             None => call.await,
@@ -156,25 +155,20 @@ impl Instance {
     async fn call_batch_within(
         mut self: Box<Self>,
         deadline: Instant,
-        program: Arc<Program>,
         deliveries: Vec<Delivery>,
     ) -> (Box<Self>, Result<Vec<Result<(), Failure>>, Ended>) {
         let ended = {
-            let call = pin!(self.call_batch(&program, &deliveries));
+            let call = pin!(self.call_batch(&deliveries));
             within(deadline, call).await.unwrap_or_else(|Elapsed| Err(Ended::TimedOut))
         };
         (self, ended)
     }
 
-    async fn call_batch(
-        &mut self,
-        program: &Program,
-        deliveries: &[Delivery],
-    ) -> Result<Vec<Result<(), Failure>>, Ended> {
+    async fn call_batch(&mut self, deliveries: &[Delivery]) -> Result<Vec<Result<(), Failure>>, Ended> {
         let fuel_max = self.store.data().context.limits.fuel_max.saturating_mul(deliveries.len() as u64);
         self.refuel(fuel_max).map_err(Ended::NotStarted)?;
         if self.handler.is_none() {
-            self.handler = Some(program.start(&mut self.store).await.map_err(Ended::NotStarted)?);
+            self.handler = Some(self.program.start(&mut self.store).await.map_err(Ended::NotStarted)?);
         }
         let handler = self.handler.as_ref().expect("it was just started");
         self.calls += 1;

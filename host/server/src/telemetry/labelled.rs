@@ -6,10 +6,13 @@ use std::{
     sync::{PoisonError, RwLock},
 };
 
+use rustc_hash::FxBuildHasher;
+
 /// Values by name; a name that is asked for is there.
 #[derive(Debug)]
 pub(super) struct Labelled<K, V> {
-    values: RwLock<HashMap<K, V>>,
+    /// Operators choose the names, so the hash need not withstand anybody.
+    values: RwLock<HashMap<K, V, FxBuildHasher>>,
 }
 
 impl<K, V> Default for Labelled<K, V> {
