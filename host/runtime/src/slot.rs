@@ -43,7 +43,7 @@ use batch::BATCH_DELIVERIES_MAX;
 /// slots are not left idle.
 const RUN_TARGET: Duration = Duration::from_millis(5);
 /// The longest run, however quick the handler is.
-const RUN_DELIVERIES_MAX: u32 = 256;
+const RUN_DELIVERIES_MAX: u32 = 512;
 /// The first run, before it is known how quick the handler is.
 const RUN_DELIVERIES_FIRST: u32 = 16;
 /// Runs that are being settled while further ones are tried.

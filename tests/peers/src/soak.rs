@@ -55,6 +55,9 @@ struct Seen {
     samples: Vec<Sample>,
 }
 
+/// From the second fifth of the run to the last, memory and disk may grow so many times; what leaks grows on.
+const GROWTH_MAX: f64 = 1.25;
+
 #[derive(Clone, Copy, Serialize)]
 struct Sample {
     minutes: f64,
@@ -126,6 +129,9 @@ pub async fn run(arguments: SoakArguments, place: &Place) -> Result<()> {
         seen.disk_growth,
         out.display()
     );
+    for (what, growth) in [("memory", seen.memory_growth), ("disk", seen.disk_growth)] {
+        anyhow::ensure!(growth <= GROWTH_MAX, "{what} grew {growth:.3} times, more than {GROWTH_MAX}: it is not flat");
+    }
     anyhow::ensure!(published == settled, "{published} messages were published and {settled} settled");
     Ok(())
 }
