@@ -42,10 +42,10 @@ pub struct CaseReport {
 }
 
 impl CaseReport {
-    /// Whether all is as expected.
+    /// Whether it was run, and all is as expected.
     #[must_use]
     pub const fn has_passed(&self) -> bool {
-        self.mismatches.is_empty()
+        self.runs > 0 && self.mismatches.is_empty()
     }
 }
 
@@ -63,8 +63,8 @@ impl Case {
         let faults = self.raw.faults.unwrap_or_default();
         let seeds = self.raw.seeds.or(faults.seeds).map_or(1, |seeds| seeds.get::<u64>());
         let seeds = match options.seed {
-            Some(seed) => seed..seed.saturating_add(1),
-            None => self.settings.seed..self.settings.seed.saturating_add(seeds),
+            Some(seed) => seed..=seed,
+            None => self.settings.seed..=self.settings.seed.saturating_add(seeds - 1),
         };
         let mut report = CaseReport {
             runs: 0,
@@ -73,7 +73,7 @@ impl Case {
             attempts: Vec::new(),
             snapshot_written: None,
         };
-        let several = seeds.end - seeds.start > 1;
+        let several = seeds.start() != seeds.end();
         for seed in seeds {
             let settings = Settings { seed, ..self.settings.clone() };
             let of_seed = || several.then(|| format!("with seed {seed}"));
