@@ -12,6 +12,7 @@ use crate::{
     error::HarnessError,
     forms::{OneOf, RawExpect, RawPublished, RawQuarantined, RawRequest, RawValue},
     harness::Harness,
+    matching::{assign, wanted_message},
     notes::{Attempt, Published},
 };
 
@@ -194,29 +195,27 @@ impl<'a> Check<'a> {
             self.note("published", format!("{} messages", expected.len()), format!("{}: {}", seen.len(), list(&all)));
             return Ok(());
         }
-        let mut left: Vec<&Published> = seen.iter().collect();
-        for (number, expected) in expected.iter().enumerate() {
-            let at = if self.expect.in_any_order {
-                let mut fits = None;
-                for (at, seen) in left.iter().enumerate() {
-                    if differences(expected, seen, self.folder)?.is_empty() {
-                        fits = Some(at);
-                        break;
-                    }
-                }
-                let Some(fits) = fits else {
-                    let all: Vec<String> = left.iter().map(|seen| shown(seen)).collect();
-                    self.note(format!("published[{number}]"), format!("one like {expected:?}"), list(&all));
-                    continue;
-                };
-                fits
-            } else {
-                0
-            };
-            let seen = left.remove(at);
+        if self.expect.in_any_order {
+            return self.published_in_any_order(expected);
+        }
+        for (number, (expected, seen)) in expected.iter().zip(seen).enumerate() {
             for (field, expected, seen) in differences(expected, seen, self.folder)? {
                 self.note(format!("published[{number}].{field}"), expected, seen);
             }
+        }
+        Ok(())
+    }
+
+    fn published_in_any_order(&mut self, expected: &[RawPublished]) -> Result<(), HarnessError> {
+        let seen = &self.seen.published;
+        let fits =
+            |expected| seen.iter().map(|seen| Ok(differences(expected, seen, self.folder)?.is_empty())).collect();
+        let fits = expected.iter().map(fits).collect::<Result<Vec<Vec<bool>>, HarnessError>>()?;
+        let taken = assign(&fits, seen.len());
+        let left: Vec<String> =
+            seen.iter().zip(&taken).filter(|(_, by)| by.is_none()).map(|(seen, _)| shown(seen)).collect();
+        for (number, expected) in expected.iter().enumerate().filter(|(number, _)| !taken.contains(&Some(*number))) {
+            self.note(format!("published[{number}]"), wanted_message(expected, self.folder)?, list(&left));
         }
         Ok(())
     }

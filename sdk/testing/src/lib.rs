@@ -43,6 +43,7 @@ mod forms;
 mod harness;
 mod http;
 mod loader;
+mod matching;
 mod notes;
 mod run;
 mod settings;
