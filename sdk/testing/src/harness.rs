@@ -20,6 +20,7 @@ use wasmill_runtime::{
 use crate::{
     capsule::Capsule,
     error::HarnessError,
+    folder,
     http::{Plan, PlannedHttp},
     loader::Loader,
     notes::{Attempt, NoteTaker, Published, handler_name},
@@ -62,7 +63,7 @@ impl Harness {
     /// # Panics
     /// When it is called within an asynchronous task: it waits by itself.
     pub fn new(loader: &Loader, program: Arc<Program>, settings: Settings) -> Result<Self, HarnessError> {
-        let folder = folder()?;
+        let folder = folder::make()?;
         let notes = NoteTaker::default();
         notes.notes().crash_at = settings.crash_at;
         let starts_at = settings.starts_at;
@@ -332,20 +333,6 @@ async fn turn(host: &SimulatedHost, clock: Clock, until: Timestamp, until_idle: 
 
 fn queue_name(name: &str) -> QueueName {
     QueueName::new(name).expect("it follows the rules")
-}
-
-/// In memory where the system has a folder for that and there is room, unless `TMPDIR` says where: a store on a disk takes
-/// ten times as long to open.
-fn folder() -> Result<tempfile::TempDir, HarnessError> {
-    const IN_MEMORY: &str = "/dev/shm";
-    const FREE_BYTES_MIN: u64 = 1024 * 1024 * 1024;
-    if std::env::var_os("TMPDIR").is_none()
-        && rustix::fs::statvfs(IN_MEMORY).is_ok_and(|room| room.f_bavail.saturating_mul(room.f_frsize) > FREE_BYTES_MIN)
-        && let Ok(folder) = tempfile::tempdir_in(IN_MEMORY)
-    {
-        return Ok(folder);
-    }
-    tempfile::tempdir().map_err(|problem| HarnessError::File { path: std::env::temp_dir(), problem })
 }
 
 /// What a test kills is this process's, and not the machine: nothing has to reach the disk.

@@ -39,6 +39,7 @@ mod case;
 mod check;
 mod data;
 mod error;
+mod folder;
 mod forms;
 mod harness;
 mod http;
