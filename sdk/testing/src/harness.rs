@@ -24,6 +24,7 @@ use crate::{
     http::{Plan, PlannedHttp},
     loader::Loader,
     notes::{Attempt, NoteTaker, Published, handler_name},
+    quiet::Quiet,
     settings::Settings,
 };
 
@@ -52,6 +53,17 @@ struct Running {
     host: SimulatedHost,
     runtime: Runtime,
     clock: Clock,
+    quiet: Quiet,
+}
+
+/// How far a test came.
+enum Turn {
+    /// Time may go on.
+    GoesOn,
+    /// Its time is over, and all has happened that was due by then.
+    Over,
+    /// Nothing is left that would happen by itself.
+    Idle,
 }
 
 impl Harness {
@@ -68,17 +80,9 @@ impl Harness {
         notes.notes().crash_at = settings.crash_at;
         let starts_at = settings.starts_at;
         notes.notes().last_event = starts_at;
-        let mut harness = Self {
-            loader: loader.clone(),
-            program,
-            settings,
-            notes,
-            http: PlannedHttp::default(),
-            named: 0,
-            starts: 0,
-            running: None,
-            folder,
-        };
+        notes.notes().attempts_max = ATTEMPTS_MAX;
+        let mut harness =
+            Self { loader: loader.clone(), program, settings, notes, http: PlannedHttp::default(), named: 0, starts: 0, running: None, folder };
         harness.start(starts_at)?;
         Ok(harness)
     }
@@ -105,6 +109,7 @@ impl Harness {
             self.named += 1;
             draft.id.get_or_insert_with(|| format!("message-{}", self.named));
         }
+        self.notes.notes().attempts_max = ATTEMPTS_MAX.max(self.named.saturating_mul(100));
         loop {
             let Running { host, runtime, .. } = self.running();
             let answers = match runtime.block_on(host.publish(drafts.clone())) {
@@ -122,7 +127,7 @@ impl Harness {
         }
     }
 
-    /// Let time pass, and all happen that happens meanwhile.
+    /// Let time pass, and all happen that happens meanwhile, what is due at its end too.
     ///
     /// # Errors
     /// When the host stops, or there is no end of attempts.
@@ -156,17 +161,24 @@ impl Harness {
 
     fn run_to(&mut self, until: Timestamp, until_idle: bool) -> Result<bool, HarnessError> {
         loop {
-            let Running { host, runtime, clock } = self.running();
-            let turn = runtime.block_on(turn(host, *clock, until, until_idle));
+            let Running { host, runtime, clock, quiet } = self.running();
+            // What is due at once again and again leaves no time to look at it from outside.
+            let turn = runtime.block_on(async {
+                tokio::select! {
+                    biased;
+                    turn = turn(host, quiet, *clock, until, until_idle) => Some(turn),
+                    () = self.notes.too_many() => None,
+                }
+            });
             match turn {
-                Err(error) => self.start_again(error)?,
-                Ok(progress) if until_idle && progress.is_idle() => return Ok(true),
-                Ok(_) if self.now() >= until => return Ok(false),
-                Ok(_) => {}
-            }
-            let attempts = self.notes.notes().attempts.len() as u64;
-            if attempts > ATTEMPTS_MAX.max(self.named.saturating_mul(100)) {
-                return Err(HarnessError::Endless { what: format!("there were {attempts} attempts") });
+                Some(Err(error)) => self.start_again(error)?,
+                Some(Ok(Turn::Idle)) => return Ok(true),
+                Some(Ok(Turn::Over)) => return Ok(false),
+                Some(Ok(Turn::GoesOn)) => {}
+                None => {
+                    let what = format!("there were more than {} attempts", self.notes.notes().attempts_max);
+                    return Err(HarnessError::Endless { what });
+                }
             }
         }
     }
@@ -266,7 +278,12 @@ impl Harness {
             drop(host);
             drop(runtime);
         }
+        let quiet = Quiet::default();
         let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.on_thread_park({
+            let quiet = quiet.clone();
+            move || quiet.reached()
+        });
         let runtime = runtime.enable_time().start_paused(true).build().map_err(HarnessError::Runtime)?;
         let entered = runtime.enter();
         let clock = Clock::following_tokio(at);
@@ -288,7 +305,7 @@ impl Harness {
         drop(entered);
         runtime.block_on(self.set_up(&host))?;
         self.notes.notes().is_set_up = true;
-        self.running = Some(Running { host, runtime, clock });
+        self.running = Some(Running { host, runtime, clock, quiet });
         Ok(())
     }
 
@@ -316,19 +333,30 @@ impl Harness {
 }
 
 /// Let all happen that happens at this time, and go on to the next time at which something does.
-async fn turn(host: &SimulatedHost, clock: Clock, until: Timestamp, until_idle: bool) -> Result<Progress, HostError> {
-    // The clock goes on only when nobody has anything to do.
-    tokio::time::sleep_until(clock.instant_of(clock.now().plus_ms(1).min(until))).await;
+async fn turn(
+    host: &SimulatedHost,
+    quiet: &Quiet,
+    clock: Clock,
+    until: Timestamp,
+    until_idle: bool,
+) -> Result<Turn, HostError> {
+    quiet.wait().await;
     let progress = host.progress().await?;
+    let now = clock.now();
+    if until_idle && progress.is_idle() {
+        return Ok(Turn::Idle);
+    }
+    if now >= until {
+        return Ok(Turn::Over);
+    }
     let next = match progress.next_due {
-        _ if progress.is_idle() && until_idle => return Ok(progress),
         _ if progress.is_idle() => until,
-        Some(due) => due.min(until),
+        Some(due) => due.max(now.plus_ms(1)).min(until),
         // Handlers wait for something: an answer, or a time of their own.
-        None => clock.now().plus_ms(100).min(until),
+        None => now.plus_ms(100).min(until),
     };
     tokio::time::sleep_until(clock.instant_of(next)).await;
-    Ok(progress)
+    Ok(Turn::GoesOn)
 }
 
 fn queue_name(name: &str) -> QueueName {

@@ -46,6 +46,7 @@ mod http;
 mod loader;
 mod matching;
 mod notes;
+mod quiet;
 mod run;
 mod settings;
 mod snapshot;

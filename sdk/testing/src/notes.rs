@@ -6,6 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use tokio::sync::Notify;
 use wasmill_delivery::{
     input::{AttemptResult, PublishEntry, Settlement},
     message::Message,
@@ -69,6 +70,8 @@ pub enum CrashAt {
 #[derive(Debug, Default)]
 pub(crate) struct Notes {
     pub(crate) attempts: Vec<Attempt>,
+    /// With more of them the test has no end.
+    pub(crate) attempts_max: u64,
     pub(crate) published: Vec<Published>,
     pub(crate) quarantined: Vec<QuarantineRecord>,
     /// Of each of them, the inputs of its last attempt.
@@ -90,6 +93,7 @@ pub(crate) struct Notes {
 #[derive(Clone, Default)]
 pub(crate) struct NoteTaker {
     notes: Arc<Mutex<Notes>>,
+    too_many: Arc<Notify>,
 }
 
 impl NoteTaker {
@@ -109,6 +113,17 @@ impl NoteTaker {
     pub(crate) fn watch(&self) -> Box<dyn CommitWatch> {
         Box::new(Watch { taker: self.clone(), tried: Vec::new() })
     }
+
+    /// Until there were more attempts than a test may have.
+    pub(crate) async fn too_many(&self) {
+        loop {
+            self.too_many.notified().await;
+            let notes = self.notes();
+            if notes.attempts.len() as u64 > notes.attempts_max {
+                return;
+            }
+        }
+    }
 }
 
 impl Observer for NoteTaker {
@@ -125,6 +140,9 @@ impl Observer for NoteTaker {
             memory_bytes: seen.memory_bytes_peak,
             log: seen.log.to_owned(),
         });
+        if notes.attempts.len() as u64 > notes.attempts_max {
+            self.too_many.notify_one();
+        }
     }
 }
 
