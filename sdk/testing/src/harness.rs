@@ -7,7 +7,7 @@ use tokio::runtime::Runtime;
 use wasmill_delivery::{
     engine::EngineLimits,
     limits::DATA_BYTES_MAX_DEFAULT,
-    name::{ConsumerName, QueueName},
+    name::{ConsumerName, MessageId, QueueName},
     record::{Binding, ConsumerConfig, QuarantineRecord, QueueConfig},
     time::Timestamp,
     topic::TopicPattern,
@@ -19,9 +19,10 @@ use wasmill_runtime::{
 
 use crate::{
     capsule::Capsule,
+    ends::Ends,
     error::HarnessError,
     folder,
-    http::{Plan, PlannedHttp},
+    http::Plan,
     loader::Loader,
     notes::{Attempt, NoteTaker, Published, handler_name},
     quiet::Quiet,
@@ -39,7 +40,6 @@ pub struct Harness {
     program: Arc<Program>,
     settings: Settings,
     notes: NoteTaker,
-    http: PlannedHttp,
     /// Messages that it named.
     named: u64,
     /// How often the host was started.
@@ -82,14 +82,14 @@ impl Harness {
         notes.notes().last_event = starts_at;
         notes.notes().attempts_max = ATTEMPTS_MAX;
         let mut harness =
-            Self { loader: loader.clone(), program, settings, notes, http: PlannedHttp::default(), named: 0, starts: 0, running: None, folder };
+            Self { loader: loader.clone(), program, settings, notes, named: 0, starts: 0, running: None, folder };
         harness.start(starts_at)?;
         Ok(harness)
     }
 
     /// Answer requests of the handler so, after what was planned before.
     pub fn plan_http(&self, plan: Plan) {
-        self.http.add(plan);
+        self.notes.http.add(plan);
     }
 
     /// Publish a message now. It gets an id when it has none: `message-1` and so on.
@@ -121,7 +121,11 @@ impl Harness {
                 Ok(answers) => answers,
             };
             for (draft, answer) in drafts.into_iter().zip(answers) {
-                answer.map_err(|problem| HarnessError::Publish { message: draft.id.unwrap_or_default(), problem })?;
+                let message = draft.id.unwrap_or_default();
+                if let Ok(id) = MessageId::new(message.clone()) {
+                    self.notes.notes().given.insert(id);
+                }
+                answer.map_err(|problem| HarnessError::Publish { message, problem })?;
             }
             return Ok(());
         }
@@ -198,7 +202,7 @@ impl Harness {
         Duration::from_millis(self.notes.notes().last_event.ms_since(self.settings.starts_at))
     }
 
-    /// All attempts, in the order they ended.
+    /// All attempts, in the order they ended, and among them the deliveries that expired.
     #[must_use]
     pub fn attempts(&self) -> Vec<Attempt> {
         self.notes.notes().attempts.clone()
@@ -227,7 +231,17 @@ impl Harness {
     /// Requests that the handler was allowed to send, in order.
     #[must_use]
     pub fn requests(&self) -> Vec<SentRequest> {
-        self.http.requests()
+        self.notes.http.requests()
+    }
+
+    /// Messages that it published.
+    pub(crate) fn given(&self) -> Vec<MessageId> {
+        self.notes.notes().given.iter().cloned().collect()
+    }
+
+    /// How deliveries ended.
+    pub(crate) fn ends(&self) -> Ends {
+        self.notes.notes().ends.clone()
     }
 
     /// What the handler has stored, by key.
@@ -277,6 +291,7 @@ impl Harness {
             // With the runtime all tasks end where they are, and with the last of them the store is let go.
             drop(host);
             drop(runtime);
+            self.notes.http.give_back();
         }
         let quiet = Quiet::default();
         let mut runtime = tokio::runtime::Builder::new_current_thread();
@@ -297,7 +312,7 @@ impl Harness {
             limits: EngineLimits { dedup_window_ms: self.settings.dedup_window_ms, ..EngineLimits::default() },
             data_bytes_max: DATA_BYTES_MAX_DEFAULT,
             sandbox: self.loader.sandbox.clone(),
-            simulation: Arc::new(Simulation::new(clock, seed, Box::new(self.http.clone()))),
+            simulation: Arc::new(Simulation::new(clock, seed, Box::new(self.notes.http.clone()))),
             reorder: self.settings.reorder.then_some(self.settings.consumer.order),
             observer: Arc::new(self.notes.clone()),
             watch: self.notes.watch(),

@@ -38,6 +38,7 @@ mod capsule;
 mod case;
 mod check;
 mod data;
+mod ends;
 mod error;
 mod folder;
 mod forms;
