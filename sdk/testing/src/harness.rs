@@ -56,6 +56,17 @@ struct Running {
     quiet: Quiet,
 }
 
+/// How far a test is to come.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Goal {
+    /// To this time, and what is due then is still to happen.
+    Reached,
+    /// Through this time: what is due then has happened.
+    Passed,
+    /// To where nothing is left that would happen by itself, if that comes before this time has passed.
+    Idle,
+}
+
 /// How far a test came.
 enum Turn {
     /// Time may go on.
@@ -137,7 +148,13 @@ impl Harness {
     /// When the host stops, or there is no end of attempts.
     pub fn advance(&mut self, time: Duration) -> Result<(), HarnessError> {
         let until = self.now().plus_ms(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
-        self.run_to(until, false).map(drop)
+        self.run_to(until, Goal::Passed).map(drop)
+    }
+
+    /// As [`Self::advance`], but what the test does then comes before what is due then.
+    pub(crate) fn advance_before(&mut self, time: Duration) -> Result<(), HarnessError> {
+        let until = self.now().plus_ms(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+        self.run_to(until, Goal::Reached).map(drop)
     }
 
     /// Let time pass until nothing is left that would happen by itself. Answers whether that came within this time.
@@ -146,7 +163,7 @@ impl Harness {
     /// When the host stops, or there is no end of attempts.
     pub fn run_until_idle_within(&mut self, time: Duration) -> Result<bool, HarnessError> {
         let until = self.now().plus_ms(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
-        self.run_to(until, true)
+        self.run_to(until, Goal::Idle)
     }
 
     /// Let time pass until nothing is left that would happen by itself.
@@ -163,14 +180,14 @@ impl Harness {
         })
     }
 
-    fn run_to(&mut self, until: Timestamp, until_idle: bool) -> Result<bool, HarnessError> {
+    fn run_to(&mut self, until: Timestamp, goal: Goal) -> Result<bool, HarnessError> {
         loop {
             let Running { host, runtime, clock, quiet } = self.running();
             // What is due at once again and again leaves no time to look at it from outside.
             let turn = runtime.block_on(async {
                 tokio::select! {
                     biased;
-                    turn = turn(host, quiet, *clock, until, until_idle) => Some(turn),
+                    turn = turn(host, quiet, *clock, until, goal) => Some(turn),
                     () = self.notes.too_many() => None,
                 }
             });
@@ -353,12 +370,15 @@ async fn turn(
     quiet: &Quiet,
     clock: Clock,
     until: Timestamp,
-    until_idle: bool,
+    goal: Goal,
 ) -> Result<Turn, HostError> {
+    if goal == Goal::Reached && clock.now() >= until {
+        return Ok(Turn::Over);
+    }
     quiet.wait().await;
     let progress = host.progress().await?;
     let now = clock.now();
-    if until_idle && progress.is_idle() {
+    if goal == Goal::Idle && progress.is_idle() {
         return Ok(Turn::Idle);
     }
     if now >= until {

@@ -181,7 +181,7 @@ impl Case {
         }
         let mut passed = Duration::ZERO;
         for given in self.given(|number| format!("message-{number}"))? {
-            harness.advance(given.at.saturating_sub(passed))?;
+            harness.advance_before(given.at.saturating_sub(passed))?;
             passed = given.at;
             harness.publish_all(given.drafts)?;
         }

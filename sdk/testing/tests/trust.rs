@@ -162,6 +162,13 @@ fn what_is_due_at_the_end_of_the_time_happens() {
     let case = "settings = { consumer = { backoff = { fixed = \"60s\" } } }\npublish = [{ topic = \"t\" }]";
     passes("guest-flaky", &format!("{case}\nrun-for = \"60s\"\nexpect.outcomes = [\"retry\", \"success\"]"));
     passes("guest-flaky", &format!("{case}\nrun-for = \"59999ms\"\nexpect.outcomes = [\"retry\"]"));
+    // What a case publishes then comes first.
+    let then =
+        "publish = [{ topic = \"t\", id = \"a\", delay = \"60s\" }, { topic = \"t\", id = \"b\", at = \"60s\" }]";
+    let case = format!("settings = {{ config = {{ fail-attempts = \"0\" }} }}\n{then}\nrun-for = \"60s\"");
+    let order: Vec<String> =
+        passes("guest-flaky", &case).attempts.iter().map(|attempt| attempt.message.id.to_string()).collect();
+    assert_eq!(order, ["b", "a"]);
     let loader = loader();
     let mut settings = Settings::default();
     settings.config.insert("fail-attempts".to_owned(), "1".to_owned());
