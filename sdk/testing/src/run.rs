@@ -78,7 +78,7 @@ impl Case {
             let settings = Settings { seed, ..self.settings.clone() };
             let of_seed = || several.then(|| format!("with seed {seed}"));
             let (plain, commits) =
-                self.run_once(loader, program, settings.clone(), None, options, &mut report, of_seed)?;
+                self.run_once(loader, program, (settings.clone(), None), options, &mut report, of_seed)?;
             if !report.has_passed() {
                 return Ok(report);
             }
@@ -91,7 +91,7 @@ impl Case {
                         Some(of_seed().map_or(crash.clone(), |seed| format!("{seed}, {crash}")))
                     };
                     let after = Some(AfterCrash { plain: &plain, is_cut_off: self.raw.run_for.is_some() });
-                    self.run_once(loader, program, settings, after, options, &mut report, words)?;
+                    self.run_once(loader, program, (settings, after), options, &mut report, words)?;
                     if !report.has_passed() {
                         return Ok(report);
                     }
@@ -105,8 +105,7 @@ impl Case {
         &self,
         loader: &Loader,
         program: Option<&Arc<Program>>,
-        settings: Settings,
-        after_crash: Option<AfterCrash<'_>>,
+        (settings, after_crash): (Settings, Option<AfterCrash<'_>>),
         options: RunOptions,
         report: &mut CaseReport,
         circumstances: impl FnOnce() -> Option<String>,
