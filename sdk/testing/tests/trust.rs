@@ -91,7 +91,8 @@ fn a_delivery_that_ends_otherwise_after_a_crash_is_seen_though_outcomes_are_give
 fn a_time_that_never_passes_has_an_end() {
     let case = r#"
         publish = [{ topic = "t", times = 20 }]
-        settings = { config = { fail-attempts = "1000" }, consumer = { attempts = 1000, backoff = { fixed = "0s" }, storm = { deliveries = 0 } } }
+        settings.config = { fail-attempts = "1000" }
+        settings.consumer = { attempts = 1000, backoff = { fixed = "0s" }, storm = { deliveries = 0 } }
     "#;
     for more in ["", "run-for = \"1s\""] {
         let report = run("guest-flaky", &format!("{case}{more}"));
