@@ -53,6 +53,16 @@ impl Shared {
     pub(crate) fn ticket(&self) -> Ticket {
         Ticket(self.next_ticket.fetch_add(1, Ordering::Relaxed))
     }
+
+    /// The pump has stopped: by itself, when it ended with an error.
+    fn stopped(&self, ended: Result<(), StoreError>) {
+        if let Err(error) = ended {
+            tracing::error!(%error, "the store failed; the host stops, and nothing that was answered is lost");
+            let _ = self.failure.set(error.to_string());
+        }
+        // Dropping what was left tells everybody who waits that there will be no answer.
+        drop(self.inbox.close());
+    }
 }
 
 /// Who waits for what.
@@ -109,8 +119,8 @@ impl Pump {
         Self { clock, watch: Some(watch), ..self }
     }
 
-    /// As [`Self::run`], as a task instead of a thread. It ends with why it stopped.
-    pub(crate) async fn run_as_task(mut self, mut engine: Engine) -> Result<(), StoreError> {
+    /// As [`Self::run`], as a task instead of a thread.
+    pub(crate) async fn run_as_task(mut self, mut engine: Engine) {
         let shared = Arc::clone(&self.shared);
         let ended = loop {
             let due = match self.asked_for.is_empty() {
@@ -128,18 +138,13 @@ impl Pump {
                 Err(error) => break Err(error),
             }
         };
-        drop(shared.inbox.close());
-        ended
+        shared.stopped(ended);
     }
 
     /// Run until told to stop or until a commit fails.
     pub(crate) fn run(mut self, engine: Engine) {
-        if let Err(error) = self.turn(engine) {
-            tracing::error!(%error, "the store failed; the host stops, and nothing that was answered is lost");
-            let _ = self.shared.failure.set(error.to_string());
-        }
-        // Dropping what was left tells everybody who waits that there will be no answer.
-        drop(self.shared.inbox.close());
+        let ended = self.turn(engine);
+        self.shared.stopped(ended);
     }
 
     fn turn(&mut self, mut engine: Engine) -> Result<(), StoreError> {

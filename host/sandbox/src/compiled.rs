@@ -12,6 +12,7 @@ use std::{
     os::unix::fs::{DirBuilderExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering},
+    time::{Duration, SystemTime},
 };
 
 use sha2::{Digest as _, Sha256};
@@ -25,20 +26,29 @@ const CHECKSUM: &str = "cwasm.sha256";
 const UNFINISHED: &str = "unfinished";
 /// Nobody else may read what runs here, and above all nobody else may write it.
 const FOLDER_MODE: u32 = 0o700;
+/// What another process has not touched for so long, it does not write any more.
+const UNFINISHED_AGE_MAX: Duration = Duration::from_secs(60 * 60);
 
 /// A folder of compiled code for one engine.
 pub(crate) struct CompiledFolder {
     path: PathBuf,
+    /// Whether other processes use it too.
+    shared: bool,
     fingerprint: String,
     unfinished: AtomicU64,
 }
 
 impl CompiledFolder {
-    /// Make the folder, or take it over: what other engines compiled and what was not finished is removed.
-    pub(crate) fn open(path: PathBuf, engine: &Engine) -> io::Result<Self> {
-        DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(&path)?;
-        fs::set_permissions(&path, Permissions::from_mode(FOLDER_MODE))?;
-        let folder = Self { path, fingerprint: fingerprint(engine), unfinished: AtomicU64::new(0) };
+    /// Make the folder, or take it over: what other engines compiled and what was not finished is removed. In one that is
+    /// shared each engine has a folder of its own, named by its fingerprint, and only what is old is removed.
+    pub(crate) fn open(mut path: PathBuf, shared: bool, engine: &Engine) -> io::Result<Self> {
+        let fingerprint = fingerprint(engine);
+        make(&path)?;
+        if shared {
+            path.push(&fingerprint);
+            make(&path)?;
+        }
+        let folder = Self { path, shared, fingerprint, unfinished: AtomicU64::new(0) };
         folder.sweep()?;
         Ok(folder)
     }
@@ -50,7 +60,12 @@ impl CompiledFolder {
             return None;
         }
         match self.open_checked(engine, digest, &code) {
-            Ok(component) => Some(component),
+            Ok(component) => {
+                if self.shared {
+                    note_use(&code);
+                }
+                Some(component)
+            }
             Err(problem) => {
                 tracing::warn!(file = %code.display(), problem, "compiled code is damaged; it is removed and compiled again");
                 self.remove(digest);
@@ -138,13 +153,31 @@ impl CompiledFolder {
         let Some(name) = path.file_name().and_then(|name| name.to_str()) else { return false };
         let Some((stem, kind)) = name.split_once('.') else { return false };
         match kind {
-            UNFINISHED => true,
+            UNFINISHED => !self.shared || is_old(path),
             CODE | CHECKSUM => stem.split_once('-').is_some_and(|(digest, fingerprint)| {
                 digest.parse::<Digest>().is_ok() && fingerprint != self.fingerprint
             }),
             _ => false,
         }
     }
+}
+
+fn make(folder: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(folder)?;
+    fs::set_permissions(folder, Permissions::from_mode(FOLDER_MODE))
+}
+
+/// So that whoever makes room knows which code nobody needs. When it cannot be noted, it is compiled again one day.
+fn note_use(code: &Path) {
+    let noted = File::open(code).and_then(|file| file.set_modified(SystemTime::now()));
+    if let Err(error) = noted {
+        tracing::debug!(file = %code.display(), %error, "the use of compiled code cannot be noted");
+    }
+}
+
+fn is_old(path: &Path) -> bool {
+    let modified = fs::metadata(path).and_then(|about| about.modified());
+    modified.is_ok_and(|modified| modified.elapsed().is_ok_and(|age| age > UNFINISHED_AGE_MAX))
 }
 
 fn checksum(file: &Path) -> io::Result<String> {

@@ -32,6 +32,9 @@ use crate::{
 pub struct SandboxOptions {
     /// Where compiled code is kept. It is made when it is missing, and closed to other users.
     pub compiled_folder: PathBuf,
+    /// Whether other processes keep compiled code there too, of other versions of this crate even. Then nothing that may be
+    /// another's is removed, a file's time of modification is when it was used last, and whoever shares it makes room.
+    pub compiled_folder_shared: bool,
     /// Instances of all handlers at once, warm ones included: at least the sum of all consumers' concurrency. From
     /// 1 to [`INSTANCES_MAX_CEILING`].
     pub instances_max: u32,
@@ -51,6 +54,7 @@ impl SandboxOptions {
     pub fn new(compiled_folder: impl Into<PathBuf>) -> Self {
         Self {
             compiled_folder: compiled_folder.into(),
+            compiled_folder_shared: false,
             instances_max: INSTANCES_MAX_DEFAULT,
             compiler: Compiler::InProcess,
             pagemap_scan: true,
@@ -108,14 +112,21 @@ impl Sandbox {
     /// # Errors
     /// When an option is out of range, the machine does not give the address space, or the folder cannot be used.
     pub fn new(options: SandboxOptions) -> Result<Self, SandboxError> {
-        let SandboxOptions { compiled_folder, instances_max, compiler, pagemap_scan, slow_lane } = options;
+        let SandboxOptions {
+            compiled_folder,
+            compiled_folder_shared,
+            instances_max,
+            compiler,
+            pagemap_scan,
+            slow_lane,
+        } = options;
         if !(1..=INSTANCES_MAX_CEILING).contains(&instances_max) {
             return Err(SandboxError::Instances { given: instances_max });
         }
         let engine_error = |error| SandboxError::Engine { instances_max, detail: format!("{error:#}") };
         let engine = engine::new(instances_max, pagemap_scan).map_err(engine_error)?;
         let linker = linker::new(&engine).map_err(engine_error)?;
-        let compiled = CompiledFolder::open(compiled_folder.clone(), &engine)
+        let compiled = CompiledFolder::open(compiled_folder.clone(), compiled_folder_shared, &engine)
             .map_err(|source| SandboxError::Folder { folder: compiled_folder, source })?;
         Ok(Self(Arc::new(Shared { engine, linker, compiled, compiler, slow_lane, loaded: Mutex::default() })))
     }

@@ -247,6 +247,42 @@ fn what_other_engines_left_is_removed_and_nothing_else() {
 }
 
 #[test]
+fn in_a_shared_folder_nothing_of_others_is_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = || {
+        let options =
+            SandboxOptions { compiled_folder_shared: true, instances_max: 8, ..SandboxOptions::new(folder.path()) };
+        Sandbox::new(options).unwrap()
+    };
+    let hour = std::time::Duration::from_secs(3_600);
+    let set_age = |path: &std::path::Path, age| {
+        fs::File::open(path).unwrap().set_modified(std::time::SystemTime::now() - age).unwrap();
+    };
+    open().load(&Guest::new(OK).build()).unwrap();
+    let own = fs::read_dir(folder.path()).unwrap().next().unwrap().unwrap().path();
+    let digest = "ab".repeat(32);
+    let of_another = format!("{digest}-0123456789abcdef.cwasm");
+    let others = [
+        folder.path().join("0123456789abcdef").join(&of_another),
+        folder.path().join(&of_another),
+        own.join("1-3.unfinished"),
+    ];
+    fs::create_dir(folder.path().join("0123456789abcdef")).unwrap();
+    let left = own.join("1-4.unfinished");
+    for path in others.iter().chain([&left]) {
+        fs::write(path, "another's").unwrap();
+    }
+    set_age(&left, hour * 2);
+    let mut files = fs::read_dir(&own).unwrap().map(|entry| entry.unwrap().path());
+    let code = files.find(|path| path.to_string_lossy().ends_with(".cwasm")).unwrap();
+    set_age(&code, hour * 9);
+    open().load(&Guest::new(OK).build()).unwrap();
+    assert!(others.iter().all(|path| path.exists()), "what another process needs is gone");
+    assert!(!left.exists(), "what nobody finishes stays for ever");
+    assert!(code.metadata().unwrap().modified().unwrap().elapsed().unwrap() < hour, "its use is not noted");
+}
+
+#[test]
 fn options_out_of_range_are_named() {
     let folder = tempfile::tempdir().unwrap();
     for given in [0, 4_097] {

@@ -15,6 +15,7 @@ use wasmill_runtime::{
 
 use crate::{
     check::Seen,
+    ends::Ends,
     error::HarnessError,
     loader::Loader,
     notes::{Attempt, Published},
@@ -121,7 +122,7 @@ impl Capsule {
             (None, Some(component)) => loader.load(component)?,
             (None, None) => return Err(HarnessError::Setting("the capsule file has no component".to_owned())),
         };
-        let CapsuleRun { attempt, published, state, notes: _ } = self.run(&program)?;
+        let CapsuleRun { attempt, published, state, notes } = self.run(&program)?;
         let unsettled = u64::from(attempt.outcome != Outcome::Success);
         Ok(Seen {
             attempts: vec![attempt],
@@ -131,6 +132,9 @@ impl Capsule {
             state,
             elapsed: Duration::ZERO,
             unsettled,
+            given: Vec::new(),
+            ends: Ends::default(),
+            notes,
         })
     }
 }

@@ -107,7 +107,8 @@ impl Cases {
                 &case,
             )
             .map_err(refuse)?;
-            check(&case).map_err(refuse)?;
+            let has_settings = whole_case.get("settings").is_some();
+            check(&case, has_settings).map_err(refuse)?;
             let component = case.component.as_ref().or(component.as_ref()).map(|component| folder.join(component));
             cases.push(Case { name: case.name.clone(), component, folder: folder.clone(), settings, raw: case });
         }
@@ -115,14 +116,18 @@ impl Cases {
     }
 }
 
-fn check(case: &RawCase) -> Result<(), String> {
+fn check(case: &RawCase, has_settings: bool) -> Result<(), String> {
     let given = [
+        ("settings", has_settings),
         ("publish", !case.publish.is_empty()),
         ("state", !case.state.is_empty()),
         ("http", !case.http.is_empty()),
         ("faults", case.faults.is_some()),
         ("run-for", case.run_for.is_some()),
         ("seeds", case.seeds.is_some() || case.seed.is_some()),
+        // Nothing is sent, and nothing is judged: expecting none would show nothing.
+        ("expect.requests", case.expect.requests.is_some()),
+        ("expect.quarantined", case.expect.quarantined.is_some()),
     ];
     if let (Some(_), Some((what, _))) = (&case.capsule, given.iter().find(|(_, given)| *given)) {
         return Err(format!("a capsule has its message, and all that the host answered; leave {what} out"));

@@ -3,15 +3,17 @@
 use std::{collections::BTreeMap, fmt, path::Path, time::Duration};
 
 use bytes::Bytes;
-use wasmill_delivery::{outcome::Outcome, record::QuarantineRecord};
+use wasmill_delivery::{name::MessageId, outcome::Outcome, record::QuarantineRecord};
 use wasmill_runtime::simulated::SentRequest;
 use wasmill_settings::forms::Headers;
 
 use crate::{
     data::{Data, DurationOrNone, OrNone, Shown, Written},
+    ends::{self, Ends},
     error::HarnessError,
     forms::{OneOf, RawExpect, RawPublished, RawQuarantined, RawRequest, RawValue},
     harness::Harness,
+    matching::{assign, wanted_message},
     notes::{Attempt, Published},
 };
 
@@ -42,6 +44,11 @@ pub(crate) struct Seen {
     pub(crate) state: BTreeMap<String, Bytes>,
     pub(crate) elapsed: Duration,
     pub(crate) unsettled: u64,
+    /// Messages that the test published, and how deliveries ended.
+    pub(crate) given: Vec<MessageId>,
+    pub(crate) ends: Ends,
+    /// Where a capsule went another way than the recorded attempt.
+    pub(crate) notes: Vec<String>,
 }
 
 impl Seen {
@@ -54,8 +61,20 @@ impl Seen {
             state: harness.state()?,
             elapsed: harness.elapsed(),
             unsettled: harness.progress()?.unsettled,
+            given: harness.given(),
+            ends: harness.ends(),
+            notes: Vec::new(),
         })
     }
+}
+
+/// What a run in which the host was killed is compared with.
+#[derive(Clone, Copy)]
+pub(crate) struct AfterCrash<'a> {
+    /// The same run without a crash.
+    pub(crate) plain: &'a Seen,
+    /// Whether the test is over after some time, and not when all is done.
+    pub(crate) is_cut_off: bool,
 }
 
 /// Compares one run with what is expected of it.
@@ -64,18 +83,24 @@ pub(crate) struct Check<'a> {
     pub(crate) folder: &'a Path,
     pub(crate) seen: &'a Seen,
     /// Whether a crash had attempts made again: then how many there were, and how long it took, is not compared.
-    pub(crate) after_crash: bool,
+    /// How deliveries end is: it must not depend on a crash.
+    pub(crate) after_crash: Option<AfterCrash<'a>>,
     mismatches: Vec<Mismatch>,
 }
 
 impl<'a> Check<'a> {
-    pub(crate) const fn new(expect: &'a RawExpect, folder: &'a Path, seen: &'a Seen, after_crash: bool) -> Self {
+    pub(crate) const fn new(
+        expect: &'a RawExpect,
+        folder: &'a Path,
+        seen: &'a Seen,
+        after_crash: Option<AfterCrash<'a>>,
+    ) -> Self {
         Self { expect, folder, seen, after_crash, mismatches: Vec::new() }
     }
 
     pub(crate) fn run(mut self) -> Result<Vec<Mismatch>, HarnessError> {
         self.ends();
-        if !self.after_crash {
+        if self.after_crash.is_none() {
             self.attempts();
             self.requests()?;
             self.times();
@@ -93,17 +118,29 @@ impl<'a> Check<'a> {
         self.mismatches.push(Mismatch { what: what.into(), expected, seen });
     }
 
-    /// Without a word about outcomes, every delivery succeeds in the end.
     fn ends(&mut self) {
-        if self.expect.outcomes.is_some() && !self.after_crash {
+        if self.expect.outcomes.is_none() {
+            self.all_succeed();
+        }
+        let Some(AfterCrash { plain, is_cut_off }) = self.after_crash.filter(|_| self.mismatches.is_empty()) else {
             return;
+        };
+        if let Some((without, with)) = ends::changed(plain, self.seen, is_cut_off) {
+            self.note("deliveries", format!("as without the crash: {}", list(&without)), list(&with));
         }
-        if self.expect.outcomes.is_none() && self.seen.unsettled > 0 {
+    }
+
+    /// Without a word about outcomes, every delivery succeeds in the end.
+    fn all_succeed(&mut self) {
+        const SAY: &str = "all succeed in the end (say outcomes when they do not)";
+        let never = ends::never_succeeded(self.seen);
+        if self.seen.unsettled > 0 {
             let seen = format!("{} are not settled; the last attempt: {}", self.seen.unsettled, self.last_outcome());
-            self.note("deliveries", "all succeed in the end (say outcomes when they do not)", seen);
+            self.note("deliveries", SAY, seen);
+        } else if !never.is_empty() {
+            self.note("deliveries", SAY, list(&never));
         }
-        let says = self.expect.quarantined.is_some() || self.expect.outcomes.is_some();
-        if let (false, Some(given_up)) = (says, self.seen.quarantined.first()) {
+        if let (None, Some(given_up)) = (&self.expect.quarantined, self.seen.quarantined.first()) {
             let last = given_up.attempts.last().map_or_else(String::new, |attempt| attempt.outcome.describe());
             let seen =
                 format!("{} given up, the first {}: {last}", self.seen.quarantined.len(), given_up.reason.name());
@@ -126,8 +163,9 @@ impl<'a> Check<'a> {
                 self.note("outcomes", list(&expected), list(&seen));
             }
         }
-        if let Some(expected) = self.expect.attempts.filter(|expected| *expected != seen.len() as u64) {
-            self.note("attempts", expected, seen.len());
+        let ran = seen.iter().filter(|attempt| attempt.outcome != Outcome::Expired).count();
+        if let Some(expected) = self.expect.attempts.filter(|expected| *expected != ran as u64) {
+            self.note("attempts", expected, ran);
         }
     }
 
@@ -194,29 +232,27 @@ impl<'a> Check<'a> {
             self.note("published", format!("{} messages", expected.len()), format!("{}: {}", seen.len(), list(&all)));
             return Ok(());
         }
-        let mut left: Vec<&Published> = seen.iter().collect();
-        for (number, expected) in expected.iter().enumerate() {
-            let at = if self.expect.in_any_order {
-                let mut fits = None;
-                for (at, seen) in left.iter().enumerate() {
-                    if differences(expected, seen, self.folder)?.is_empty() {
-                        fits = Some(at);
-                        break;
-                    }
-                }
-                let Some(fits) = fits else {
-                    let all: Vec<String> = left.iter().map(|seen| shown(seen)).collect();
-                    self.note(format!("published[{number}]"), format!("one like {expected:?}"), list(&all));
-                    continue;
-                };
-                fits
-            } else {
-                0
-            };
-            let seen = left.remove(at);
+        if self.expect.in_any_order {
+            return self.published_in_any_order(expected);
+        }
+        for (number, (expected, seen)) in expected.iter().zip(seen).enumerate() {
             for (field, expected, seen) in differences(expected, seen, self.folder)? {
                 self.note(format!("published[{number}].{field}"), expected, seen);
             }
+        }
+        Ok(())
+    }
+
+    fn published_in_any_order(&mut self, expected: &[RawPublished]) -> Result<(), HarnessError> {
+        let seen = &self.seen.published;
+        let fits =
+            |expected| seen.iter().map(|seen| Ok(differences(expected, seen, self.folder)?.is_empty())).collect();
+        let fits = expected.iter().map(fits).collect::<Result<Vec<Vec<bool>>, HarnessError>>()?;
+        let taken = assign(&fits, seen.len());
+        let left: Vec<String> =
+            seen.iter().zip(&taken).filter(|(_, by)| by.is_none()).map(|(seen, _)| shown(seen)).collect();
+        for (number, expected) in expected.iter().enumerate().filter(|(number, _)| !taken.contains(&Some(*number))) {
+            self.note(format!("published[{number}]"), wanted_message(expected, self.folder)?, list(&left));
         }
         Ok(())
     }

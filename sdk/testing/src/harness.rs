@@ -7,7 +7,7 @@ use tokio::runtime::Runtime;
 use wasmill_delivery::{
     engine::EngineLimits,
     limits::DATA_BYTES_MAX_DEFAULT,
-    name::{ConsumerName, QueueName},
+    name::{ConsumerName, MessageId, QueueName},
     record::{Binding, ConsumerConfig, QuarantineRecord, QueueConfig},
     time::Timestamp,
     topic::TopicPattern,
@@ -19,10 +19,13 @@ use wasmill_runtime::{
 
 use crate::{
     capsule::Capsule,
+    ends::Ends,
     error::HarnessError,
-    http::{Plan, PlannedHttp},
+    folder,
+    http::Plan,
     loader::Loader,
     notes::{Attempt, NoteTaker, Published, handler_name},
+    quiet::Quiet,
     settings::Settings,
 };
 
@@ -37,7 +40,6 @@ pub struct Harness {
     program: Arc<Program>,
     settings: Settings,
     notes: NoteTaker,
-    http: PlannedHttp,
     /// Messages that it named.
     named: u64,
     /// How often the host was started.
@@ -51,6 +53,28 @@ struct Running {
     host: SimulatedHost,
     runtime: Runtime,
     clock: Clock,
+    quiet: Quiet,
+}
+
+/// How far a test is to come.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Goal {
+    /// To this time, and what is due then is still to happen.
+    Reached,
+    /// Through this time: what is due then has happened.
+    Passed,
+    /// To where nothing is left that would happen by itself, if that comes before this time has passed.
+    Idle,
+}
+
+/// How far a test came.
+enum Turn {
+    /// Time may go on.
+    GoesOn,
+    /// Its time is over, and all has happened that was due by then.
+    Over,
+    /// Nothing is left that would happen by itself.
+    Idle,
 }
 
 impl Harness {
@@ -62,29 +86,21 @@ impl Harness {
     /// # Panics
     /// When it is called within an asynchronous task: it waits by itself.
     pub fn new(loader: &Loader, program: Arc<Program>, settings: Settings) -> Result<Self, HarnessError> {
-        let folder = folder()?;
+        let folder = folder::make()?;
         let notes = NoteTaker::default();
         notes.notes().crash_at = settings.crash_at;
         let starts_at = settings.starts_at;
         notes.notes().last_event = starts_at;
-        let mut harness = Self {
-            loader: loader.clone(),
-            program,
-            settings,
-            notes,
-            http: PlannedHttp::default(),
-            named: 0,
-            starts: 0,
-            running: None,
-            folder,
-        };
+        notes.notes().attempts_max = ATTEMPTS_MAX;
+        let mut harness =
+            Self { loader: loader.clone(), program, settings, notes, named: 0, starts: 0, running: None, folder };
         harness.start(starts_at)?;
         Ok(harness)
     }
 
     /// Answer requests of the handler so, after what was planned before.
     pub fn plan_http(&self, plan: Plan) {
-        self.http.add(plan);
+        self.notes.http.add(plan);
     }
 
     /// Publish a message now. It gets an id when it has none: `message-1` and so on.
@@ -104,6 +120,7 @@ impl Harness {
             self.named += 1;
             draft.id.get_or_insert_with(|| format!("message-{}", self.named));
         }
+        self.notes.notes().attempts_max = ATTEMPTS_MAX.max(self.named.saturating_mul(100));
         loop {
             let Running { host, runtime, .. } = self.running();
             let answers = match runtime.block_on(host.publish(drafts.clone())) {
@@ -115,19 +132,29 @@ impl Harness {
                 Ok(answers) => answers,
             };
             for (draft, answer) in drafts.into_iter().zip(answers) {
-                answer.map_err(|problem| HarnessError::Publish { message: draft.id.unwrap_or_default(), problem })?;
+                let message = draft.id.unwrap_or_default();
+                if let Ok(id) = MessageId::new(message.clone()) {
+                    self.notes.notes().given.insert(id);
+                }
+                answer.map_err(|problem| HarnessError::Publish { message, problem })?;
             }
             return Ok(());
         }
     }
 
-    /// Let time pass, and all happen that happens meanwhile.
+    /// Let time pass, and all happen that happens meanwhile, what is due at its end too.
     ///
     /// # Errors
     /// When the host stops, or there is no end of attempts.
     pub fn advance(&mut self, time: Duration) -> Result<(), HarnessError> {
         let until = self.now().plus_ms(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
-        self.run_to(until, false).map(drop)
+        self.run_to(until, Goal::Passed).map(drop)
+    }
+
+    /// As [`Self::advance`], but what the test does then comes before what is due then.
+    pub(crate) fn advance_before(&mut self, time: Duration) -> Result<(), HarnessError> {
+        let until = self.now().plus_ms(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+        self.run_to(until, Goal::Reached).map(drop)
     }
 
     /// Let time pass until nothing is left that would happen by itself. Answers whether that came within this time.
@@ -136,7 +163,7 @@ impl Harness {
     /// When the host stops, or there is no end of attempts.
     pub fn run_until_idle_within(&mut self, time: Duration) -> Result<bool, HarnessError> {
         let until = self.now().plus_ms(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
-        self.run_to(until, true)
+        self.run_to(until, Goal::Idle)
     }
 
     /// Let time pass until nothing is left that would happen by itself.
@@ -153,19 +180,26 @@ impl Harness {
         })
     }
 
-    fn run_to(&mut self, until: Timestamp, until_idle: bool) -> Result<bool, HarnessError> {
+    fn run_to(&mut self, until: Timestamp, goal: Goal) -> Result<bool, HarnessError> {
         loop {
-            let Running { host, runtime, clock } = self.running();
-            let turn = runtime.block_on(turn(host, *clock, until, until_idle));
+            let Running { host, runtime, clock, quiet } = self.running();
+            // What is due at once again and again leaves no time to look at it from outside.
+            let turn = runtime.block_on(async {
+                tokio::select! {
+                    biased;
+                    turn = turn(host, quiet, *clock, until, goal) => Some(turn),
+                    () = self.notes.too_many() => None,
+                }
+            });
             match turn {
-                Err(error) => self.start_again(error)?,
-                Ok(progress) if until_idle && progress.is_idle() => return Ok(true),
-                Ok(_) if self.now() >= until => return Ok(false),
-                Ok(_) => {}
-            }
-            let attempts = self.notes.notes().attempts.len() as u64;
-            if attempts > ATTEMPTS_MAX.max(self.named.saturating_mul(100)) {
-                return Err(HarnessError::Endless { what: format!("there were {attempts} attempts") });
+                Some(Err(error)) => self.start_again(error)?,
+                Some(Ok(Turn::Idle)) => return Ok(true),
+                Some(Ok(Turn::Over)) => return Ok(false),
+                Some(Ok(Turn::GoesOn)) => {}
+                None => {
+                    let what = format!("there were more than {} attempts", self.notes.notes().attempts_max);
+                    return Err(HarnessError::Endless { what });
+                }
             }
         }
     }
@@ -185,7 +219,7 @@ impl Harness {
         Duration::from_millis(self.notes.notes().last_event.ms_since(self.settings.starts_at))
     }
 
-    /// All attempts, in the order they ended.
+    /// All attempts, in the order they ended, and among them the deliveries that expired.
     #[must_use]
     pub fn attempts(&self) -> Vec<Attempt> {
         self.notes.notes().attempts.clone()
@@ -214,7 +248,17 @@ impl Harness {
     /// Requests that the handler was allowed to send, in order.
     #[must_use]
     pub fn requests(&self) -> Vec<SentRequest> {
-        self.http.requests()
+        self.notes.http.requests()
+    }
+
+    /// Messages that it published.
+    pub(crate) fn given(&self) -> Vec<MessageId> {
+        self.notes.notes().given.iter().cloned().collect()
+    }
+
+    /// How deliveries ended.
+    pub(crate) fn ends(&self) -> Ends {
+        self.notes.notes().ends.clone()
     }
 
     /// What the handler has stored, by key.
@@ -264,8 +308,14 @@ impl Harness {
             // With the runtime all tasks end where they are, and with the last of them the store is let go.
             drop(host);
             drop(runtime);
+            self.notes.http.give_back();
         }
+        let quiet = Quiet::default();
         let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.on_thread_park({
+            let quiet = quiet.clone();
+            move || quiet.reached()
+        });
         let runtime = runtime.enable_time().start_paused(true).build().map_err(HarnessError::Runtime)?;
         let entered = runtime.enter();
         let clock = Clock::following_tokio(at);
@@ -279,7 +329,7 @@ impl Harness {
             limits: EngineLimits { dedup_window_ms: self.settings.dedup_window_ms, ..EngineLimits::default() },
             data_bytes_max: DATA_BYTES_MAX_DEFAULT,
             sandbox: self.loader.sandbox.clone(),
-            simulation: Arc::new(Simulation::new(clock, seed, Box::new(self.http.clone()))),
+            simulation: Arc::new(Simulation::new(clock, seed, Box::new(self.notes.http.clone()))),
             reorder: self.settings.reorder.then_some(self.settings.consumer.order),
             observer: Arc::new(self.notes.clone()),
             watch: self.notes.watch(),
@@ -287,7 +337,7 @@ impl Harness {
         drop(entered);
         runtime.block_on(self.set_up(&host))?;
         self.notes.notes().is_set_up = true;
-        self.running = Some(Running { host, runtime, clock });
+        self.running = Some(Running { host, runtime, clock, quiet });
         Ok(())
     }
 
@@ -315,37 +365,37 @@ impl Harness {
 }
 
 /// Let all happen that happens at this time, and go on to the next time at which something does.
-async fn turn(host: &SimulatedHost, clock: Clock, until: Timestamp, until_idle: bool) -> Result<Progress, HostError> {
-    // The clock goes on only when nobody has anything to do.
-    tokio::time::sleep_until(clock.instant_of(clock.now().plus_ms(1).min(until))).await;
+async fn turn(
+    host: &SimulatedHost,
+    quiet: &Quiet,
+    clock: Clock,
+    until: Timestamp,
+    goal: Goal,
+) -> Result<Turn, HostError> {
+    if goal == Goal::Reached && clock.now() >= until {
+        return Ok(Turn::Over);
+    }
+    quiet.wait().await;
     let progress = host.progress().await?;
+    let now = clock.now();
+    if goal == Goal::Idle && progress.is_idle() {
+        return Ok(Turn::Idle);
+    }
+    if now >= until {
+        return Ok(Turn::Over);
+    }
     let next = match progress.next_due {
-        _ if progress.is_idle() && until_idle => return Ok(progress),
         _ if progress.is_idle() => until,
-        Some(due) => due.min(until),
+        Some(due) => due.max(now.plus_ms(1)).min(until),
         // Handlers wait for something: an answer, or a time of their own.
-        None => clock.now().plus_ms(100).min(until),
+        None => now.plus_ms(100).min(until),
     };
     tokio::time::sleep_until(clock.instant_of(next)).await;
-    Ok(progress)
+    Ok(Turn::GoesOn)
 }
 
 fn queue_name(name: &str) -> QueueName {
     QueueName::new(name).expect("it follows the rules")
-}
-
-/// In memory where the system has a folder for that and there is room, unless `TMPDIR` says where: a store on a disk takes
-/// ten times as long to open.
-fn folder() -> Result<tempfile::TempDir, HarnessError> {
-    const IN_MEMORY: &str = "/dev/shm";
-    const FREE_BYTES_MIN: u64 = 1024 * 1024 * 1024;
-    if std::env::var_os("TMPDIR").is_none()
-        && rustix::fs::statvfs(IN_MEMORY).is_ok_and(|room| room.f_bavail.saturating_mul(room.f_frsize) > FREE_BYTES_MIN)
-        && let Ok(folder) = tempfile::tempdir_in(IN_MEMORY)
-    {
-        return Ok(folder);
-    }
-    tempfile::tempdir().map_err(|problem| HarnessError::File { path: std::env::temp_dir(), problem })
 }
 
 /// What a test kills is this process's, and not the machine: nothing has to reach the disk.

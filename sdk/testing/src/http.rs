@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use wasmill_delivery::name::Sequence;
 use wasmill_runtime::simulated::{PlannedAnswer, SentRequest, SimulatedFailure, SimulatedHttp};
 
 /// What comes of requests of one method to one URL.
@@ -17,7 +18,8 @@ pub struct Plan {
     pub times: Option<u64>,
 }
 
-/// The plans of one test, used up in their order.
+/// The plans of one test, used up in their order. What an attempt used that a crash undid is given back: which attempt used it
+/// is known by when that ended, so for certain only while one runs at a time.
 #[derive(Clone, Default)]
 pub(crate) struct PlannedHttp(Arc<Mutex<Inner>>);
 
@@ -25,6 +27,8 @@ pub(crate) struct PlannedHttp(Arc<Mutex<Inner>>);
 struct Inner {
     plans: Vec<Plan>,
     requests: Vec<SentRequest>,
+    /// Answers that were used and not yet for good: of which plan, and by which delivery once its attempt has ended.
+    uses: Vec<(usize, Option<Sequence>)>,
 }
 
 impl PlannedHttp {
@@ -36,6 +40,27 @@ impl PlannedHttp {
         self.inner().requests.clone()
     }
 
+    /// An attempt of this delivery has ended: what was used until now was used by it.
+    pub(crate) fn ended(&self, sequence: Sequence) {
+        for (_, by) in &mut self.inner().uses {
+            by.get_or_insert(sequence);
+        }
+    }
+
+    /// What this delivery used is used for good.
+    pub(crate) fn settled(&self, sequence: Sequence) {
+        self.inner().uses.retain(|(_, by)| *by != Some(sequence));
+    }
+
+    /// The host has died, and all attempts that are not settled will be made again.
+    pub(crate) fn give_back(&self) {
+        let mut inner = self.inner();
+        for (plan, _) in std::mem::take(&mut inner.uses) {
+            let plan = &mut inner.plans[plan];
+            plan.times = plan.times.map(|times| times + 1);
+        }
+    }
+
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -44,12 +69,14 @@ impl PlannedHttp {
 impl SimulatedHttp for PlannedHttp {
     fn answer(&self, request: SentRequest) -> PlannedAnswer {
         let mut inner = self.inner();
-        let fits = |plan: &&mut Plan| {
+        let fits = |plan: &Plan| {
             plan.url == request.url
                 && plan.method.as_ref().is_none_or(|method| *method == request.method)
                 && plan.times != Some(0)
         };
-        let answer = inner.plans.iter_mut().find(fits).map(|plan| {
+        let answer = inner.plans.iter().position(fits).map(|number| {
+            inner.uses.push((number, None));
+            let plan = &mut inner.plans[number];
             plan.times = plan.times.map(|times| times - 1);
             plan.answer.clone()
         });

@@ -22,17 +22,21 @@ pub struct Loader {
 }
 
 impl Loader {
-    /// With compiled code in this folder, which is made when it is missing.
+    /// With compiled code in this folder, which is made when it is missing. Other processes may use it at the same time.
     ///
     /// # Errors
     /// When the engine cannot be set up, or the folder cannot be used.
     pub fn new(compiled_folder: impl Into<PathBuf>) -> Result<Self, HarnessError> {
-        let options = SandboxOptions { instances_max: INSTANCES_MAX, ..SandboxOptions::new(compiled_folder) };
+        let options = SandboxOptions {
+            instances_max: INSTANCES_MAX,
+            compiled_folder_shared: true,
+            ..SandboxOptions::new(compiled_folder)
+        };
         Ok(Self { sandbox: Sandbox::new(options)? })
     }
 
     /// With compiled code where this user's caches are (`$XDG_CACHE_HOME/wasmill`, or else `~/.cache/wasmill`), so that a
-    /// component is compiled once. At most [`CACHE_BYTES_MAX`] are kept.
+    /// component is compiled once. At most [`CACHE_BYTES_MAX`] are kept: what was not used for longest goes first.
     ///
     /// # Errors
     /// As [`Self::new`].

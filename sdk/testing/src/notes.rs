@@ -6,21 +6,28 @@ use std::{
 };
 
 use bytes::Bytes;
+use tokio::sync::Notify;
 use wasmill_delivery::{
+    effect::SettleAnswer,
     input::{AttemptResult, PublishEntry, Settlement},
     message::Message,
-    name::{HandlerName, MessageId, QueueId},
+    name::{HandlerName, MessageId, QueueId, Sequence},
     outcome::Outcome,
     record::{AttemptRecord, QuarantineRecord},
     time::Timestamp,
     write::Write,
 };
 use wasmill_runtime::{
-    AttemptSeen, Observer,
+    AttemptSeen, Observer, SettleSeen,
     simulated::{Clock, CommitWatch, StoreError},
 };
 
-/// One attempt, as it ended.
+use crate::{
+    ends::{End, Ends},
+    http::PlannedHttp,
+};
+
+/// One attempt, as it ended. A delivery that expired has one too, though it never ran: without fuel, memory and log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attempt {
     /// The message that was delivered.
@@ -69,6 +76,11 @@ pub enum CrashAt {
 #[derive(Debug, Default)]
 pub(crate) struct Notes {
     pub(crate) attempts: Vec<Attempt>,
+    /// With more of them the test has no end.
+    pub(crate) attempts_max: u64,
+    /// Messages that the test published.
+    pub(crate) given: BTreeSet<MessageId>,
+    pub(crate) ends: Ends,
     pub(crate) published: Vec<Published>,
     pub(crate) quarantined: Vec<QuarantineRecord>,
     /// Of each of them, the inputs of its last attempt.
@@ -90,6 +102,8 @@ pub(crate) struct Notes {
 #[derive(Clone, Default)]
 pub(crate) struct NoteTaker {
     notes: Arc<Mutex<Notes>>,
+    too_many: Arc<Notify>,
+    pub(crate) http: PlannedHttp,
 }
 
 impl NoteTaker {
@@ -107,12 +121,24 @@ impl NoteTaker {
 
     /// Who is told by the commits of one host.
     pub(crate) fn watch(&self) -> Box<dyn CommitWatch> {
-        Box::new(Watch { taker: self.clone(), tried: Vec::new() })
+        Box::new(Watch { taker: self.clone(), tried: Vec::new(), settled: Vec::new() })
+    }
+
+    /// Until there were more attempts than a test may have.
+    pub(crate) async fn too_many(&self) {
+        loop {
+            self.too_many.notified().await;
+            let notes = self.notes();
+            if notes.attempts.len() as u64 > notes.attempts_max {
+                return;
+            }
+        }
     }
 }
 
 impl Observer for NoteTaker {
     fn attempted(&self, seen: &AttemptSeen<'_>) {
+        self.http.ended(seen.sequence);
         let mut notes = self.notes();
         let ended_at = notes.clock.now();
         notes.last_event = ended_at;
@@ -125,6 +151,24 @@ impl Observer for NoteTaker {
             memory_bytes: seen.memory_bytes_peak,
             log: seen.log.to_owned(),
         });
+        if notes.attempts.len() as u64 > notes.attempts_max {
+            self.too_many.notify_one();
+        }
+    }
+
+    fn settled(&self, seen: &SettleSeen<'_>) {
+        match seen.answer {
+            // It ended; the commit has told how.
+            SettleAnswer::Committed
+            | SettleAnswer::Quarantined { .. }
+            | SettleAnswer::Expired
+            | SettleAnswer::Cancelled => {}
+            SettleAnswer::RetryAt { .. }
+            | SettleAnswer::Conflict
+            | SettleAnswer::PublishRefused { .. }
+            | SettleAnswer::OutOfOrder
+            | SettleAnswer::StaleFence => self.notes().ends.forget(seen.sequence),
+        }
     }
 }
 
@@ -132,14 +176,25 @@ struct Watch {
     taker: NoteTaker,
     /// What the deliveries published that are settled in this step, in order.
     tried: Vec<PublishEntry>,
+    /// Those deliveries, with how they end unless the writes say otherwise.
+    settled: Vec<(Sequence, MessageId, Option<End>)>,
 }
 
 impl CommitWatch for Watch {
     fn settling(&mut self, settlements: &[Settlement]) {
-        for settlement in settlements {
+        for (at, settlement) in settlements.iter().enumerate() {
             if let AttemptResult::Succeeded(effects) = &settlement.result {
                 self.tried.extend(effects.published.iter().cloned());
             }
+            let end = match &settlement.result {
+                AttemptResult::Succeeded(_) | AttemptResult::SucceededWithNext => Some(End::Succeeded),
+                AttemptResult::Failed(record) if record.outcome == Outcome::Expired => {
+                    self.taker.notes().expired(settlement, &settlements[at + 1..]);
+                    Some(End::Expired)
+                }
+                AttemptResult::Failed(_) => None,
+            };
+            self.settled.push((settlement.lease.sequence.original(), settlement.message.id.clone(), end));
         }
     }
 
@@ -151,6 +206,12 @@ impl CommitWatch for Watch {
 
     fn after(&mut self, writes: &[Write]) -> Result<(), StoreError> {
         let mut notes = self.taker.notes();
+        for (sequence, message, end) in self.settled.drain(..) {
+            self.taker.http.settled(sequence);
+            if let Some(end) = end {
+                notes.ends.note(sequence, &message, end);
+            }
+        }
         notes.committed(writes, &std::mem::take(&mut self.tried));
         let number = notes.commits;
         notes.commits += u64::from(notes.is_set_up);
@@ -179,11 +240,13 @@ impl Notes {
                 && self.is_news(&entry.message, None)
             {
                 *news.entry(entry.message.id.clone()).or_default() += 1;
-            } else if let Write::PutPending { record, .. } = write {
+            } else if let Write::PutPending { key, record } = write {
+                self.ends.forget(key.sequence.original());
                 self.judged(&record.message.id, &record.attempts);
             } else if let Write::PutQuarantine { record, capsule } = write {
                 self.judged(&record.message.id, &record.attempts);
                 self.last_event = self.clock.now();
+                self.ends.note(record.sequence.original(), &record.message.id, End::GivenUp);
                 self.capsules.push(capsule.clone());
                 self.quarantined.push((**record).clone());
             }
@@ -195,6 +258,26 @@ impl Notes {
             let delay_ms = entry.deliver_at.map(|at| at.ms_since(entry.message.published_at));
             self.published.push(Published { message: (*entry.message).clone(), delay_ms });
         }
+    }
+
+    /// A delivery whose time was over is settled without an attempt. It stands before those that were tried after it.
+    fn expired(&mut self, settlement: &Settlement, later: &[Settlement]) {
+        let is_of = |noted: &Attempt, settlement: &Settlement| {
+            noted.message.id == settlement.message.id && noted.attempt == settlement.lease.attempt
+        };
+        let place = |later: &Settlement| self.attempts.iter().rposition(|noted| is_of(noted, later));
+        let at = later.iter().find_map(place).unwrap_or(self.attempts.len());
+        self.last_event = self.clock.now();
+        let attempt = Attempt {
+            message: (*settlement.message).clone(),
+            attempt: settlement.lease.attempt,
+            ended_at: self.last_event,
+            outcome: Outcome::Expired,
+            fuel: 0,
+            memory_bytes: 0,
+            log: String::new(),
+        };
+        self.attempts.insert(at, attempt);
     }
 
     /// The host may have found that what succeeded in the sandbox did not: no queue takes what it published.

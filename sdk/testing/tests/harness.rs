@@ -212,6 +212,6 @@ fn a_case_that_never_ends_is_told_to_say_for_how_long() {
     assert!(said[0].contains("say run-for when there is none") && said[0].contains("after 30 days"), "{said:?}");
     let report = run("guest-batch", &format!("{case}\nrun-for = \"20000h\""));
     let said: Vec<String> = report.mismatches.iter().map(ToString::to_string).collect();
-    assert!(said[0].contains("there were 10001 attempts"), "{said:?}");
+    assert!(said[0].contains("there were more than 10000 attempts"), "{said:?}");
     passes("guest-batch", &format!("{case}\nrun-for = \"150m\"\nexpect.outcomes = [\"defer\", \"defer\", \"defer\"]"));
 }
