@@ -92,6 +92,11 @@ static void json(void) {
     assert(wasmill_json_parse(wasmill_text("")) == NULL && is(wasmill_detail(), "no data"));
     assert(wasmill_json_parse(wasmill_text("{} {}")) == NULL && is(wasmill_detail(), "broken JSON at byte 3 of 5"));
     assert(wasmill_json_parse(wasmill_text("\"\xff\"")) == NULL && is(wasmill_detail(), "broken JSON: not UTF-8"));
+    wasmill_bytes garbage = { "{}\0{}", 5 }, zeros = { "{}\0\0", 4 };
+    assert(wasmill_json_parse(garbage) == NULL && is(wasmill_detail(), "broken JSON at byte 2 of 5"));
+    assert(wasmill_json_parse(zeros) == NULL && is(wasmill_detail(), "broken JSON at byte 2 of 4"));
+    assert(wasmill_json_parse(wasmill_text("[\x01 1]")) == NULL && is(wasmill_detail(), "broken JSON at byte 1 of 5"));
+    assert(wasmill_json_parse(wasmill_text("\t[\r\n\"\\u0000\"]")) != NULL);
     const cJSON *list = wasmill_json_parse(wasmill_text(" [1, \"\\u00e4\", 1767225600000] "));
     assert(is(wasmill_json_print(list).ptr, "[1,\"\xc3\xa4\",1767225600000]"));
     assert(wasmill_publish_json("t", NULL, list) == WASMILL_OK);
