@@ -39,6 +39,21 @@ static void answers(void) {
     assert(strstr(result.reason, "invalid-key: keys are 1 to 255 bytes") != NULL);
 }
 
+static wasmill_result ask_for_a_detail(const wasmill_delivery *delivery) {
+    if (delivery->sequence == 1) return wasmill_state_delete("") == WASMILL_OK ? wasmill_retry("no error") : wasmill_ok();
+    return wasmill_failed("asking", WASMILL_UNAVAILABLE);
+}
+
+static void details_are_of_their_delivery(void) {
+    handler = ask_for_a_detail;
+    assert(wasmill_testing_deliver_it((wasmill_delivery){ .sequence = 1 }).outcome == WASMILL_SUCCESS);
+    assert(is(wasmill_detail(), "keys are 1 to 255 bytes"));
+    assert(is(wasmill_testing_deliver_it((wasmill_delivery){ .sequence = 2 }).reason, "asking: unavailable"));
+    wasmill_state_delete("");
+    wasmill_testing_reset();
+    assert(is(wasmill_detail(), ""));
+}
+
 static void text_is_utf8(void) {
     const char *good[] = { "", "a", "\xc3\xa4", "\xe2\x82\xac", "\xf0\x9f\x94\xa5", "\xf4\x8f\xbf\xbf", "\xed\x9f\xbf" };
     for (size_t i = 0; i < sizeof good / sizeof *good; i++) assert(wasmill_is_utf8(wasmill_text(good[i])));
@@ -128,7 +143,8 @@ static void headers(void) {
 }
 
 int main(void) {
-    void (*tests[])(void) = { answers, text_is_utf8, memory_is_zero_and_apart, state_is_kept, configuration, json, http, headers };
+    void (*tests[])(void) = { answers, details_are_of_their_delivery, text_is_utf8, memory_is_zero_and_apart,
+                              state_is_kept, configuration, json, http, headers };
     for (size_t i = 0; i < sizeof tests / sizeof *tests; i++) {
         wasmill_testing_reset();
         tests[i]();
