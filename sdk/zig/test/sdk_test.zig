@@ -58,3 +58,11 @@ test "the host's words are told of its own errors only" {
     testing.reset();
     try expectEqualStrings("", wasmill.detail());
 }
+
+test "random bytes may be as many as one likes" {
+    var bytes: [1000]u8 = @splat(0);
+    wasmill.randomBytes(&bytes);
+    // That 16 of them are all zero happens once in 2^128.
+    for ([_]usize{ 0, 240, 256, 500, 512, 984 }) |at| try std.testing.expect(!std.mem.allEqual(u8, bytes[at..][0..16], 0));
+    wasmill.randomBytes(bytes[0..0]);
+}

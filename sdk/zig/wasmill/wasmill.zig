@@ -329,8 +329,16 @@ pub fn nowMs() u64 {
 }
 
 pub fn randomBytes(buffer: []u8) void {
-    if (c.getentropy(buffer.ptr, buffer.len) != 0) @panic("the host gives no random bytes");
+    var left = buffer;
+    while (left.len > 0) {
+        const len = @min(left.len, getentropy_bytes_max);
+        if (c.getentropy(left.ptr, len) != 0) @panic("the host gives no random bytes");
+        left = left[len..];
+    }
 }
+
+/// More in one call is an error, by POSIX.
+const getentropy_bytes_max = 256;
 
 // ---- What can go wrong ------------------------------------------------------------------------------------------------------
 
