@@ -17,7 +17,7 @@ pub use crate::{
         required, required_topic, topic,
     },
     template::Template,
-    tick::{is_tick, publish_tick},
+    tick::{is_tick, now_ms, publish_tick},
 };
 
 /// 128 bits of the SHA-256 of these parts. Each counts with its length, so that no two lists of parts are the same text.

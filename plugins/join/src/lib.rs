@@ -2,7 +2,8 @@
 //! with the same key.
 //!
 //! A group is kept in state until its tick, a delayed message to this handler that its first part publishes: it says
-//! that the time is over, and after it nothing of the group is left. Until then repeats of parts are known and dropped.
+//! that the time is over, and after it nothing of the group is left. Until then repeats of parts are known and dropped. What is
+//! completed later still, because its tick was rejected, is not remembered: no other tick would come to delete it.
 
 mod group;
 
@@ -10,7 +11,7 @@ use std::time::Duration;
 
 use wasmill::{Context, Message, Outgoing, Result, reject};
 use wasmill_plugin_common::{
-    Document, Pick, Template, digest, duration, is_tick, keyed, list, log, or, publish_tick, required_topic, topic,
+    Document, Pick, Template, digest, duration, is_tick, keyed, list, log, now_ms, or, publish_tick, required_topic, topic,
 };
 
 use crate::group::Group;
@@ -38,12 +39,14 @@ fn join(ctx: Context) -> Result {
     let (index, count) = place(message, &topics)?;
     let name = format!("group/{:032x}", digest(&[id.as_bytes()]));
     let known: Option<Group> = ctx.state().get_json(&name)?;
+    let now = now_ms(&ctx);
     if known.is_none() {
         publish_tick(&ctx, &id, timeout, &(&name, message.published_at))?;
     }
     let mut group = known.unwrap_or_else(|| {
         let key = message.header("split-key").map_or_else(|| id.clone(), str::to_owned);
-        Group { id, key, count, opened: message.published_at, ..Group::default() }
+        let due = now.saturating_add(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX));
+        Group { id, key, count, opened: message.published_at, due, ..Group::default() }
     });
     if group.is_done || group.have.contains(&index) {
         log(format_args!("part {index} of {} came before and is dropped", group.id));
@@ -57,6 +60,9 @@ fn join(ctx: Context) -> Result {
         let joined = group.joined(&ctx, &name, &topics)?;
         publish(&ctx, to.topic(&document)?, &group, joined)?;
         group.close(&ctx, &name)?;
+        if now >= group.due {
+            return Ok(ctx.state().delete(&name)?);
+        }
     }
     Ok(ctx.state().set_json(&name, &group)?)
 }

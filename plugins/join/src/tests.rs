@@ -93,6 +93,21 @@ fn what_stays_incomplete_is_kept_for_an_operator_or_sent_where_it_is_wanted() {
 }
 
 #[test]
+fn what_a_late_part_completes_leaves_nothing_and_its_id_can_be_joined_again() {
+    let ctx = configured(&[("timeout", "5m")]);
+    for joins in 1..=2 {
+        assert_eq!(part(&ctx, "x", "0", "2", "1"), Ok(()));
+        let tick_data = to(&ctx, "test-queue.tick").pop().expect("a tick");
+        let ctx = ctx.clone().with_time(ctx.now() + Duration::from_secs(300));
+        assert!(matches!(tick(&ctx, &tick_data), Err(Failure::Reject(_))), "one is missing");
+        assert_eq!(part(&ctx, "x", "1", "2", "2"), Ok(()));
+        assert_eq!(to(&ctx, "joined").len(), joins, "no tick is left that would delete what is kept");
+        assert!(keys(&ctx).is_empty());
+        assert_eq!(tick(&ctx, &tick_data), Ok(()), "redriven, it finds nothing to do");
+    }
+}
+
+#[test]
 fn a_tick_of_an_earlier_group_of_that_name_is_nothing() {
     let ctx = configured(&[]);
     assert_eq!(part(&ctx, "x", "0", "2", "1"), Ok(()));
