@@ -13,8 +13,8 @@ pub use crate::{
     document::{Document, Pick, keyed, pass_on, rfc3339},
     recent::Recent,
     settings::{
-        MISCONFIGURED_WAIT, duration, duration_ms, json, list, log, misconfigured, numbers, one_of, optional, or,
-        required, required_topic, topic,
+        MISCONFIGURED_WAIT, duration, duration_ms, json, key_topic, list, log, misconfigured, numbers, one_of,
+        optional, or, required, required_key_topic, required_topic, topic,
     },
     template::Template,
     tick::{is_tick, now_ms, publish_tick},
