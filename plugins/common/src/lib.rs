@@ -8,6 +8,7 @@ mod recent;
 mod settings;
 mod template;
 mod tick;
+mod written;
 
 pub use crate::{
     document::{Document, Pick, keyed, pass_on, rfc3339},

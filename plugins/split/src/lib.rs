@@ -64,13 +64,11 @@ fn split(ctx: Context) -> Result {
 
 fn of_array(message: &Message, path: Option<&Pick>) -> Result<Vec<Vec<u8>>> {
     let document = Document::new(message);
-    let found = match path {
-        Some(path) => document.value(path)?,
-        None => Some(document.json()?.clone()),
-    };
-    match found {
-        Some(Value::Array(items)) => Ok(items.iter().map(|item| item.to_string().into_bytes()).collect()),
-        Some(_) => Err(reject("what is to be split is not a JSON array")),
+    let whole = "$".parse::<Pick>().map_err(misconfigured)?;
+    let path = path.unwrap_or(&whole);
+    match document.items(path)? {
+        Some(items) => Ok(items.into_iter().map(String::into_bytes).collect()),
+        None if document.value(path)?.is_some() => Err(reject("what is to be split is not a JSON array")),
         None => Err(reject("there is nothing where config items points to")),
     }
 }
