@@ -3,11 +3,11 @@
 use std::{cell::OnceCell, str::FromStr};
 
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Value, value::RawValue};
 use serde_json_path::JsonPath;
 use wasmill::{Message, Outgoing, Result, reject};
 
-use crate::digest;
+use crate::{digest, written};
 
 /// What the contract allows.
 const KEY_BYTES_MAX: usize = 255;
@@ -99,7 +99,8 @@ impl<'a> Document<'a> {
         Ok(text.map(Value::String))
     }
 
-    /// The value that is meant, as text: strings as they are, everything else as JSON. None when there is none or it is `null`.
+    /// The value that is meant, as text: strings as they are, everything else as compact JSON with its numbers as they are
+    /// written. None when there is none or it is `null`.
     ///
     /// # Errors
     /// As [`Document::value`].
@@ -107,8 +108,31 @@ impl<'a> Document<'a> {
         Ok(match self.value(pick)? {
             None | Some(Value::Null) => None,
             Some(Value::String(text)) => Some(text),
-            Some(other) => Some(other.to_string()),
+            Some(other) => Some(self.written(pick, &other, written::compact).unwrap_or_else(|| other.to_string())),
         })
+    }
+
+    /// The items of the array that is meant, as [`Document::text`] writes them; none when it is no array.
+    ///
+    /// # Errors
+    /// As [`Document::value`].
+    pub fn items(&self, pick: &Pick) -> Result<Option<Vec<String>>> {
+        let Some(found) = self.value(pick)? else { return Ok(None) };
+        let compact = |raw: &_| written::items(raw)?.into_iter().map(written::compact).collect();
+        if let Some(items) = self.written(pick, &found, compact) {
+            return Ok(Some(items));
+        }
+        Ok(found.as_array().map(|items| items.iter().map(Value::to_string).collect()))
+    }
+
+    /// What is made of it as it is written, when that may be something else than what was read.
+    fn written<T>(&self, pick: &Pick, read: &Value, make: impl Fn(&RawValue) -> serde_json::Result<T>) -> Option<T> {
+        let Pick::Path(path) = pick else { return None };
+        if !written::has_floats(read) {
+            return None;
+        }
+        let place = path.query_located(self.json().ok()?).at_most_one().ok()??.to_location();
+        make(written::at(&self.message.data, &place).ok()??).ok()
     }
 }
 
@@ -192,6 +216,25 @@ mod tests {
         }
         let data = document.text(&Pick::Data).expect("a digest").expect("a digest");
         assert!(data.len() == 32 && data.bytes().all(|c| c.is_ascii_hexdigit()), "{data}");
+    }
+
+    #[test]
+    fn numbers_are_text_as_they_are_written() {
+        let data = r#"{"a": [{"id": 100000000000000000001}, {"id": 1e2}], "n": {"z": 1.50, "b": "x"}, "small": -7}"#;
+        let message = Delivery::for_test("t", data).message;
+        let document = Document::new(&message);
+        let pick = |path: &str| Pick::from_str(path).expect("a path");
+        for (path, text) in [
+            ("$.a[0].id", "100000000000000000001"),
+            ("$.a[-1].id", "1e2"),
+            ("$['n']", r#"{"b":"x","z":1.50}"#),
+            ("$.small", "-7"),
+        ] {
+            assert_eq!(document.text(&pick(path)).expect(path).as_deref(), Some(text), "{path}");
+        }
+        let items = [r#"{"id":100000000000000000001}"#.to_owned(), r#"{"id":1e2}"#.to_owned()];
+        assert_eq!(document.items(&pick("$.a")), Ok(Some(items.to_vec())));
+        assert_eq!((document.items(&pick("$.n")), document.items(&pick("$.none"))), (Ok(None), Ok(None)));
     }
 
     #[test]

@@ -8,16 +8,17 @@ mod recent;
 mod settings;
 mod template;
 mod tick;
+mod written;
 
 pub use crate::{
     document::{Document, Pick, keyed, pass_on, rfc3339},
     recent::Recent,
     settings::{
-        MISCONFIGURED_WAIT, duration, duration_ms, json, list, log, misconfigured, numbers, one_of, optional, or,
-        required, required_topic, topic,
+        MISCONFIGURED_WAIT, duration, duration_ms, json, key_topic, list, log, misconfigured, numbers, one_of,
+        optional, or, required, required_key_topic, required_topic, topic,
     },
     template::Template,
-    tick::{is_tick, publish_tick},
+    tick::{is_tick, now_ms, publish_tick},
 };
 
 /// 128 bits of the SHA-256 of these parts. Each counts with its length, so that no two lists of parts are the same text.

@@ -5,7 +5,7 @@ use std::{fmt::Display, ops::RangeInclusive, str::FromStr, time::Duration};
 use serde::de::DeserializeOwned;
 use wasmill::{Context, Failure, Result, throttle};
 
-use crate::Template;
+use crate::{Pick, Template};
 
 /// How long a plugin that is not configured rightly waits before it looks again.
 pub const MISCONFIGURED_WAIT: Duration = Duration::from_secs(30);
@@ -124,12 +124,7 @@ pub fn numbers(ctx: &Context, name: &str, range: &RangeInclusive<u16>) -> Result
 /// [`misconfigured`], when it is no topic.
 pub fn topic(ctx: &Context, name: &str) -> Result<Option<Template>> {
     let Some(template) = optional::<Template>(ctx, name)? else { return Ok(None) };
-    let shape = template.with_each("x");
-    let is_topic = shape.len() <= 255
-        && shape.split('.').all(|word| !word.is_empty())
-        && !shape.contains(|c: char| c.is_whitespace() || c.is_control() || c == '*' || c == '#')
-        && shape.split('.').next() != Some("$sys");
-    if is_topic {
+    if is_topic(&template.with_each("x")) {
         return Ok(Some(template));
     }
     let problem = "it must be a topic: words with dots between, without wildcards, at most 255 bytes";
@@ -142,6 +137,35 @@ pub fn topic(ctx: &Context, name: &str) -> Result<Option<Template>> {
 /// As [`topic`], and when it is missing.
 pub fn required_topic(ctx: &Context, name: &str) -> Result<Template> {
     topic(ctx, name)?.map_or_else(|| required(ctx, name), Ok)
+}
+
+/// A topic for what is made of many messages of a key, of which no other value is sure to be the same: it may have that key as `{key}`.
+///
+/// # Errors
+/// As [`topic`], and when it has another value.
+pub fn key_topic(ctx: &Context, name: &str) -> Result<Option<Template>> {
+    match topic(ctx, name)? {
+        Some(template) if !template.has_only(&Pick::Key) => Err(misconfigured(format_args!(
+            "config {name} is {:?}; {{key}} is the only value that it may have",
+            template.text()
+        ))),
+        template => Ok(template),
+    }
+}
+
+/// As [`key_topic`], and it must be there.
+///
+/// # Errors
+/// As [`key_topic`], and when it is missing.
+pub fn required_key_topic(ctx: &Context, name: &str) -> Result<Template> {
+    key_topic(ctx, name)?.map_or_else(|| required(ctx, name), Ok)
+}
+
+pub(crate) fn is_topic(text: &str) -> bool {
+    text.len() <= 255
+        && text.split('.').all(|word| !word.is_empty())
+        && !text.contains(|c: char| c.is_whitespace() || c.is_control() || c == '*' || c == '#')
+        && text.split('.').next() != Some("$sys")
 }
 
 fn text(ctx: &Context, name: &str) -> Option<String> {

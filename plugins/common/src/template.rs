@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use wasmill::{Result, reject};
 
-use crate::{Document, Pick};
+use crate::{Document, Pick, settings::is_topic};
 
 /// Text with [`Pick`]s in braces.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,6 +51,26 @@ impl Template {
             Piece::Value(..) => value.to_owned(),
         };
         self.pieces.iter().map(text).collect()
+    }
+
+    /// Whether that is the only value it has, if it has any.
+    pub(crate) fn has_only(&self, pick: &Pick) -> bool {
+        self.pieces
+            .iter()
+            .all(|piece| matches!(piece, Piece::Text(_)) || matches!(piece, Piece::Value(_, own) if own == pick))
+    }
+
+    /// The topic of what is made of many messages of a key: one of [`key_topic`](crate::key_topic).
+    ///
+    /// # Errors
+    /// Rejects the delivery when that is no topic.
+    pub fn topic_of_key(&self, key: &str) -> Result<String> {
+        let topic = self.with_each(key);
+        if is_topic(&topic) {
+            Ok(topic)
+        } else {
+            Err(reject(format!("its key makes {topic:?} of {:?}, which is no topic", self.text)))
+        }
     }
 
     /// With the values of a message, each written by `encode`.

@@ -1,6 +1,6 @@
 //! Ticks: delayed messages of a plugin to itself, by which it learns that time went by.
 
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use serde::Serialize;
 use wasmill::{Context, Outgoing, Result};
@@ -28,6 +28,13 @@ pub fn is_tick(ctx: &Context) -> Result<bool> {
 pub fn publish_tick(ctx: &Context, key: &str, wait: Duration, data: &impl Serialize) -> Result {
     ctx.publish(keyed(Outgoing::json(tick_topic(ctx)?, data)?, key).delay(wait))?;
     Ok(())
+}
+
+/// Milliseconds since 1970, by the clock on the wall: what a delay is counted from.
+#[must_use]
+pub fn now_ms(ctx: &Context) -> u64 {
+    let since_1970 = ctx.now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

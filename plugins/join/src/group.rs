@@ -17,6 +17,9 @@ pub(crate) struct Group {
     pub(crate) count: usize,
     /// When its first part was published.
     pub(crate) opened: u64,
+    /// When its tick comes. What is kept after that has nobody who deletes it.
+    #[serde(default)]
+    pub(crate) due: u64,
     pub(crate) have: BTreeSet<usize>,
     pub(crate) is_done: bool,
     pub(crate) bytes: usize,

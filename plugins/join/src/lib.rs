@@ -2,7 +2,8 @@
 //! with the same key.
 //!
 //! A group is kept in state until its tick, a delayed message to this handler that its first part publishes: it says
-//! that the time is over, and after it nothing of the group is left. Until then repeats of parts are known and dropped.
+//! that the time is over, and after it nothing of the group is left. Until then repeats of parts are known and dropped. What is
+//! completed later still, because its tick was rejected, is not remembered: no other tick would come to delete it.
 
 mod group;
 
@@ -10,7 +11,8 @@ use std::time::Duration;
 
 use wasmill::{Context, Message, Outgoing, Result, reject};
 use wasmill_plugin_common::{
-    Document, Pick, Template, digest, duration, is_tick, keyed, list, log, or, publish_tick, required_topic, topic,
+    Document, Pick, Template, digest, duration, is_tick, key_topic, keyed, list, log, now_ms, or, publish_tick,
+    required_key_topic,
 };
 
 use crate::group::Group;
@@ -25,7 +27,7 @@ fn join(ctx: Context) -> Result {
     let by = if topics.is_empty() { Pick::Header("split-id".to_owned()) } else { Pick::Key };
     let by = or(&ctx, "by", by)?;
     let timeout = duration(&ctx, "timeout", Some(TIMEOUT))?;
-    let (to, incomplete_to) = (required_topic(&ctx, "to")?, topic(&ctx, "incomplete-to")?);
+    let (to, incomplete_to) = (required_key_topic(&ctx, "to")?, key_topic(&ctx, "incomplete-to")?);
     if is_tick(&ctx)? {
         return time_is_over(&ctx, incomplete_to.as_ref(), &topics);
     }
@@ -38,13 +40,17 @@ fn join(ctx: Context) -> Result {
     let (index, count) = place(message, &topics)?;
     let name = format!("group/{:032x}", digest(&[id.as_bytes()]));
     let known: Option<Group> = ctx.state().get_json(&name)?;
+    let now = now_ms(&ctx);
     if known.is_none() {
         publish_tick(&ctx, &id, timeout, &(&name, message.published_at))?;
     }
     let mut group = known.unwrap_or_else(|| {
         let key = message.header("split-key").map_or_else(|| id.clone(), str::to_owned);
-        Group { id, key, count, opened: message.published_at, ..Group::default() }
+        let due = now.saturating_add(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX));
+        Group { id, key, count, opened: message.published_at, due, ..Group::default() }
     });
+    let topic = to.topic_of_key(&group.key)?;
+    incomplete_to.map(|to| to.topic_of_key(&group.key)).transpose()?;
     if group.is_done || group.have.contains(&index) {
         log(format_args!("part {index} of {} came before and is dropped", group.id));
         return Ok(());
@@ -55,8 +61,11 @@ fn join(ctx: Context) -> Result {
     group.add(&ctx, &name, index, &message.data)?;
     if group.missing().is_empty() {
         let joined = group.joined(&ctx, &name, &topics)?;
-        publish(&ctx, to.topic(&document)?, &group, joined)?;
+        publish(&ctx, topic, &group, joined)?;
         group.close(&ctx, &name)?;
+        if now >= group.due {
+            return Ok(ctx.state().delete(&name)?);
+        }
     }
     Ok(ctx.state().set_json(&name, &group)?)
 }
@@ -87,7 +96,7 @@ fn time_is_over(ctx: &Context, incomplete_to: Option<&Template>, topics: &[Strin
         // Without a place for what is incomplete the tick goes into quarantine, and the parts stay where they are.
         let Some(to) = incomplete_to else { return Err(reject(format!("{state}; missing: {missing:?}"))) };
         let parts = group.joined(ctx, &name, topics)?;
-        publish(ctx, to.topic(&Document::new(ctx.message()))?, &group, parts)?;
+        publish(ctx, to.topic_of_key(&group.key)?, &group, parts)?;
         log(state);
     }
     group.close(ctx, &name)?;

@@ -76,6 +76,20 @@ fn one_message_of_each_topic_is_joined_by_key() {
 }
 
 #[test]
+fn what_is_joined_goes_to_the_topic_of_its_key() {
+    let ctx = configured(&[("to", "joined.{key}"), ("incomplete-to", "incomplete.{key}")]);
+    for (id, index) in [("x", "0"), ("x", "1"), ("y", "0")] {
+        assert_eq!(part(&ctx, id, index, "2", "1"), Ok(()));
+    }
+    assert_eq!(to(&ctx, "joined.k"), ["[1,1]"]);
+    assert_eq!(tick(&ctx, &to(&ctx, "test-queue.tick")[1]), Ok(()));
+    assert_eq!(to(&ctx, "incomplete.k"), ["[1]"]);
+    let ctx = ctx.with_config("topics", "orders,payments");
+    let Err(Failure::Reject(reason)) = on(&ctx, "orders", "a b", "1") else { panic!("no topic") };
+    assert!(reason.contains("joined.a b"), "{reason}");
+}
+
+#[test]
 fn what_stays_incomplete_is_kept_for_an_operator_or_sent_where_it_is_wanted() {
     let ctx = configured(&[]);
     assert_eq!(part(&ctx, "x", "1", "3", "\"b\""), Ok(()));
@@ -90,6 +104,21 @@ fn what_stays_incomplete_is_kept_for_an_operator_or_sent_where_it_is_wanted() {
     let sent = ctx.published().pop().expect("the incomplete one");
     assert!(sent.headers.contains(&("join-missing".to_owned(), "0,2".to_owned())), "{:?}", sent.headers);
     assert!(keys(&ctx).is_empty());
+}
+
+#[test]
+fn what_a_late_part_completes_leaves_nothing_and_its_id_can_be_joined_again() {
+    let ctx = configured(&[("timeout", "5m")]);
+    for joins in 1..=2 {
+        assert_eq!(part(&ctx, "x", "0", "2", "1"), Ok(()));
+        let tick_data = to(&ctx, "test-queue.tick").pop().expect("a tick");
+        let ctx = ctx.clone().with_time(ctx.now() + Duration::from_secs(300));
+        assert!(matches!(tick(&ctx, &tick_data), Err(Failure::Reject(_))), "one is missing");
+        assert_eq!(part(&ctx, "x", "1", "2", "2"), Ok(()));
+        assert_eq!(to(&ctx, "joined").len(), joins, "no tick is left that would delete what is kept");
+        assert!(keys(&ctx).is_empty());
+        assert_eq!(tick(&ctx, &tick_data), Ok(()), "redriven, it finds nothing to do");
+    }
 }
 
 #[test]
@@ -123,7 +152,14 @@ fn parts_that_cannot_be_joined_are_rejected() {
 
 #[test]
 fn a_broken_configuration_makes_everything_wait() {
-    for config in [("to", ""), ("incomplete-to", "a..b"), ("by", "colour"), ("timeout", "soon")] {
+    for config in [
+        ("to", ""),
+        ("to", "a.{$.x}"),
+        ("incomplete-to", "a..b"),
+        ("incomplete-to", "{topic}.late"),
+        ("by", "colour"),
+        ("timeout", "soon"),
+    ] {
         assert_eq!(part(&configured(&[config]), "x", "0", "2", "1"), Err(throttle(MISCONFIGURED_WAIT)), "{config:?}");
     }
 }

@@ -41,15 +41,16 @@ fn split(ctx: Context) -> Result {
 
     let id = format!("{}/{}", ctx.delivery().queue, ctx.delivery().sequence);
     let count = items.len().to_string();
+    // What an item is seen as, made once: the message's own data may be large.
+    let mut item = Message { data: Vec::new(), ..message.clone() };
     for (index, data) in items.into_iter().enumerate() {
-        let item = Message { data, ..message.clone() };
+        item.data = data;
         let document = Document::new(&item);
-        let mut outgoing = Outgoing::bytes(to.topic(&document)?, item.data.clone());
+        let topic = to.topic(&document)?;
+        let key = key.as_ref().map_or_else(|| Ok(message.key.clone()), |pick| document.text(pick))?;
+        let mut outgoing = Outgoing::bytes(topic, std::mem::take(&mut item.data));
         outgoing.content_type = Some("application/json".to_owned());
-        outgoing.key = match &key {
-            Some(pick) => document.text(pick)?,
-            None => message.key.clone(),
-        };
+        outgoing.key = key;
         let own = |name: &str| name.starts_with("split-");
         outgoing.headers.extend(message.headers.iter().filter(|(name, _)| !own(name)).cloned());
         if let Some(key) = &message.key {
@@ -63,13 +64,11 @@ fn split(ctx: Context) -> Result {
 
 fn of_array(message: &Message, path: Option<&Pick>) -> Result<Vec<Vec<u8>>> {
     let document = Document::new(message);
-    let found = match path {
-        Some(path) => document.value(path)?,
-        None => Some(document.json()?.clone()),
-    };
-    match found {
-        Some(Value::Array(items)) => Ok(items.iter().map(|item| item.to_string().into_bytes()).collect()),
-        Some(_) => Err(reject("what is to be split is not a JSON array")),
+    let whole = "$".parse::<Pick>().map_err(misconfigured)?;
+    let path = path.unwrap_or(&whole);
+    match document.items(path)? {
+        Some(items) => Ok(items.into_iter().map(String::into_bytes).collect()),
+        None if document.value(path)?.is_some() => Err(reject("what is to be split is not a JSON array")),
         None => Err(reject("there is nothing where config items points to")),
     }
 }

@@ -40,6 +40,16 @@ fn each_item_of_an_array_is_a_message_that_says_where_it_belongs() {
 }
 
 #[test]
+fn numbers_are_passed_on_as_they_are_written() {
+    let text = r#"[12345678901234567890123, {"b": 0.10, "a": 1}]"#;
+    for (data_text, config) in [(text.to_owned(), [].as_slice()), (format!("{{\"x\": {text}}}"), &[("items", "$.x")])] {
+        let ctx = with(&data_text, "application/json", config);
+        assert_eq!(split(ctx.clone()), Ok(()));
+        assert_eq!(data(&ctx), ["12345678901234567890123", r#"{"a":1,"b":0.10}"#]);
+    }
+}
+
+#[test]
 fn keys_and_topics_come_from_the_items() {
     let ctx = with(
         r#"[{"id": 4, "kind": "a"}, {"kind": "b"}]"#,

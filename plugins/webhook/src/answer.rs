@@ -11,6 +11,8 @@ use wasmill_plugin_common::{duration, log, misconfigured, numbers, one_of};
 
 /// The most that a receiver can ask to wait.
 const WAIT_MAX: Duration = Duration::from_secs(3_600);
+/// What a receiver that says "now" is given.
+const WAIT_MIN: Duration = Duration::from_secs(1);
 /// Statuses that may pass, of the server (5xx) besides: request timeout, too early, too many requests.
 const RETRY: [u16; 3] = [408, 425, 429];
 /// Statuses whose `Retry-After` speaks of the receiver, not of this message.
@@ -32,20 +34,23 @@ pub(crate) struct Judge {
 
 impl Judge {
     pub(crate) fn read(ctx: &Context) -> Result<Self> {
+        let wait_max = duration(ctx, "wait-max", Some(WAIT_MAX))?;
+        if wait_max < WAIT_MIN {
+            return Err(misconfigured("config wait-max must be at least 1s"));
+        }
         Ok(Self {
             retry: numbers(ctx, "retry-statuses", &STATUSES)?,
             reject: numbers(ctx, "reject-statuses", &STATUSES)?,
             is_busy_for_all: one_of(ctx, "busy", &[("throttle", true), ("retry", false)])?,
-            wait_max: duration(ctx, "wait-max", Some(WAIT_MAX))?,
+            wait_max,
         })
     }
 
     pub(crate) fn outcome(&self, answer: Result<Response, Error>, now: SystemTime) -> Result {
         match answer {
-            Ok(response) if (200..300).contains(&response.status) => Ok(()),
+            Ok(response) if response.is_success() => Ok(()),
             Ok(response) if self.is_passing(response.status) => {
-                let wait = header(&response, "retry-after").and_then(|text| retry_after_header(&text, now));
-                let wait = wait.map(|wait| wait.clamp(Duration::from_secs(1), self.wait_max));
+                let wait = response.retry_after_at(now).map(|wait| wait.clamp(WAIT_MIN, self.wait_max));
                 Err(match wait {
                     Some(wait) if self.is_busy_for_all && BUSY.contains(&response.status) => {
                         log(format_args!("{}; nothing is sent for {} s", told(&response), wait.as_secs()));
@@ -69,23 +74,9 @@ impl Judge {
     }
 }
 
-/// Seconds or a date (RFC 9110, 10.2.3).
-fn retry_after_header(text: &str, now: SystemTime) -> Option<Duration> {
-    if let Ok(seconds) = text.trim().parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    Some(httpdate::parse_http_date(text.trim()).ok()?.duration_since(now).unwrap_or_default())
-}
-
-fn header(response: &Response, name: &str) -> Option<String> {
-    let value = response.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value)?;
-    Some(String::from_utf8_lossy(value).into_owned())
-}
-
 fn told(response: &Response) -> String {
-    let body = String::from_utf8_lossy(&response.body);
-    let body: String = body.trim().chars().take(TOLD_CHARS_MAX).collect();
-    let to = header(response, "location").map(|location| format!(" to {location}, which is not followed"));
+    let body: String = response.text().trim().chars().take(TOLD_CHARS_MAX).collect();
+    let to = response.header("location").map(|location| format!(" to {location}, which is not followed"));
     let to = to.filter(|_| (300..400).contains(&response.status)).unwrap_or_default();
     let colon = if body.is_empty() { "" } else { ": " };
     format!("the receiver answered {}{to}{colon}{body}", response.status)

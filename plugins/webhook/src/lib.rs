@@ -7,7 +7,7 @@ mod answer;
 mod request;
 mod signature;
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
 use wasmill::Context;
 
@@ -16,7 +16,7 @@ use crate::{answer::Judge, request::request};
 #[wasmill::handler]
 fn webhook(ctx: Context) -> wasmill::Result {
     let judge = Judge::read(&ctx)?;
-    let now = SystemTime::now();
+    let now = ctx.now();
     let now_s = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    judge.outcome(request(&ctx, now_s)?.send(), now)
+    judge.outcome(ctx.send(&request(&ctx, now_s)?), now)
 }

@@ -13,10 +13,16 @@ const TIMEOUT: Duration = Duration::from_secs(20);
 /// What a value may have in a URL as it is: the unreserved characters of RFC 3986.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
+/// What every server should read of a URL (RFC 9110, section 4.1).
+const URL_BYTES_MAX: usize = 8_000;
+
 pub(crate) fn request(ctx: &Context, now_s: u64) -> Result<Request> {
     let url: Template = required(ctx, "url")?;
-    if !(url.text().starts_with("https://") || url.text().starts_with("http://")) {
-        return Err(misconfigured(format_args!("config url is {:?}; it must begin with https://", url.text())));
+    let rest = url.text().strip_prefix("https://").or_else(|| url.text().strip_prefix("http://"));
+    // A value could make a host that is none, or one that nobody granted, and it is not the operator who has to mend that.
+    if rest.and_then(|rest| rest.split(['/', '?', '#']).next()).is_none_or(|host| host.contains('{')) {
+        let wrong = "it must begin with https:// and a host without values in braces";
+        return Err(misconfigured(format_args!("config url is {:?}; {wrong}", url.text())));
     }
     let method = one_of(ctx, "method", &[("POST", "POST"), ("PUT", "PUT"), ("PATCH", "PATCH")])?.to_owned();
     let timeout = duration(ctx, "timeout", Some(TIMEOUT))?;
@@ -24,6 +30,9 @@ pub(crate) fn request(ctx: &Context, now_s: u64) -> Result<Request> {
 
     let message = ctx.message();
     let url = url.fill(&Document::new(message), |value| utf8_percent_encode(value, ENCODED).to_string())?;
+    if url.len() > URL_BYTES_MAX {
+        return Err(reject(format!("with its values config url is longer than {URL_BYTES_MAX} bytes")));
+    }
     let mut request = Request { method, ..Request::post(url, message.data.clone()) }.timeout(timeout);
     if let Some(content_type) = &message.content_type {
         request = with(request, "content-type", content_type)?;

@@ -24,9 +24,11 @@ pub(crate) fn signatures(secret: &str, id: &str, now_s: u64, body: &[u8]) -> Res
     Ok(signatures.join(" "))
 }
 
-/// What the receiver knows a repeat by. A host tells messages apart by topic and id, so both are in it.
+/// What the receiver knows a repeat by. A host tells messages apart by topic and id, and CloudEvents by source and id.
 pub(crate) fn webhook_id(message: &Message) -> String {
-    format!("msg_{:032x}", digest(&[message.topic.as_bytes(), message.id.as_bytes()]))
+    let mut parts = vec![message.topic.as_bytes(), message.id.as_bytes()];
+    parts.extend(message.header("ce-source").map(str::as_bytes));
+    format!("msg_{:032x}", digest(&parts))
 }
 
 #[cfg(test)]
@@ -62,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn the_id_is_of_topic_and_id_and_nothing_else() {
+    fn the_id_is_of_topic_source_and_id_and_nothing_else() {
         let message = |topic: &str, id: &str, data: &str| {
             let mut message = Delivery::for_test(topic, data).message;
             message.id = id.to_owned();
@@ -71,6 +73,13 @@ mod tests {
         assert_eq!(message("a", "1", "x"), message("a", "1", "y"));
         assert_ne!(message("a", "1", "x"), message("b", "1", "x"));
         assert_ne!(message("a", "1", "x"), message("a", "2", "x"));
+        let event = |source: &str| {
+            let mut message = Delivery::for_test("a", "").message;
+            message.headers.push(("ce-source".to_owned(), source.to_owned()));
+            webhook_id(&message)
+        };
+        assert_eq!(event("/x"), event("/x"));
+        assert_ne!(event("/x"), event("/y"));
         let id = message("a.b", "…", "");
         assert!(id.len() == 36 && id.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'_'), "{id}");
     }

@@ -12,7 +12,7 @@ use serde_json::json;
 use wasmill::{Context, Outgoing, Result, reject};
 use wasmill_plugin_common::{
     Document, Pick, Template, digest, duration_ms, is_tick, keyed, misconfigured, optional, or, pass_on, publish_tick,
-    required_topic, rfc3339, topic,
+    required_key_topic, rfc3339, topic,
 };
 
 use crate::entry::Entry;
@@ -49,7 +49,7 @@ impl Settings {
             idle: duration_ms(ctx, "idle", Some(size.saturating_add(lateness)))?,
             forget: duration_ms(ctx, "forget", Some(FORGET))?,
             ahead_max: duration_ms(ctx, "ahead-max", Some(AHEAD_MAX))?,
-            to: required_topic(ctx, "to")?,
+            to: required_key_topic(ctx, "to")?,
         })
     }
 
@@ -74,6 +74,7 @@ fn window(ctx: Context) -> Result {
     }
     let value = settings.value.as_ref().map(|pick| document.number(pick, "value")).transpose()?;
     let key = document.text(&key)?.unwrap_or_default();
+    settings.to.topic_of_key(&key)?;
 
     let name = format!("key/{:032x}", digest(&[key.as_bytes()]));
     let mut entry: Entry = ctx.state().get_json(&name)?.unwrap_or_else(|| Entry { key, ..Entry::default() });
@@ -121,7 +122,7 @@ fn tick(ctx: &Context, name: &str, entry: &Entry, wait: i64) -> Result {
 }
 
 fn close(ctx: &Context, settings: &Settings, entry: &mut Entry, is_over: impl Fn(i64) -> bool) -> Result {
-    let topic = settings.to.topic(&Document::new(ctx.message()))?;
+    let topic = settings.to.topic_of_key(&entry.key)?;
     while let Some(first) = entry.windows.first_entry().filter(|first| is_over(*first.key())) {
         let (start, tally) = first.remove_entry();
         let end = start.saturating_add(settings.size);

@@ -132,6 +132,23 @@ fn a_tick_that_was_lost_is_made_up_for() {
 }
 
 #[test]
+fn a_result_goes_to_the_topic_of_its_own_key() {
+    let ctx = configured(&[("key", "$.who"), ("to", "totals.{key}")]);
+    for (seconds, who) in [(0, "a"), (0, "b"), (60, "a")] {
+        assert_eq!(at(&ctx, seconds, "another", &format!("{{\"n\": 1, \"who\": \"{who}\"}}")), Ok(()));
+    }
+    assert_eq!(deliver(&ctx, &ticks(&ctx)[1]), Ok(()), "b is idle, and a tick is no message of b");
+    let topics: Vec<String> = ctx.published().into_iter().map(|outgoing| outgoing.topic).collect();
+    let results: Vec<&String> = topics.iter().filter(|topic| topic.starts_with("totals")).collect();
+    assert_eq!(results, ["totals.a", "totals.b"]);
+    for who in ["a b", "a.*", ""] {
+        let outcome = at(&ctx, 0, "another", &format!("{{\"n\": 1, \"who\": \"{who}\"}}"));
+        let Err(Failure::Reject(reason)) = outcome else { panic!("{who:?} could never be published") };
+        assert!(reason.contains("totals."), "{reason}");
+    }
+}
+
+#[test]
 fn counting_needs_no_value() {
     let ctx = configured(&[("value", ""), ("key", "$.who")]);
     assert_eq!(at(&ctx, 0, "", "{\"who\": 7}"), Ok(()));
@@ -165,6 +182,8 @@ fn messages_that_cannot_be_counted_are_rejected_with_the_reason() {
 fn a_broken_configuration_makes_everything_wait() {
     for config in [
         ("to", ""),
+        ("to", "totals.{$.n}"),
+        ("to", "totals.{topic}"),
         ("size", ""),
         ("size", "0s"),
         ("lateness", "100m"),

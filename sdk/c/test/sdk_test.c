@@ -39,6 +39,21 @@ static void answers(void) {
     assert(strstr(result.reason, "invalid-key: keys are 1 to 255 bytes") != NULL);
 }
 
+static wasmill_result ask_for_a_detail(const wasmill_delivery *delivery) {
+    if (delivery->sequence == 1) return wasmill_state_delete("") == WASMILL_OK ? wasmill_retry("no error") : wasmill_ok();
+    return wasmill_failed("asking", WASMILL_UNAVAILABLE);
+}
+
+static void details_are_of_their_delivery(void) {
+    handler = ask_for_a_detail;
+    assert(wasmill_testing_deliver_it((wasmill_delivery){ .sequence = 1 }).outcome == WASMILL_SUCCESS);
+    assert(is(wasmill_detail(), "keys are 1 to 255 bytes"));
+    assert(is(wasmill_testing_deliver_it((wasmill_delivery){ .sequence = 2 }).reason, "asking: unavailable"));
+    wasmill_state_delete("");
+    wasmill_testing_reset();
+    assert(is(wasmill_detail(), ""));
+}
+
 static void text_is_utf8(void) {
     const char *good[] = { "", "a", "\xc3\xa4", "\xe2\x82\xac", "\xf0\x9f\x94\xa5", "\xf4\x8f\xbf\xbf", "\xed\x9f\xbf" };
     for (size_t i = 0; i < sizeof good / sizeof *good; i++) assert(wasmill_is_utf8(wasmill_text(good[i])));
@@ -92,6 +107,11 @@ static void json(void) {
     assert(wasmill_json_parse(wasmill_text("")) == NULL && is(wasmill_detail(), "no data"));
     assert(wasmill_json_parse(wasmill_text("{} {}")) == NULL && is(wasmill_detail(), "broken JSON at byte 3 of 5"));
     assert(wasmill_json_parse(wasmill_text("\"\xff\"")) == NULL && is(wasmill_detail(), "broken JSON: not UTF-8"));
+    wasmill_bytes garbage = { "{}\0{}", 5 }, zeros = { "{}\0\0", 4 };
+    assert(wasmill_json_parse(garbage) == NULL && is(wasmill_detail(), "broken JSON at byte 2 of 5"));
+    assert(wasmill_json_parse(zeros) == NULL && is(wasmill_detail(), "broken JSON at byte 2 of 4"));
+    assert(wasmill_json_parse(wasmill_text("[\x01 1]")) == NULL && is(wasmill_detail(), "broken JSON at byte 1 of 5"));
+    assert(wasmill_json_parse(wasmill_text("\t[\r\n\"\\u0000\"]")) != NULL);
     const cJSON *list = wasmill_json_parse(wasmill_text(" [1, \"\\u00e4\", 1767225600000] "));
     assert(is(wasmill_json_print(list).ptr, "[1,\"\xc3\xa4\",1767225600000]"));
     assert(wasmill_publish_json("t", NULL, list) == WASMILL_OK);
@@ -123,7 +143,8 @@ static void headers(void) {
 }
 
 int main(void) {
-    void (*tests[])(void) = { answers, text_is_utf8, memory_is_zero_and_apart, state_is_kept, configuration, json, http, headers };
+    void (*tests[])(void) = { answers, details_are_of_their_delivery, text_is_utf8, memory_is_zero_and_apart,
+                              state_is_kept, configuration, json, http, headers };
     for (size_t i = 0; i < sizeof tests / sizeof *tests; i++) {
         wasmill_testing_reset();
         tests[i]();

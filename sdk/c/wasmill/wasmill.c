@@ -43,8 +43,16 @@ void *wasmill_alloc(size_t bytes) {
     return memset(given, 0, bytes);
 }
 
+/* What went wrong last; it may be the arena's. */
+static const char *last_detail = "";
+
+void wasmill_forget_detail(void) {
+    last_detail = "";
+}
+
 /* One block of the usual size stays for the next delivery. */
 void wasmill_arena_reset(void) {
+    wasmill_forget_detail();
     block *kept = NULL;
     while (blocks != NULL) {
         block *next = blocks->next;
@@ -177,8 +185,6 @@ wasmill_result wasmill_throttle(uint64_t after_ms) {
 }
 
 /* ---- What went wrong ---------------------------------------------------------------------------------------------------- */
-
-static const char *last_detail = "";
 
 wasmill_status wasmill_fail(wasmill_status status, const char *detail) {
     last_detail = detail == NULL ? "" : detail;

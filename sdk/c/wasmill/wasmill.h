@@ -112,7 +112,7 @@ typedef enum wasmill_status {
 
 /* Its name, such as "invalid-topic". */
 const char *wasmill_status_name(wasmill_status status);
-/* What went wrong last, in the host's words; "" when there are none. */
+/* What went wrong last in this delivery, in the host's words; "" when there are none. */
 const char *wasmill_detail(void);
 /* A retry that says what went wrong. */
 wasmill_result wasmill_failed(const char *doing, wasmill_status status);

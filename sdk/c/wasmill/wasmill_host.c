@@ -94,6 +94,7 @@ bool exports_wasmill_handler_handler_handle(exports_wasmill_handler_handler_deli
         .max_attempts = given->max_attempts,
     };
     log_by_line();
+    wasmill_forget_detail();
     bool is_ok = answer(wasmill_handle(&delivery), failure);
     fflush(NULL);
     wasmill_arena_done();

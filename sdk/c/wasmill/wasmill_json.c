@@ -11,6 +11,11 @@ __attribute__((__constructor__)) static void use_the_arena(void) {
     cJSON_InitHooks(&hooks);
 }
 
+/* cJSON takes all control characters for white space, zero bytes too. JSON has only these. */
+static bool is_of_json(unsigned char byte) {
+    return byte >= 0x20 || byte == '\t' || byte == '\n' || byte == '\r';
+}
+
 cJSON *wasmill_json_parse(wasmill_bytes text) {
     if (text.len == 0) {
         wasmill_fail(WASMILL_OK, "no data");
@@ -20,11 +25,16 @@ cJSON *wasmill_json_parse(wasmill_bytes text) {
         wasmill_fail(WASMILL_OK, "broken JSON: not UTF-8");
         return NULL;
     }
-    const char *end = NULL;
-    /* With the zero byte that is behind it, so that nothing else can follow. */
-    cJSON *json = cJSON_ParseWithLengthOpts(text.ptr, text.len + 1, &end, true);
+    size_t at = 0;
+    while (at < text.len && is_of_json(text.ptr[at])) at++;
+    cJSON *json = NULL;
+    if (at == text.len) {
+        const char *end = NULL;
+        /* With the zero byte that is behind it, so that nothing else can follow. */
+        json = cJSON_ParseWithLengthOpts(text.ptr, text.len + 1, &end, true);
+        at = end == NULL ? 0 : (size_t)(end - text.ptr);
+    }
     if (json == NULL) {
-        size_t at = end == NULL ? 0 : (size_t)(end - text.ptr);
         wasmill_fail(WASMILL_OK, wasmill_format("broken JSON at byte %zu of %zu", at, text.len));
     }
     return json;

@@ -88,6 +88,7 @@ wasmill_result wasmill_testing_deliver_it(wasmill_delivery delivery) {
     if (delivery.sequence == 0) delivery.sequence = 1;
     if (delivery.attempt == 0) delivery.attempt = 1;
     if (delivery.max_attempts == 0) delivery.max_attempts = 5;
+    wasmill_forget_detail();
     return wasmill_handle(&delivery);
 }
 

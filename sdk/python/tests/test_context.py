@@ -8,7 +8,7 @@ from datetime import timedelta
 import wasmill
 import wasmill.http
 from wasmill import testing
-from wasmill._batches import outcome
+from wasmill._batches import one_each, outcome
 
 
 @dataclass
@@ -143,6 +143,16 @@ class Outcomes(unittest.TestCase):
         self.assertIsNone(outcomes[0])
         self.assertIsInstance(outcomes[1], wasmill.Reject)
         self.assertEqual(ctx.stored, {"seen": b"2"})
+
+    def test_a_batch_has_one_outcome_for_each_delivery_or_none_at_all(self) -> None:
+        reject = wasmill.Reject("bad")
+        self.assertEqual(one_each(None, 2), [None, None])
+        self.assertEqual(one_each([None, reject], 2), [None, reject])
+        returned: list[Sequence[wasmill.Failure | None]] = [[], [None], [reject, None, None]]
+        for outcomes in returned:
+            words = f"{len(outcomes)} outcomes for 2 deliveries"
+            with self.subTest(words), self.assertRaisesRegex(wasmill.Retry, words):
+                one_each(outcomes, 2)
 
 
 class Http(unittest.TestCase):

@@ -70,12 +70,19 @@ class Messages(unittest.TestCase):
             testing.message("n", json="x").json(datetime)
 
     def test_broken_data_is_rejected(self) -> None:
-        for data in (b'{"a": ', b"", b"\xff", b"[" * 100_000):
+        not_json = (b'{"a": ', b"", b"\xff", b"[" * 100_000, b"NaN", b"[Infinity]", b'{"a": -Infinity}', b"1" * 5_000)
+        for data in not_json:
             with self.subTest(data[:9]), self.assertRaisesRegex(wasmill.Reject, "the data is not JSON: "):
                 testing.message("quakes", data).json()
         with self.assertRaisesRegex(wasmill.Reject, "the data is not text: "):
             _ = testing.message("quakes", b"a\xff").text
         self.assertEqual(testing.message("quakes", text="Grüße 👩‍👩‍👧‍👦").text, "Grüße 👩‍👩‍👧‍👦")
+
+    def test_a_number_that_no_float_can_hold_is_rejected(self) -> None:
+        for number in ("1" + "0" * 400, "-1" + "0" * 400, "1e999"):
+            with self.subTest(number[:9]), self.assertRaisesRegex(wasmill.BadData, "depth is .*, and should be a number of"):
+                testing.message("places", f'{{"name": "a", "depth": {number}}}'.encode()).json(Place)
+        self.assertEqual(testing.message("n", b"1" + b"0" * 400).json(int), 10**400)
 
     def test_headers_repeat(self) -> None:
         message = testing.message("t", headers=[("B", "1"), ("a", "2"), ("b", "3")])
@@ -92,3 +99,36 @@ class Messages(unittest.TestCase):
         self.assertEqual((read.id, read.time, read.subject, read.extensions), ("1", time, "x", {"partitionkey": "k"}))
         self.assertEqual(read.datacontenttype, "application/json")
         self.assertIsNone(testing.message("t", headers={"ce-id": "1"}).cloud_event)
+
+    def test_cloud_events_that_are_one_json_object(self) -> None:
+        def event(more: Any, content_type: str = "application/cloudevents+json; charset=utf-8") -> wasmill.CloudEvent | None:
+            members = {"specversion": "1.0", "id": "1", "source": "/s", "type": "t", "subject": None} | more
+            return testing.message("t", json=members, content_type=content_type).cloud_event
+
+        read = event({"data": {"a": [1.5, "ä"]}, "tenant": 7, "time": "2026-01-01T12:00:00Z"})
+        assert read is not None
+        self.assertEqual((read.id, read.source, read.type, read.subject), ("1", "/s", "t", None))
+        self.assertEqual(read.time, datetime(2026, 1, 1, 12, tzinfo=timezone.utc))
+        self.assertEqual((read.extensions, read.datacontenttype), ({"tenant": "7"}, None))
+        self.assertEqual(read.data, '{"a":[1.5,"ä"]}'.encode())
+        cases: list[tuple[dict[str, Any], bytes]] = [
+            ({}, b""),
+            ({"data": None}, b""),
+            ({"data": "x"}, b'"x"'),
+            ({"data": "x", "datacontenttype": "text/plain"}, b"x"),
+            ({"data_base64": "AP8=", "datacontenttype": "application/octet-stream"}, b"\x00\xff"),
+        ]
+        for more, data in cases:
+            with self.subTest(more):
+                self.assertEqual(getattr(event(more), "data", None), data)
+        all_broken: list[dict[str, Any]] = [{"data_base64": "?"}, {"data_base64": 1}, {"tenant": [1]}, {"source": {}}]
+        for broken in all_broken:
+            with self.subTest(broken), self.assertRaises(wasmill.BadData):
+                event(broken)
+        self.assertIsNone(event({"source": None}))
+        self.assertIsNone(event({}, content_type="application/json"))
+        self.assertIsNone(testing.message("t", b"[]", content_type="application/cloudevents+json").cloud_event)
+        with self.assertRaises(wasmill.BadData):
+            _ = testing.message("t", b"{", content_type="application/cloudevents+json").cloud_event
+        binary = testing.message("t", text="x", headers=wasmill.CloudEvent(id="1", source="/s", type="t").headers()).cloud_event
+        self.assertEqual(getattr(binary, "data", None), b"x")

@@ -19,6 +19,15 @@ def each(deliveries: Sequence[Delivery], function: Callable[[Delivery], None]) -
     return [outcome(partial(function, delivery)) for delivery in deliveries]
 
 
+def one_each(outcomes: Outcomes, count: int) -> Sequence[Failure | None]:
+    """What the handler returned for so many deliveries; nothing at all means that all succeeded."""
+    if outcomes is None:
+        return [None] * count
+    if len(outcomes) != count:
+        raise Retry(f"the handler returned {len(outcomes)} outcomes for {count} deliveries; return None, or one for each")
+    return outcomes
+
+
 def outcome(call: Callable[[], None]) -> Failure | None:
     """What a call comes to. An exception that is no `Failure` is a retry, with its traceback in the log.
 

@@ -9,7 +9,7 @@ import importlib
 import linecache
 import logging
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from typing import TypeVar
 
@@ -17,7 +17,7 @@ from componentize_py_types import Err, Ok, Result
 from wit_world.imports import producer, state, store, types
 
 from wasmill import _host
-from wasmill._batches import Outcomes, outcome
+from wasmill._batches import one_each, outcome
 from wasmill._context import BatchContext, Context
 from wasmill._failures import Defer, Failure, Reject, Retry, Throttle
 from wasmill._handlers import batch_handlers, handlers, problem
@@ -43,11 +43,10 @@ class BatchHandler:
 
     def handle_batch(self, deliveries: list[types.Delivery]) -> list[Result[None, types.Failure]]:
         given = [_delivery(delivery) for delivery in deliveries]
-        outcomes: list[Outcomes] = []
-        failure = outcome(lambda: outcomes.append(batch_handlers[0](given, BatchContext(_Imports()))))
+        said: list[Failure | None] = []
+        failure = outcome(lambda: said.extend(one_each(batch_handlers[0](given, BatchContext(_Imports())), len(given))))
         if failure is not None:
             return [Err(_failure(failure)) for _ in given]
-        said: Sequence[Failure | None] = outcomes[0] or [None] * len(given)
         return [Ok(None) if failure is None else Err(_failure(failure)) for failure in said]
 
 

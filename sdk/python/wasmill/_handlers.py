@@ -29,8 +29,9 @@ def batch_handler(function: _B) -> _B:
     """The function that handles many deliveries in one call, at most 100 and 4 MiB, in the order of their queue.
 
     It returns nothing when all succeeded, or one outcome for each delivery: None or a `Failure`; `wasmill.each` makes that
-    list. Whatever it raises is the outcome of all of them. When some fail, all that the call published and stored is void
-    and the host calls again with the others: a delivery may be seen several times in one attempt.
+    list. Whatever it raises is the outcome of all of them, and a list of another length is a retry of all. When some fail, all
+    that the call published and stored is void and the host calls again with the others: a delivery may be seen several times
+    in one attempt.
     """
     batch_handlers.append(function)
     return function

@@ -6,11 +6,11 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeVar, overload
+from typing import Any, NoReturn, TypeVar, overload
 
 from wasmill._failures import BadData
 from wasmill._shapes import Mismatch, shaped
-from wasmill.cloudevents import CloudEvent, read
+from wasmill.cloudevents import CloudEvent, is_structured, read, read_structured
 
 T = TypeVar("T")
 
@@ -50,7 +50,7 @@ class Message:
         not have are ignored; those with a default may be missing.
         """
         try:
-            value = json.loads(self.data)
+            value = json.loads(self.data, parse_constant=_no_json)
         except ValueError as error:
             raise BadData(f"the data is not JSON: {error}") from error
         except RecursionError as error:
@@ -71,8 +71,14 @@ class Message:
 
     @property
     def cloud_event(self) -> CloudEvent | None:
-        """The CloudEvents attributes that came with it; None when it was not published as an event."""
-        return read(self.headers, self.content_type)
+        """The CloudEvent that it is; None when it is none, or lacks a required attribute.
+
+        The host keeps an event as headers and data. One that came another way, as one JSON object, is read too; `BadData` when
+        that is broken.
+        """
+        if is_structured(self.content_type):
+            return read_structured(self.json())
+        return read(self.headers, self.content_type, self.data)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,3 +94,8 @@ class Delivery:
     """Which run it is, from 1. Deferred and interrupted runs are not counted."""
     max_attempts: int
     """How many attempts the consumer's policy allows."""
+
+
+def _no_json(constant: str) -> NoReturn:
+    """Python would take NaN and Infinity, and write them again, for others to fail on."""
+    raise ValueError(f"{constant} is no JSON")

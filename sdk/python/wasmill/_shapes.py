@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import math
 import types
 import typing
 from typing import Any
@@ -45,8 +46,8 @@ def _plain(value: Any, shape: Any, where: str) -> Any:
     # In Python True is an int, and 5 is no float; in JSON it is the other way round.
     if shape is bool or isinstance(value, bool):
         return value if shape is bool and isinstance(value, bool) else _wrong(value, _name(shape), where)
-    if shape is float and isinstance(value, int):
-        return float(value)
+    if shape is float and isinstance(value, (int, float)):
+        return _float(value, where)
     if isinstance(shape, type) and issubclass(shape, enum.Enum):
         try:
             return shape(value)
@@ -55,6 +56,16 @@ def _plain(value: Any, shape: Any, where: str) -> Any:
     if shape in (str, int, float):
         return value if isinstance(value, shape) else _wrong(value, _name(shape), where)
     raise TypeError(f"JSON cannot be read as {shape!r}")
+
+
+def _float(value: float, where: str) -> float:
+    """JSON's numbers have no end; `1e999` is read as infinity."""
+    try:
+        if math.isfinite(number := float(value)):
+            return number
+    except OverflowError:
+        pass
+    _wrong(value, "a number of 64 bits", where)
 
 
 def _one_of(value: Any, shapes: tuple[Any, ...], where: str) -> Any:
@@ -109,7 +120,7 @@ def _kind(value: Any) -> str:
         case None:
             return "null"
         case bool() | int() | float():
-            return str(value).lower()
+            return text if len(text := str(value).lower()) <= 40 else "a long number"
         case str():
             return repr(value) if len(value) <= 40 else "a long string"
         case list():

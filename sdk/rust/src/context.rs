@@ -136,7 +136,8 @@ impl Context {
     }
 
     /// A key by which a receiver outside tells repeats apart: the same for every attempt of this delivery, another one for
-    /// another message or purpose. It is made of queue, message id and `purpose`, in characters that fit a header and a URL.
+    /// another message or purpose. It is made of queue, topic, the `source` of a CloudEvent, message id and `purpose`, in characters that
+    /// fit a header and a URL: ids that publishers choose are told apart within their topic or source only.
     ///
     /// Name each effect of a handler, and of handlers that share a queue, with a purpose of its own. A message that was redriven is
     /// another message: what the receiver did for the old one it does again.
@@ -144,13 +145,17 @@ impl Context {
     /// ```
     /// let ctx = wasmill::Context::for_test();
     /// let key = ctx.idempotency_key("charge");
-    /// assert_eq!(key, "test-queue:test-message:charge");
+    /// assert_eq!(key, "test-queue:test:test-message:charge");
     /// assert_eq!(ctx.with_attempt(2).idempotency_key("charge"), key);
     /// assert_ne!(ctx.idempotency_key("refund"), key);
     /// ```
     #[must_use]
     pub fn idempotency_key(&self, purpose: &str) -> String {
-        [&self.delivery.queue, &self.message().id, purpose].map(encoded).join(":")
+        let message = self.message();
+        let source = message.header("ce-source");
+        let parts = [&self.delivery.queue, &message.topic].map(String::as_str).into_iter();
+        let parts = parts.chain(source).chain([message.id.as_str(), purpose]);
+        parts.map(encoded).collect::<Vec<_>>().join(":")
     }
 
     /// The time of the clock on the wall. In a unit test it is what [`Context::with_time`] says.
@@ -308,6 +313,27 @@ mod tests {
         let second = ctx.publish(Outgoing::text("b", "2")).expect("a good topic");
         assert_ne!(first, second);
         assert_eq!(ctx.published(), [Outgoing::text("a", "1"), Outgoing::text("b", "2")]);
+    }
+
+    #[test]
+    fn messages_that_the_host_tells_apart_have_keys_of_their_own() {
+        let of = |topic: &str, source: Option<&str>, id: &str| {
+            let mut delivery = Delivery::for_test(topic, "");
+            delivery.message.id = id.to_owned();
+            delivery.message.headers.extend(source.map(|source| ("ce-source".to_owned(), source.to_owned())));
+            Context::for_delivery(delivery).idempotency_key("note")
+        };
+        let keys = [
+            of("a", None, "1"),
+            of("b", None, "1"),
+            of("a", Some("/x"), "1"),
+            of("a", Some("/y"), "1"),
+            of("a", None, "2"),
+        ];
+        for (index, key) in keys.iter().enumerate() {
+            assert!(!keys[..index].contains(key), "{key} is taken for an earlier one");
+        }
+        assert_eq!(keys[2], "test-queue:a:%2Fx:1:note");
     }
 
     #[test]

@@ -70,13 +70,19 @@ fn find(headers: []const Header, name: []const u8) ?[]const u8 {
 
 // ---- What a handler answers -------------------------------------------------------------------------------------------------
 
-/// What a handler said of its delivery, as an error. The rest of it is kept until the handler returns.
+/// What a handler said of its delivery, as an error. The rest of it is kept until the handler returns: these errors come from the
+/// functions below, and one that is returned without them is a retry that says so.
 pub const Failure = error{ Retry, Defer, Reject, Throttle };
 
-var answer: c.Result = undefined;
+const Said = struct { failure: Failure, result: c.Result };
 
-fn failing(outcome: c.Outcome, after_ms: u64, reason: ?[*:0]const u8) void {
-    answer = .{ .outcome = outcome, .after_ms = after_ms, .reason = reason };
+var said: ?Said = null;
+/// Whose words `wasmill_detail` has.
+var failed_last: ?Error = null;
+
+fn say(failure: Failure, outcome: c.Outcome, after_ms: u64, reason: ?[*:0]const u8) Failure {
+    said = .{ .failure = failure, .result = .{ .outcome = outcome, .after_ms = after_ms, .reason = reason } };
+    return failure;
 }
 
 /// Again later; uses up an attempt.
@@ -86,32 +92,30 @@ pub fn retry(comptime format: []const u8, arguments: anytype) Failure {
 
 /// Again after so long at least; uses up an attempt.
 pub fn retryAfter(after_ms: u64, comptime format: []const u8, arguments: anytype) Failure {
-    failing(.retry, after_ms, print(format, arguments));
-    return error.Retry;
+    return say(error.Retry, .retry, after_ms, print(format, arguments));
 }
 
 /// Again after so long; uses up no attempt.
 pub fn deferFor(after_ms: u64) Failure {
-    failing(.@"defer", after_ms, null);
-    return error.Defer;
+    return say(error.Defer, .@"defer", after_ms, null);
 }
 
 /// It can never succeed: in quarantine at once.
 pub fn reject(comptime format: []const u8, arguments: anytype) Failure {
-    failing(.reject, 0, print(format, arguments));
-    return error.Reject;
+    return say(error.Reject, .reject, 0, print(format, arguments));
 }
 
 /// Nothing of this message's key for so long; uses up no attempt.
 pub fn throttle(after_ms: u64) Failure {
-    failing(.throttle, after_ms, null);
-    return error.Throttle;
+    return say(error.Throttle, .throttle, after_ms, null);
 }
 
 /// Make `function`, from a `Delivery` to `!void`, the handler of this component. Once, at the top of one file.
 pub fn handler(comptime function: anytype) void {
     const export_it = struct {
         fn handle(delivery: *const c.Delivery) callconv(.c) c.Result {
+            said = null;
+            failed_last = null;
             function(lift(delivery)) catch |err| return failed(err);
             return c.wasmill_ok();
         }
@@ -120,18 +124,27 @@ pub fn handler(comptime function: anytype) void {
 }
 
 fn failed(err: anyerror) c.Result {
-    switch (err) {
-        error.Retry, error.Defer, error.Reject, error.Throttle => {
-            // A reason that is not UTF-8 would end the attempt as a trap.
-            if (answer.reason) |reason| answer.reason = c.wasmill_retry("%s", reason).reason;
-            return answer;
-        },
+    return switch (err) {
+        error.Retry => answer(error.Retry, "retry"),
+        error.Defer => answer(error.Defer, "deferFor"),
+        error.Reject => answer(error.Reject, "reject"),
+        error.Throttle => answer(error.Throttle, "throttle"),
         else => {
-            const words = c.wasmill_detail();
+            const words = if (failed_last != null and err == failed_last.?) c.wasmill_detail() else "";
             const between: [*:0]const u8 = if (words[0] == 0) "" else ": ";
             return c.wasmill_retry("%s%s%s", @as([*:0]const u8, @errorName(err)), between, words);
         },
-    }
+    };
+}
+
+fn answer(failure: Failure, by: [*:0]const u8) c.Result {
+    const name: [*:0]const u8 = @errorName(failure);
+    if (said == null or said.?.failure != failure)
+        return c.wasmill_retry("error.%s without a reason: return wasmill.%s(…)", name, by);
+    var result = said.?.result;
+    // A reason that is not UTF-8 would end the attempt as a trap.
+    if (result.reason) |reason| result.reason = c.wasmill_retry("%s", reason).reason;
+    return result;
 }
 
 fn lift(given: *const c.Delivery) Delivery {
@@ -316,8 +329,16 @@ pub fn nowMs() u64 {
 }
 
 pub fn randomBytes(buffer: []u8) void {
-    if (c.getentropy(buffer.ptr, buffer.len) != 0) @panic("the host gives no random bytes");
+    var left = buffer;
+    while (left.len > 0) {
+        const len = @min(left.len, getentropy_bytes_max);
+        if (c.getentropy(left.ptr, len) != 0) @panic("the host gives no random bytes");
+        left = left[len..];
+    }
 }
+
+/// More in one call is an error, by POSIX.
+const getentropy_bytes_max = 256;
 
 // ---- What can go wrong ------------------------------------------------------------------------------------------------------
 
@@ -336,14 +357,20 @@ pub const Error = error{
     OutOfMemory,
 };
 
-/// What went wrong last, in the host's words.
+/// What went wrong last in this delivery, in the host's words.
 pub fn detail() []const u8 {
     return std.mem.span(c.wasmill_detail());
 }
 
 fn check(status: c.Status) Error!void {
+    if (status == .ok) return;
+    failed_last = errorOf(status);
+    return failed_last.?;
+}
+
+fn errorOf(status: c.Status) Error {
     return switch (status) {
-        .ok => {},
+        .ok => unreachable,
         .invalid_topic => error.InvalidTopic,
         .invalid_message => error.InvalidMessage,
         .too_large => error.TooLarge,

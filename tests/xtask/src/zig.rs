@@ -35,11 +35,14 @@ pub(crate) fn build() -> Result<()> {
     Ok(())
 }
 
-/// The template's unit tests, natively.
+/// Unit tests of the SDK and of the template, natively.
 pub(crate) fn test() -> Result<()> {
-    let mut zig = zig()?;
-    zig.arg("test");
-    run(with_modules(zig, COMPONENTS[1].1))
+    for tests in ["sdk/zig/test/sdk_test.zig", COMPONENTS[1].1] {
+        let mut zig = zig()?;
+        zig.arg("test");
+        run(with_modules(zig, tests))?;
+    }
+    Ok(())
 }
 
 fn with_modules(mut zig: Command, handler: &str) -> Command {

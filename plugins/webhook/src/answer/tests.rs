@@ -110,7 +110,13 @@ fn a_long_body_is_cut() {
 
 #[test]
 fn a_broken_configuration_makes_everything_wait() {
-    for config in [("retry-statuses", "4xx"), ("reject-statuses", "200"), ("busy", "no"), ("wait-max", "long")] {
+    for config in [
+        ("retry-statuses", "4xx"),
+        ("reject-statuses", "200"),
+        ("busy", "no"),
+        ("wait-max", "long"),
+        ("wait-max", "999ms"),
+    ] {
         assert_eq!(answered(&[config], 200, &[]), Err(throttle(MISCONFIGURED_WAIT)), "{config:?}");
     }
 }

@@ -66,11 +66,27 @@ fn what_the_message_cannot_give_is_its_own_fault() {
 }
 
 #[test]
+fn a_value_that_makes_no_url_of_the_template_is_the_messages() {
+    let url = "https://a.example/?id={header:traceparent}";
+    for (bytes, is_sent) in [(1_000, true), (URL_BYTES_MAX, false)] {
+        let mut delivery = Delivery::for_test("orders", "");
+        delivery.message.headers.push(("traceparent".to_owned(), "x".repeat(bytes)));
+        let outcome = request(&Context::for_delivery(delivery).with_config("url", url), 0);
+        assert_eq!(outcome.is_ok(), is_sent, "{outcome:?}");
+        assert!(is_sent || matches!(outcome, Err(Failure::Reject(_))));
+    }
+}
+
+#[test]
 fn a_broken_configuration_makes_everything_wait() {
     for config in [
         ("url", ""),
         ("url", "ftp://a.example"),
         ("url", "https://{"),
+        ("url", "https://{key}.example/"),
+        ("url", "https://{$['a/b']}.example/"),
+        ("url", "https://a.example{key}"),
+        ("url", "https://a.example:{key}?x"),
         ("method", "GET"),
         ("timeout", "x"),
         ("headers", "x-tenant: a"),

@@ -123,7 +123,17 @@ impl Response {
         self.retry_after_at(SystemTime::now())
     }
 
-    fn retry_after_at(&self, now: SystemTime) -> Option<Duration> {
+    /// The same, seen from that time, such as [`Context::now`](crate::Context::now).
+    ///
+    /// ```
+    /// use std::time::{Duration, UNIX_EPOCH};
+    /// use wasmill::http::Response;
+    ///
+    /// let answer = Response::new(503, "").with_header("retry-after", "Thu, 01 Jan 1970 00:01:00 GMT");
+    /// assert_eq!(answer.retry_after_at(UNIX_EPOCH), Some(Duration::from_secs(60)));
+    /// ```
+    #[must_use]
+    pub fn retry_after_at(&self, now: SystemTime) -> Option<Duration> {
         let text = self.header("retry-after")?;
         if let Ok(seconds) = text.trim().parse() {
             return Some(Duration::from_secs(seconds));
