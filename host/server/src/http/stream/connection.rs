@@ -125,13 +125,15 @@ impl Connection {
                 }
                 let room = self.room(bytes.len()).await?;
                 let publish = Publish { request, defaults: Defaults { topic, content_type }, messages, receipts };
-                let publishing = publish.run(self.app.host.clone(), Timestamp(now_ms()));
-                self.begin(async move {
-                    let answer = publishing.await;
+                let host = self.app.host.clone();
+                let handed = self.meanwhile(publish.hand_over(&host, Timestamp(now_ms()))).await?;
+                let answer = async move {
+                    let answer = handed.answer().await;
                     drop(room);
                     answer
-                })
-                .await
+                };
+                self.answers.push(answer.boxed());
+                Ok(())
             }
             ClientFrame::Subscribe { subscription, queue, consumer, credit } => {
                 match self.subscribe(subscription, queue, consumer, credit).await {
@@ -201,14 +203,20 @@ impl Connection {
         Ok(())
     }
 
-    /// Room for a frame that is published. While there is none, what is under way goes on.
+    /// Room for a frame that is published.
     async fn room(&mut self, bytes: usize) -> Result<OwnedSemaphorePermit, End> {
         let permits = u32::try_from(bytes.min(self.app.limits.frames_bytes_max)).unwrap_or(u32::MAX);
-        let mut room = std::pin::pin!(Arc::clone(&self.publishing).acquire_many_owned(permits));
+        let room = Arc::clone(&self.publishing).acquire_many_owned(permits);
+        self.meanwhile(room).await?.map_err(|_| End::Broken)
+    }
+
+    /// Wait for something before the next frame is read. What is under way goes on.
+    async fn meanwhile<T>(&mut self, waiting: impl Future<Output = T>) -> Result<T, End> {
+        let mut waiting = std::pin::pin!(waiting);
         loop {
             tokio::select! {
                 biased;
-                room = &mut room => return room.map_err(|_| End::Broken),
+                done = &mut waiting => return Ok(done),
                 Some(answer) = self.answers.next(), if !self.answers.is_empty() => {
                     write(&self.outlet, Written::Frame(encode(&answer))).await?;
                 }
@@ -216,7 +224,7 @@ impl Connection {
         }
     }
 
-    /// Hand it to the host, so that what comes later comes later there too.
+    /// Begin what is handed to the host by the first poll, so that what comes later comes later there too.
     async fn begin(&mut self, request: impl Future<Output = HostFrame> + Send + 'static) -> Result<(), End> {
         let mut request = request.boxed();
         match (&mut request).now_or_never() {

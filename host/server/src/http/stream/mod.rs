@@ -1,7 +1,7 @@
 //! The fast way in and out: one WebSocket on which a program publishes and takes deliveries, see [`wasmill_wire`].
 //!
 //! One task owns the socket's reading end and all that is under way, one writes, and each subscription has one that pulls.
-//! The order of requests is kept by polling each once before the next is read: that poll hands it to the host.
+//! The order of requests is kept by handing each to the host before the next is read.
 //!
 //! What bounds it: `sockets_max` and `frames_bytes_max` of [`HttpLimits`] for all streams together, and for each stream
 //! [`wasmill_wire::REQUESTS_OPEN_MAX`], [`wasmill_wire::SUBSCRIPTIONS_MAX`] and the size of a frame. A stream that is at a

@@ -1,0 +1,61 @@
+//! What a stream keeps to when it is driven hard: the order of its frames, its limits, and who may open it.
+
+#![expect(clippy::wildcard_enum_match_arm, reason = "whatever is not expected fails the test")]
+
+use std::time::{Duration, Instant};
+
+use futures::{SinkExt as _, StreamExt as _};
+use tokio_tungstenite::{
+    connect_async,
+    tungstenite::{
+        Error, Message,
+        client::IntoClientRequest as _,
+        protocol::{CloseFrame, frame::coding::CloseCode},
+    },
+};
+use wasmill_delivery::{
+    name::{ConsumerName, QueueName},
+    record::ConsumerConfig,
+};
+use wasmill_runtime::Draft;
+use wasmill_server::http::HttpLimits;
+use wasmill_wire::{ClientFrame, Exception, HostFrame, Outgoing, SUBPROTOCOL, SUBSCRIPTIONS_MAX, decode, encode};
+
+use super::{
+    harness::Server,
+    stream_frames::{PATIENCE, deliveries, end, hear, open, publish, refused, say, subscribe, with_consumer},
+};
+
+/// Frames of one message each, far more than may be under way at once.
+const FRAMES: u64 = 20_000;
+
+#[tokio::test]
+async fn messages_keep_the_order_of_their_frames() {
+    let server = Server::with_orders().await;
+    let (mut sink, mut stream) = open(&server).await.split();
+    let sending = tokio::spawn(async move {
+        for request in 0..FRAMES {
+            let mut frame = publish(request, 1);
+            if let ClientFrame::Publish { receipts, .. } = &mut frame {
+                *receipts = true;
+            }
+            sink.feed(Message::Binary(encode(&frame))).await.expect("it is sent");
+        }
+        sink.flush().await.expect("all is sent");
+        sink
+    });
+    let (mut answered, mut out_of_order) = (0, 0);
+    while answered < FRAMES {
+        match tokio::time::timeout(PATIENCE, stream.next()).await.expect("an answer in time") {
+            Some(Ok(Message::Binary(bytes))) => {
+                let HostFrame::Published { request, receipts, .. } = decode(&bytes).expect("a frame") else { panic!() };
+                answered += 1;
+                out_of_order += u64::from(receipts[0].places[0].1 != request + 1);
+            }
+            Some(Ok(Message::Ping(_))) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(out_of_order, 0, "of {FRAMES}");
+    drop(sending.await);
+}
