@@ -59,3 +59,31 @@ async fn messages_keep_the_order_of_their_frames() {
     assert_eq!(out_of_order, 0, "of {FRAMES}");
     drop(sending.await);
 }
+
+/// It takes many times as long as a silent client has, and each frame comes in time.
+#[tokio::test]
+async fn a_client_that_reads_slowly_and_steadily_stays() {
+    const FRAMES: usize = 40;
+    let limits = HttpLimits { socket_idle_max: Duration::from_secs(2), ..HttpLimits::default() };
+    let server = Server::start_with(limits, |_| {}).await;
+    server.put_json("/v1/queues/orders", r#"{"bindings":["orders.#"]}"#).await.expect_status(201);
+    let names = (QueueName::new("orders").expect("a name"), ConsumerName::new("outside").expect("a name"));
+    let config = ConsumerConfig { in_flight_max: 100, ..ConsumerConfig::pulled() };
+    server.host.put_consumer(names.0, names.1, config).await.expect("a consumer");
+    for _ in 0..FRAMES {
+        server.host.publish(Draft::new("orders.x", vec![0; 1_000_000])).await.expect("it is published");
+    }
+    let mut socket = open(&server).await;
+    for subscription in 0..FRAMES as u64 {
+        let (queue, consumer) = ("orders".to_owned(), "outside".to_owned());
+        say(&mut socket, &ClientFrame::Subscribe { subscription, queue, consumer, credit: 1 }).await;
+    }
+    let started = Instant::now();
+    for _ in 0..FRAMES {
+        tokio::time::sleep(Duration::from_millis(160)).await;
+        assert_eq!(deliveries(&mut socket).await.len(), 1);
+    }
+    assert!(started.elapsed() > limits.socket_idle_max * 3, "it was slow enough");
+    say(&mut socket, &publish(1, 1)).await;
+    assert!(matches!(hear(&mut socket).await, HostFrame::Published { request: 1, .. }));
+}

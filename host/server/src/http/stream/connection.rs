@@ -12,7 +12,7 @@ use futures::{
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     task::JoinHandle,
-    time::Instant,
+    time::{Instant, Interval},
 };
 use wasmill_delivery::{
     name::{ConsumerName, QueueName},
@@ -28,7 +28,7 @@ use super::{
     settle,
     subscription::Subscription,
     too_many, writer,
-    writer::{Outlet, Written},
+    writer::{Outlet, Progress, Written},
 };
 use crate::http::{App, problem::Problem, pull::draining, timing::now_ms};
 
@@ -43,9 +43,11 @@ pub(super) struct Connection {
     publishing: Arc<Semaphore>,
     socket: SplitStream<WebSocket>,
     outlet: Outlet,
+    progress: Progress,
     writing: JoinHandle<()>,
     answers: FuturesUnordered<BoxFuture<'static, HostFrame>>,
     subscriptions: BTreeMap<u64, Subscription>,
+    ping: Interval,
     frame_bytes_max: usize,
 }
 
@@ -64,9 +66,11 @@ enum End {
 impl Connection {
     pub(super) fn new(app: App, publishing: Arc<Semaphore>, frame_bytes_max: usize, socket: WebSocket) -> Self {
         let (sink, socket) = socket.split();
-        let (outlet, writing) = writer::start(sink, app.limits.socket_idle_max);
+        let (outlet, progress, writing) = writer::start(sink, app.limits.socket_idle_max);
         let (answers, subscriptions) = (FuturesUnordered::new(), BTreeMap::new());
-        Self { app, publishing, socket, outlet, writing, answers, subscriptions, frame_bytes_max }
+        let pause = app.limits.socket_idle_max / PINGS;
+        let ping = tokio::time::interval_at(Instant::now() + pause, pause);
+        Self { app, publishing, socket, outlet, progress, writing, answers, subscriptions, ping, frame_bytes_max }
     }
 
     pub(super) async fn run(mut self) {
@@ -85,13 +89,11 @@ impl Connection {
         let app = self.app.clone();
         let mut stopping = std::pin::pin!(draining(&app));
         let mut heard = Instant::now();
-        let idle_max = app.limits.socket_idle_max;
-        let mut ping = tokio::time::interval_at(heard + idle_max / PINGS, idle_max / PINGS);
+        let idle_max = self.app.limits.socket_idle_max;
         loop {
             tokio::select! {
                 Some(answer) = self.answers.next(), if !self.answers.is_empty() => self.send(&answer).await?,
                 message = self.socket.next(), if self.answers.len() < REQUESTS_OPEN_MAX => {
-                    heard = Instant::now();
                     match message {
                         Some(Ok(Message::Binary(frame))) => self.take(&frame).await?,
                         Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
@@ -104,10 +106,16 @@ impl Connection {
                         }
                         Some(Err(_)) | None => return Ok(End::Broken),
                     }
+                    // Once it is taken: whoever waits for room is not read meanwhile.
+                    heard = Instant::now();
                 }
-                _ = ping.tick() => {
-                    // A stream that is full is not read, so it cannot be heard either.
-                    if heard.elapsed() > idle_max && self.answers.len() < REQUESTS_OPEN_MAX {
+                _ = self.ping.tick() => {
+                    if self.answers.len() >= REQUESTS_OPEN_MAX {
+                        // A stream that is full is not read, so it cannot be heard either.
+                        heard = Instant::now();
+                    }
+                    // A ping waits behind what the client has not taken yet.
+                    if heard.max(self.progress.last()).elapsed() > idle_max {
                         return Ok(End::Broken);
                     }
                     self.write(Written::Ping).await?;
@@ -217,6 +225,7 @@ impl Connection {
             tokio::select! {
                 biased;
                 done = &mut waiting => return Ok(done),
+                _ = self.ping.tick() => write(&self.outlet, Written::Ping).await?,
                 Some(answer) = self.answers.next(), if !self.answers.is_empty() => {
                     write(&self.outlet, Written::Frame(encode(&answer))).await?;
                 }
