@@ -87,3 +87,27 @@ async fn a_client_that_reads_slowly_and_steadily_stays() {
     say(&mut socket, &publish(1, 1)).await;
     assert!(matches!(hear(&mut socket).await, HostFrame::Published { request: 1, .. }));
 }
+
+/// Whoever is told that the host stops has time to read it.
+#[tokio::test]
+async fn a_host_that_drains_says_so_and_closes() {
+    let server = Server::with_orders().await;
+    let mut socket = open(&server).await;
+    say(&mut socket, &publish(1, 1)).await;
+    hear(&mut socket).await;
+    let (mut sink, stream) = socket.split();
+    let sending = tokio::spawn(async move {
+        // It goes on sending, which is not read any more.
+        while sink.send(Message::Binary(encode(&publish(2, 10)))).await.is_ok() {}
+    });
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    server.draining.begin();
+    let (said, close) = end(stream).await;
+    assert!(said.iter().any(|frame| matches!(frame, HostFrame::Closing { .. })));
+    let reason = "the host is shutting down".into();
+    assert_eq!(close, Some(CloseFrame { code: CloseCode::Away, reason }));
+    let answered = said.iter().filter(|frame| matches!(frame, HostFrame::Published { .. })).count() as u64;
+    let queue = server.get("/v1/queues/orders").await.expect_status(200).json();
+    assert_eq!(queue["messages"].as_u64(), Some(1 + answered * 10), "what is not answered is not there");
+    drop(sending.await);
+}

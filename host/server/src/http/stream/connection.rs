@@ -30,10 +30,12 @@ use super::{
     too_many, writer,
     writer::{Outlet, Progress, Written},
 };
-use crate::http::{App, problem::Problem, pull::draining, timing::now_ms};
+use crate::http::{App, Attendant, problem::Problem, timing::now_ms};
 
 /// How long what is under way may take when the host stops.
 const CLOSING_PATIENCE: Duration = Duration::from_secs(3);
+/// How long a client may take to read the end of a stream.
+const READING_PATIENCE: Duration = Duration::from_secs(1);
 /// How often a client is asked whether it is there before it is gone.
 const PINGS: u32 = 3;
 
@@ -73,21 +75,20 @@ impl Connection {
         Self { app, publishing, socket, outlet, progress, writing, answers, subscriptions, ping, frame_bytes_max }
     }
 
-    pub(super) async fn run(mut self) {
+    pub(super) async fn run(mut self, mut attendant: Attendant) {
         let welcome = HostFrame::Welcome {
             frame_bytes_max: self.frame_bytes_max as u64,
             data_bytes_max: self.app.host.data_bytes_max() as u64,
         };
         let end = match self.send(&welcome).await {
-            Ok(()) => self.converse().await.unwrap_or_else(|end| end),
+            Ok(()) => self.converse(&mut attendant).await.unwrap_or_else(|end| end),
             Err(end) => end,
         };
         self.finish(end).await;
     }
 
-    async fn converse(&mut self) -> Result<End, End> {
-        let app = self.app.clone();
-        let mut stopping = std::pin::pin!(draining(&app));
+    async fn converse(&mut self, attendant: &mut Attendant) -> Result<End, End> {
+        let mut stopping = std::pin::pin!(attendant.begun());
         let mut heard = Instant::now();
         let idle_max = self.app.limits.socket_idle_max;
         loop {
@@ -296,6 +297,15 @@ impl Connection {
         let _ = self.outlet.send(close).await;
         drop(self.outlet);
         let _ = tokio::time::timeout(CLOSING_PATIENCE, self.writing).await;
+        // A connection that is dropped while the client sends is reset, and what it was told may be lost on its way.
+        let mut socket = self.socket;
+        match end {
+            End::Stopping | End::BadFrame(_) => {
+                let reading = async { while let Some(Ok(_)) = socket.next().await {} };
+                let _ = tokio::time::timeout(READING_PATIENCE, reading).await;
+            }
+            End::Closed | End::Broken => {}
+        }
     }
 }
 

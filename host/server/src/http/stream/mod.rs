@@ -68,9 +68,11 @@ fn open(
     };
     let frame_bytes_max = app.host.data_bytes_max() + FRAME_MORE_BYTES_MAX;
     let publishing = Arc::clone(&streams.publishing);
+    // A server that stops waits for it from now on.
+    let attendant = app.draining.attend();
     let upgrade = upgrade.protocols([SUBPROTOCOL]).max_message_size(frame_bytes_max).max_frame_size(frame_bytes_max);
     Ok(upgrade.on_upgrade(move |socket| async move {
-        Connection::new(app, publishing, frame_bytes_max, socket).run().await;
+        Connection::new(app, publishing, frame_bytes_max, socket).run(attendant).await;
         drop(place);
     }))
 }
