@@ -88,6 +88,28 @@ async fn a_client_that_reads_slowly_and_steadily_stays() {
     assert!(matches!(hear(&mut socket).await, HostFrame::Published { request: 1, .. }));
 }
 
+/// Millions of empty messages in a frame of the largest size are counted, not kept.
+#[tokio::test]
+async fn a_frame_of_empty_messages_is_refused() {
+    let server = Server::with_orders().await;
+    let mut socket = open(&server).await;
+    let count = 4_000_000_u32;
+    let mut bytes = b"\x81\xa7publish\x82\xa7request\x01\xa8messages\xdd".to_vec();
+    bytes.extend(count.to_be_bytes());
+    bytes.resize(bytes.len() + count as usize, 0x80);
+    socket.send(Message::Binary(bytes.into())).await.expect("it is sent");
+    assert_eq!(refused(hear(&mut socket).await), (1, "too-many".to_owned()));
+    let headers = (0..1_000).map(|n| (format!("h{n}"), String::new())).collect();
+    let topic = Some("orders.x".to_owned());
+    let message = Outgoing { topic: topic.clone(), headers, ..Outgoing::default() };
+    let messages = vec![message];
+    say(&mut socket, &ClientFrame::Publish { request: 2, topic, content_type: None, messages, receipts: false }).await;
+    let HostFrame::Published { request: 2, exceptions, .. } = hear(&mut socket).await else { panic!() };
+    assert!(matches!(&exceptions[..], [(0, Exception::Refused(_))]), "{exceptions:?}");
+    say(&mut socket, &publish(3, 1)).await;
+    assert!(matches!(hear(&mut socket).await, HostFrame::Published { request: 3, .. }));
+}
+
 /// Whoever is told that the host stops has time to read it.
 #[tokio::test]
 async fn a_host_that_drains_says_so_and_closes() {

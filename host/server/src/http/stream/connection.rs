@@ -20,6 +20,7 @@ use wasmill_delivery::{
 };
 use wasmill_wire::{
     CREDIT_MAX, ClientFrame, HostFrame, MESSAGES_MAX, REQUESTS_OPEN_MAX, Refusal, SUBSCRIPTIONS_MAX, decode, encode,
+    is_publish,
 };
 
 use super::{
@@ -127,12 +128,13 @@ impl Connection {
     }
 
     async fn take(&mut self, bytes: &Bytes) -> Result<(), End> {
+        // Before it takes memory once more.
+        let room = if is_publish(bytes) { Some(self.room(bytes.len()).await?) } else { None };
         match decode::<ClientFrame>(bytes).map_err(|error| End::BadFrame(error.to_string()))? {
             ClientFrame::Publish { request, topic, content_type, messages, receipts } => {
                 if messages.len() > MESSAGES_MAX {
-                    return self.refuse(request, too_many("messages", messages.len(), MESSAGES_MAX)).await;
+                    return self.refuse(request, too_many("messages", MESSAGES_MAX)).await;
                 }
-                let room = self.room(bytes.len()).await?;
                 let publish = Publish { request, defaults: Defaults { topic, content_type }, messages, receipts };
                 let host = self.app.host.clone();
                 let handed = self.meanwhile(publish.hand_over(&host, Timestamp(now_ms()))).await?;
@@ -152,7 +154,7 @@ impl Connection {
             }
             ClientFrame::Settle { request, subscription, settlements } => {
                 if settlements.len() > MESSAGES_MAX {
-                    return self.refuse(request, too_many("settlements", settlements.len(), MESSAGES_MAX)).await;
+                    return self.refuse(request, too_many("settlements", MESSAGES_MAX)).await;
                 }
                 match self.subscriptions.get(&subscription).map(Subscription::taken) {
                     Some(taken) => self.begin(settle::settle(self.app.host.clone(), taken, request, settlements)).await,
@@ -161,7 +163,7 @@ impl Connection {
             }
             ClientFrame::Extend { request, subscription, leases, lease_ms } => {
                 if leases.len() > MESSAGES_MAX {
-                    return self.refuse(request, too_many("leases", leases.len(), MESSAGES_MAX)).await;
+                    return self.refuse(request, too_many("leases", MESSAGES_MAX)).await;
                 }
                 match self.subscriptions.get(&subscription).map(Subscription::taken) {
                     Some(taken) => {
@@ -205,7 +207,9 @@ impl Connection {
             return Err(Problem::new(axum::http::StatusCode::CONFLICT, "subscribed-before", detail).into());
         }
         if self.subscriptions.len() >= SUBSCRIPTIONS_MAX {
-            return Err(too_many("subscriptions", SUBSCRIPTIONS_MAX + 1, SUBSCRIPTIONS_MAX));
+            let detail =
+                format!("{SUBSCRIPTIONS_MAX} subscriptions are on this stream, which is the limit; release one");
+            return Err(Problem::invalid("too-many", detail).into());
         }
         let started = Subscription::start(&self.app.host, self.outlet.clone(), subscription, place, credit);
         self.subscriptions.insert(subscription, started);

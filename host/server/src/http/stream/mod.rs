@@ -101,6 +101,6 @@ fn refusal_of_publish(error: PublishError) -> Refusal {
 }
 
 /// What one request may carry is exceeded.
-fn too_many(what: &str, given: usize, most: usize) -> Refusal {
-    Problem::invalid("too-many", format!("{given} {what}; at most {most} are taken in one request")).into()
+fn too_many(what: &str, most: usize) -> Refusal {
+    Problem::invalid("too-many", format!("too many {what}; at most {most} are taken in one request")).into()
 }
