@@ -110,6 +110,32 @@ async fn a_frame_of_empty_messages_is_refused() {
     assert!(matches!(hear(&mut socket).await, HostFrame::Published { request: 3, .. }));
 }
 
+/// A page of a browser may open a WebSocket to anywhere, and says where it comes from.
+#[tokio::test]
+async fn a_web_page_of_another_host_opens_no_stream() {
+    let server = Server::with_orders().await;
+    let authority = server.url().trim_start_matches("http://").to_owned();
+    for (origin, expected) in [
+        (format!("http://{authority}"), None),
+        ("https://evil.example".to_owned(), Some(403)),
+        (format!("http://{authority}.evil.example"), Some(403)),
+        (format!("http://evil.example/{authority}"), Some(403)),
+        ("http://127.0.0.1:1".to_owned(), Some(403)),
+        ("null".to_owned(), Some(403)),
+        (String::new(), Some(403)),
+    ] {
+        let mut request = format!("ws://{authority}/v1/stream").into_client_request().expect("a request");
+        request.headers_mut().insert("sec-websocket-protocol", SUBPROTOCOL.parse().expect("a header"));
+        request.headers_mut().insert("origin", origin.parse().expect("a header"));
+        let refused = match connect_async(request).await {
+            Ok(_) => None,
+            Err(Error::Http(response)) => Some(response.status().as_u16()),
+            Err(other) => panic!("{other:?}"),
+        };
+        assert_eq!(refused, expected, "{origin}");
+    }
+}
+
 /// Whoever is told that the host stops has time to read it.
 #[tokio::test]
 async fn a_host_that_drains_says_so_and_closes() {

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use axum::{
     Router,
     extract::{State, WebSocketUpgrade, ws::rejection::WebSocketUpgradeRejection},
-    http::StatusCode,
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     response::Response,
     routing::any,
 };
@@ -44,9 +44,10 @@ pub(super) fn routes(limits: HttpLimits) -> Router<App> {
         places: Arc::new(Semaphore::new(limits.sockets_max)),
         publishing: Arc::new(Semaphore::new(limits.frames_bytes_max)),
     };
-    let open = move |app: State<App>, upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>| {
-        std::future::ready(open(&streams, app.0, upgrade))
-    };
+    let open =
+        move |app: State<App>, headers: HeaderMap, upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>| {
+            std::future::ready(check_origin(&headers).and_then(|()| open(&streams, app.0, upgrade)))
+        };
     Router::new().route(PATH, any(open))
 }
 
@@ -75,6 +76,19 @@ fn open(
         Connection::new(app, publishing, frame_bytes_max, socket).run(attendant).await;
         drop(place);
     }))
+}
+
+/// A browser lets any page open a WebSocket to any host, and says which page it is: only one that this host itself serves
+/// may. Programs that are no browsers send no `Origin`.
+fn check_origin(headers: &HeaderMap) -> Result<(), Problem> {
+    let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
+    let host = headers.get(header::HOST).map(HeaderValue::as_bytes);
+    let origin_host = origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_, host)| host.as_bytes());
+    if origin_host.zip(host).is_some_and(|(origin, host)| origin.eq_ignore_ascii_case(host)) {
+        return Ok(());
+    }
+    let detail = format!("a page of {} may not open a stream here", String::from_utf8_lossy(origin.as_bytes()));
+    Err(Problem::new(StatusCode::FORBIDDEN, "foreign-origin", detail))
 }
 
 impl From<Problem> for Refusal {
