@@ -157,16 +157,23 @@ async fn what_is_no_frame_ends_the_stream_and_says_why() {
 }
 
 #[tokio::test]
-async fn a_frame_beyond_the_limit_is_not_read() {
+async fn a_frame_beyond_the_limit_is_not_read_and_its_client_is_told() {
     let server = Server::with_orders().await;
-    let mut socket = open(&server).await;
+    let socket = open(&server).await;
     let mut frame = publish(1, 1);
     if let ClientFrame::Publish { messages, .. } = &mut frame {
         messages[0].data = vec![0; 5 * 1024 * 1024].into();
     }
-    // The host may be gone before all of it is sent.
-    let _ = socket.send(Message::Binary(encode(&frame))).await;
-    assert_eq!(end(socket).await.0, []);
+    let (mut sink, stream) = socket.split();
+    // The host may close it before all of it is sent.
+    let sending = tokio::spawn(async move {
+        let _ = sink.send(Message::Binary(encode(&frame))).await;
+        sink
+    });
+    let (said, close) = end(stream).await;
+    assert_eq!(said.into_iter().map(refused).collect::<Vec<_>>(), [(0, "too-large".to_owned())]);
+    assert_eq!(close.map(|frame| frame.code), Some(CloseCode::Size));
+    drop(sending.await);
     let mut socket = open(&server).await;
     say(&mut socket, &publish(2, 1)).await;
     assert!(matches!(hear(&mut socket).await, HostFrame::Published { .. }));

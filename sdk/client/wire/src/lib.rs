@@ -4,7 +4,7 @@
 //! [`ClientFrame`] or one [`HostFrame`] in MessagePack, structures as maps by the names of their fields, with what is
 //! absent left out. Text messages are not used.
 //!
-//! - A client numbers its requests as it likes; an answer names the request. Requests are carried out in the order in which
+//! - A client numbers its requests as it likes, from 1 on; an answer names the request. Requests are carried out in the order in which
 //!   they arrive, and many may be under way: up to [`REQUESTS_OPEN_MAX`], after which the host reads no further.
 //! - Answers come when what they say is durable, so not necessarily in order.
 //! - A host sends deliveries of a consumer as long as fewer than its credit are out, and settling them gives credit back.
@@ -137,7 +137,7 @@ pub enum HostFrame {
     },
     /// A whole request was refused, and nothing of it done.
     Refused {
-        /// The request, or the subscription.
+        /// The request, or the subscription; 0 when a frame cannot be read, for which the stream is closed.
         request: u64,
         /// Why.
         refusal: Refusal,

@@ -14,6 +14,7 @@ use tokio::{
     task::JoinHandle,
     time::{Instant, Interval},
 };
+use tokio_tungstenite::tungstenite;
 use wasmill_delivery::{
     name::{ConsumerName, QueueName},
     time::Timestamp,
@@ -62,6 +63,8 @@ enum End {
     Stopping,
     /// The client sent what is no frame.
     BadFrame(String),
+    /// The client sends a frame that is not read.
+    TooLarge,
     /// The client is gone.
     Broken,
 }
@@ -106,6 +109,7 @@ impl Connection {
                             let in_order = frame.is_none_or(|frame| frame.code == close_code::NORMAL);
                             return Ok(if in_order { End::Closed } else { End::Broken });
                         }
+                        Some(Err(error)) if is_too_large(&error) => return Ok(End::TooLarge),
                         Some(Err(_)) | None => return Ok(End::Broken),
                     }
                     // Once it is taken: whoever waits for room is not read meanwhile.
@@ -280,6 +284,12 @@ impl Connection {
                 let _ = self.send(&HostFrame::Refused { request: 0, refusal: problem.into() }).await;
                 Written::Close(close_code::PROTOCOL, "a frame cannot be read")
             }
+            End::TooLarge => {
+                let detail = format!("a frame has at most {} bytes here", self.frame_bytes_max);
+                let problem = Problem::new(axum::http::StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail);
+                let _ = self.refuse(0, problem.into()).await;
+                Written::Close(close_code::SIZE, "a frame is too large")
+            }
             End::Broken => Written::Close(close_code::AWAY, ""),
         };
         // What was handed over goes on in any case; whoever is still there is told.
@@ -291,7 +301,7 @@ impl Connection {
             }
         };
         let _ = tokio::time::timeout(CLOSING_PATIENCE, answering).await;
-        let is_gone = matches!(end, End::Broken | End::BadFrame(_));
+        let is_gone = matches!(end, End::Broken | End::BadFrame(_) | End::TooLarge);
         for (name, subscription) in self.subscriptions {
             let left = if is_gone { subscription.expire().await } else { subscription.release().await };
             if let Err(error) = left {
@@ -308,9 +318,16 @@ impl Connection {
                 let reading = async { while let Some(Ok(_)) = socket.next().await {} };
                 let _ = tokio::time::timeout(READING_PATIENCE, reading).await;
             }
+            // The rest of a frame that is too large cannot be read.
+            End::TooLarge => tokio::time::sleep(READING_PATIENCE).await,
             End::Closed | End::Broken => {}
         }
     }
+}
+
+fn is_too_large(error: &axum::Error) -> bool {
+    let error = std::error::Error::source(error).and_then(|error| error.downcast_ref::<tungstenite::Error>());
+    matches!(error, Some(tungstenite::Error::Capacity(_)))
 }
 
 async fn write(outlet: &Outlet, written: Written) -> Result<(), End> {
