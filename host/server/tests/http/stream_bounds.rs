@@ -136,6 +136,27 @@ async fn a_web_page_of_another_host_opens_no_stream() {
     }
 }
 
+#[tokio::test]
+async fn a_subscription_that_has_ended_takes_no_place() {
+    let server = with_consumer().await;
+    let mut socket = open(&server).await;
+    for subscription in 0..3 * SUBSCRIPTIONS_MAX as u64 {
+        let (queue, consumer) = ("orders".to_owned(), "missing".to_owned());
+        say(&mut socket, &ClientFrame::Subscribe { subscription, queue, consumer, credit: 1 }).await;
+        match hear(&mut socket).await {
+            HostFrame::Ended { subscription: ended, refusal } => {
+                assert_eq!((ended, refusal.code.as_str()), (subscription, "unknown-consumer"));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    // The same name again, as it is free.
+    say(&mut socket, &subscribe(0)).await;
+    say(&mut socket, &publish(1, 1)).await;
+    let frames = [hear(&mut socket).await, hear(&mut socket).await];
+    assert!(frames.iter().any(|frame| matches!(frame, HostFrame::Deliveries { subscription: 0, .. })), "{frames:?}");
+}
+
 /// Whoever is told that the host stops has time to read it.
 #[tokio::test]
 async fn a_host_that_drains_says_so_and_closes() {

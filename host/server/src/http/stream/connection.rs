@@ -206,6 +206,8 @@ impl Connection {
             let detail = format!("credit is {credit}; it is from 1 to {CREDIT_MAX}");
             return Err(Problem::invalid("out-of-range", detail).into());
         }
+        let now = Timestamp(now_ms());
+        self.subscriptions.retain(|_, subscribed| !subscribed.is_over(now));
         if self.subscriptions.contains_key(&subscription) {
             let detail = format!("subscription {subscription} is there already; release it first, or name another");
             return Err(Problem::new(axum::http::StatusCode::CONFLICT, "subscribed-before", detail).into());
