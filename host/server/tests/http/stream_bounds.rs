@@ -157,6 +157,31 @@ async fn a_subscription_that_has_ended_takes_no_place() {
     assert!(frames.iter().any(|frame| matches!(frame, HostFrame::Deliveries { subscription: 0, .. })), "{frames:?}");
 }
 
+/// What a program gave back before its connection broke burns no attempt.
+#[tokio::test]
+async fn a_release_is_carried_out_though_nobody_hears_of_it() {
+    let server = with_consumer().await;
+    let mut publisher = open(&server).await;
+    say(&mut publisher, &publish(1, 3)).await;
+    hear(&mut publisher).await;
+    for round in 0..10 {
+        let mut socket = open(&server).await;
+        say(&mut socket, &subscribe(1)).await;
+        let mut taken = Vec::new();
+        while taken.len() < 3 {
+            taken.extend(deliveries(&mut socket).await);
+        }
+        assert!(taken.iter().all(|delivery| delivery.attempt == 1), "round {round}: {taken:?}");
+        let release = ClientFrame::Release { request: 2, subscription: 1 };
+        socket.feed(Message::Binary(encode(&release))).await.expect("it is sent");
+        for request in 10..300 {
+            socket.feed(Message::Binary(encode(&publish(request, 0)))).await.expect("it is sent");
+        }
+        socket.flush().await.expect("all is sent");
+        // Whatever is answered now cannot be written.
+    }
+}
+
 /// Whoever is told that the host stops has time to read it.
 #[tokio::test]
 async fn a_host_that_drains_says_so_and_closes() {

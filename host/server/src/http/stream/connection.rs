@@ -178,10 +178,15 @@ impl Connection {
             }
             ClientFrame::Release { request, subscription } => match self.subscriptions.remove(&subscription) {
                 Some(subscribed) => {
+                    // Carried out even when nobody waits for its answer any more.
+                    let releasing = tokio::spawn(subscribed.release());
                     self.begin(async move {
-                        match subscribed.release().await {
-                            Ok(()) => HostFrame::Settled { request, exceptions: Vec::new() },
-                            Err(error) => failed(request, error),
+                        match releasing.await {
+                            Ok(Err(error)) => failed(request, error),
+                            Ok(Ok(())) => HostFrame::Settled { request, exceptions: Vec::new() },
+                            Err(error) => {
+                                HostFrame::Refused { request, refusal: Problem::fault(error.to_string()).into() }
+                            }
                         }
                     })
                     .await
@@ -297,9 +302,7 @@ impl Connection {
         // What was handed over goes on in any case; whoever is still there is told.
         let answering = async {
             while let Some(answer) = self.answers.next().await {
-                if write(&self.outlet, Written::Frame(encode(&answer))).await.is_err() {
-                    break;
-                }
+                let _ = write(&self.outlet, Written::Frame(encode(&answer))).await;
             }
         };
         let _ = tokio::time::timeout(CLOSING_PATIENCE, answering).await;
