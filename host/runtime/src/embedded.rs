@@ -50,9 +50,17 @@ impl EmbeddedBroker {
         &self,
         entries: Vec<PublishEntry>,
     ) -> Result<Vec<Result<Receipt, PublishRefusal>>, HostError> {
+        self.publish_command(entries).await.map_err(|_| self.stopped())
+    }
+
+    /// Leave it in the inbox, at once.
+    pub(crate) fn publish_command(
+        &self,
+        entries: Vec<PublishEntry>,
+    ) -> oneshot::Receiver<Vec<Result<Receipt, PublishRefusal>>> {
         let (reply, answer) = oneshot::channel();
         self.shared.inbox.put(Command::Publish { entries, reply });
-        answer.await.map_err(|_| self.stopped())
+        answer
     }
 
     pub(crate) async fn order(&self, order: Order) -> Result<OrderReceipt, HostError> {
@@ -73,7 +81,7 @@ impl EmbeddedBroker {
         answer.await.map_err(|_| self.stopped())
     }
 
-    fn stopped(&self) -> HostError {
+    pub(crate) fn stopped(&self) -> HostError {
         HostError::Stopped { reason: self.shared.failure.get().cloned() }
     }
 

@@ -77,7 +77,7 @@ pub(crate) struct Inner {
     /// Redrives in the background.
     pub(crate) redrives: Redrives,
     shared: Arc<Shared>,
-    pub(crate) publish_budget: Semaphore,
+    pub(crate) publish_budget: Arc<Semaphore>,
     pub(crate) queue_names: RwLock<BTreeMap<QueueId, QueueName>>,
     /// Whether a queue was ever declared whose publishers wait for room; without one nobody keeps what it publishes.
     pub(crate) some_queue_waits: AtomicBool,
@@ -373,7 +373,7 @@ impl Inner {
             importing: Arc::default(),
             redrives: Redrives::default(),
             shared,
-            publish_budget: Semaphore::new(PUBLISH_BYTES_WAITING_MAX as usize),
+            publish_budget: Arc::new(Semaphore::new(PUBLISH_BYTES_WAITING_MAX as usize)),
             queue_names: RwLock::new(queue_names),
             some_queue_waits,
             pump: Mutex::new(Some(pump)),

@@ -70,7 +70,7 @@ pub use self::{
     jobs::{JOB_WAITS_MAX, Submitted},
     observer::{AttemptSeen, CanarySeen, Commit, NoObserver, Observer, SettleSeen},
     options::HostOptions,
-    publish::{PUBLISH_BYTES_WAITING_MAX, Published},
+    publish::{PUBLISH_BYTES_WAITING_MAX, Published, Publishing},
     pull::{
         PULL_BYTES_MAX, PULL_DELIVERIES_MAX, PULL_WAIT_MAX, PULLED_BYTES_MAX, PULLED_MAX, PULLS_WAITING_MAX, Pulled,
         PulledOutcome, PulledSettlement,

@@ -1,10 +1,11 @@
 //! Publishing from the outside: what waits for the pump is bounded, and a publisher may wait for room in a queue.
 
 use std::{
-    sync::{PoisonError, atomic::Ordering},
+    sync::{Arc, PoisonError, atomic::Ordering},
     time::{Duration, Instant},
 };
 
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use wasmill_delivery::{
     effect::{PublishRefusal, Receipt},
     input::PublishEntry,
@@ -55,6 +56,12 @@ impl Host {
     /// # Errors
     /// When the host stops before it can answer.
     pub async fn publish_many(&self, drafts: Vec<Draft>) -> Result<Vec<Result<Published, PublishError>>, HostError> {
+        self.hand_over(drafts).await.answer().await
+    }
+
+    /// Publish as [`Host::publish_many`] does, in two steps: this waits until there is room and then hands the messages
+    /// over. What is handed over later comes later in every queue, however the answers are waited for.
+    pub async fn hand_over(&self, drafts: Vec<Draft>) -> Publishing {
         let mut ids = Vec::with_capacity(drafts.len());
         let mut entries = Vec::with_capacity(drafts.len());
         for draft in drafts {
@@ -68,33 +75,66 @@ impl Host {
         }
         let bytes = entries.iter().map(|entry| entry.message.size_bytes()).sum::<u64>();
         let permits = u32::try_from(bytes).unwrap_or(u32::MAX).min(PUBLISH_BYTES_WAITING_MAX);
-        let _budget = self.inner.publish_budget.acquire_many(permits).await;
-        let answers = if entries.is_empty() { Vec::new() } else { self.publish_entries(entries).await? };
+        // It is never closed.
+        let budget = Arc::clone(&self.inner.publish_budget).acquire_many_owned(permits).await.ok();
+        let some_queue_waits = self.inner.some_queue_waits.load(Ordering::Relaxed);
+        let again = if some_queue_waits { entries.clone() } else { Vec::new() };
+        let receipts = (!entries.is_empty()).then(|| self.inner.broker.publish_command(entries));
+        Publishing { host: self.clone(), ids, receipts, again, since: Instant::now(), _budget: budget }
+    }
+}
+
+/// What became of a message.
+type Answer = Result<Receipt, PublishRefusal>;
+
+/// Messages that the host was handed. Dropping it takes nothing back.
+#[must_use = "whether they are durable is known from the answer"]
+pub struct Publishing {
+    host: Host,
+    ids: Vec<Result<MessageId, PublishError>>,
+    /// None when there is nothing to publish.
+    receipts: Option<oneshot::Receiver<Vec<Answer>>>,
+    /// The messages once more, when a queue's policy may be to wait for room.
+    again: Vec<PublishEntry>,
+    since: Instant,
+    _budget: Option<OwnedSemaphorePermit>,
+}
+
+impl Publishing {
+    /// Wait until they are durable. The answers are in the order of the drafts.
+    ///
+    /// # Errors
+    /// When the host stops before it can answer.
+    pub async fn answer(mut self) -> Result<Vec<Result<Published, PublishError>>, HostError> {
+        let answers = match self.receipts.take() {
+            None => Vec::new(),
+            Some(receipts) => {
+                let answers = receipts.await.map_err(|_| self.host.inner.broker.stopped())?;
+                self.wait_for_room(answers).await?
+            }
+        };
         let mut answers = answers.into_iter();
         let stopped = || PublishError::Host(HostError::Stopped { reason: None });
-        let published = ids.into_iter().map(|id| {
+        let published = self.ids.into_iter().map(|id| {
             let id = id?;
             let receipt = answers.next().ok_or_else(stopped)??;
-            let places = self.inner.name_places(&receipt.places);
+            let places = self.host.inner.name_places(&receipt.places);
             Ok(Published { id, duplicate: receipt.duplicate, places, delayed: receipt.delayed })
         });
         Ok(published.collect())
     }
 
-    /// Publish, and where a queue is full and its policy says so, wait for room.
-    async fn publish_entries(
-        &self,
-        entries: Vec<PublishEntry>,
-    ) -> Result<Vec<Result<Receipt, PublishRefusal>>, HostError> {
-        if !self.inner.some_queue_waits.load(Ordering::Relaxed) {
-            return self.inner.broker.publish(entries).await;
+    /// Where a queue is full and its policy says so, publish again until there is room.
+    async fn wait_for_room(&self, mut answers: Vec<Answer>) -> Result<Vec<Answer>, HostError> {
+        if self.again.is_empty() {
+            return Ok(answers);
         }
-        let started = Instant::now();
-        let mut answers = self.inner.broker.publish(entries.clone()).await?;
         let mut pause = ROOM_POLL_FIRST;
         loop {
-            let waits = |answer: &Result<Receipt, PublishRefusal>| match answer {
-                Err(PublishRefusal::QueueFull { wait_ms, .. }) => started.elapsed() < Duration::from_millis(*wait_ms),
+            let waits = |answer: &Answer| match answer {
+                Err(PublishRefusal::QueueFull { wait_ms, .. }) => {
+                    self.since.elapsed() < Duration::from_millis(*wait_ms)
+                }
                 Ok(_) | Err(_) => false,
             };
             let again: Vec<usize> = (0..answers.len()).filter(|index| waits(&answers[*index])).collect();
@@ -103,8 +143,8 @@ impl Host {
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(ROOM_POLL_MAX);
-            let retried = again.iter().map(|index| entries[*index].clone()).collect();
-            for (index, answer) in again.into_iter().zip(self.inner.broker.publish(retried).await?) {
+            let retried = again.iter().map(|index| self.again[*index].clone()).collect();
+            for (index, answer) in again.into_iter().zip(self.host.inner.broker.publish(retried).await?) {
                 answers[index] = answer;
             }
         }

@@ -10,10 +10,7 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     process::ExitCode,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -31,7 +28,7 @@ use crate::{
     callbacks,
     cli::compile_worker,
     config::{Config, LogFormat},
-    http::{self, App, HttpLimits},
+    http::{self, App, Draining, HttpLimits},
     telemetry::Metrics,
     watch::{self, Loader, Sources},
 };
@@ -197,7 +194,7 @@ fn app(config: &Config, host: &Host, metrics: Arc<Metrics>) -> App {
 
 /// The HTTP server, while it runs.
 pub(crate) struct Server {
-    draining: Arc<AtomicBool>,
+    draining: Draining,
     stop: oneshot::Sender<()>,
     running: JoinHandle<std::io::Result<()>>,
 }
@@ -205,7 +202,7 @@ pub(crate) struct Server {
 impl Server {
     /// Answer requests from now on.
     pub(crate) fn start(listener: TcpListener, app: App) -> Self {
-        let draining = Arc::clone(&app.draining);
+        let draining = app.draining.clone();
         let (stop, stopped) = oneshot::channel::<()>();
         let listener = listener.tap_io(|connection: &mut TcpStream| {
             // Answers are small and somebody waits for each of them.
@@ -217,12 +214,17 @@ impl Server {
         Self { draining, stop, running: tokio::spawn(async { serving.await }) }
     }
 
-    /// Say that we are not ready any more, take no new connection, and let requests that are under way finish.
+    /// Say that we are not ready any more, take no new connection, and let requests and streams that are under way finish.
     pub(crate) async fn stop(self, patience: Duration) {
-        self.draining.store(true, Ordering::Release);
+        self.draining.begin();
         let _ = self.stop.send(());
         let abort = self.running.abort_handle();
-        if tokio::time::timeout(patience, self.running).await.is_err() {
+        // The server lets go of a WebSocket when it is opened, so streams are waited for apart.
+        let finished = async {
+            let _ = self.running.await;
+            self.draining.finished().await;
+        };
+        if tokio::time::timeout(patience, finished).await.is_err() {
             tracing::warn!("some requests were not finished within {patience:?}; they are cut");
             abort.abort();
         }

@@ -20,6 +20,7 @@ mod http {
     mod rooms;
     mod schedules;
     mod stream;
+    mod stream_bounds;
     mod stream_frames;
     mod timing;
     mod why;

@@ -1,9 +1,12 @@
 //! The connection, as callers have it.
 
-use std::future::Future;
+use std::{future::Future, time::Duration};
 
 use futures::StreamExt as _;
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    runtime::Handle,
+    sync::{mpsc, oneshot},
+};
 use tokio_tungstenite::tungstenite::{
     self,
     client::IntoClientRequest as _,
@@ -27,6 +30,8 @@ const FRAME_BYTES_MAX: usize = 64 * 1024 * 1024;
 pub struct Client {
     calls: mpsc::Sender<Call>,
     frame_bytes_max: usize,
+    /// Where the driver runs.
+    runtime: Handle,
 }
 
 impl Client {
@@ -35,11 +40,16 @@ impl Client {
     /// # Errors
     /// [`Error::Connect`] when nothing answers there, or not as a host does that takes streams.
     pub async fn connect(url: &str) -> Result<Self, Error> {
+        Self::connect_with(url, driver::SILENCE_MAX).await
+    }
+
+    /// To a host that is gone when nothing is heard of it for so long.
+    pub(crate) async fn connect_with(url: &str, silence_max: Duration) -> Result<Self, Error> {
         let (socket, frame_bytes_max) =
             open(url).await.map_err(|reason| Error::Connect { url: url.to_owned(), reason })?;
         let (calls, asked) = mpsc::channel(CALLS_WAITING_MAX);
-        tokio::spawn(driver::drive(socket, asked));
-        Ok(Self { calls, frame_bytes_max })
+        tokio::spawn(driver::drive(socket, asked, silence_max));
+        Ok(Self { calls, frame_bytes_max, runtime: Handle::current() })
     }
 
     /// Publish a message. It is durable when this answers.
@@ -96,7 +106,10 @@ impl Client {
 
     /// Say that nobody listens any more; nobody waits for it.
     pub(crate) fn release(&self, subscription: u64) {
-        let _ = self.calls.try_send(Call::Release(subscription));
+        if let Err(mpsc::error::TrySendError::Full(call)) = self.calls.try_send(Call::Release(subscription)) {
+            let calls = self.calls.clone();
+            self.runtime.spawn(async move { calls.send(call).await });
+        }
     }
 
     /// Leave a call with the driver, now if there is room.
@@ -143,4 +156,20 @@ async fn open(url: &str) -> Result<(Socket, usize), String> {
         return Err(format!("the host does not begin with a welcome but with {welcome:?}"));
     };
     Ok((socket, usize::try_from(frame_bytes_max).unwrap_or(usize::MAX)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_release_waits_for_room_behind_what_was_asked_before() {
+        let (calls, mut asked) = mpsc::channel(1);
+        let client = Client { calls, frame_bytes_max: 1_000, runtime: Handle::current() };
+        drop(client.publish(Outgoing::new("t", "")));
+        let (_, incoming) = mpsc::unbounded_channel();
+        drop(Subscription::new(client.clone(), 7, incoming));
+        assert!(matches!(asked.recv().await, Some(Call::Publish(..))));
+        assert!(matches!(asked.recv().await, Some(Call::Release(7))));
+    }
 }

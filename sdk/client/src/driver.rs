@@ -10,6 +10,7 @@ use futures::{
 use tokio::{
     net::TcpStream,
     sync::{mpsc, oneshot},
+    time::{Instant, Interval, interval},
 };
 use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream,
@@ -29,6 +30,10 @@ use crate::{
 const FRAME_BYTES: usize = 256 * 1024;
 /// How long a host may take to answer a close.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(10);
+/// A host that nothing is heard of for so long is gone: it pings three times as often.
+pub(crate) const SILENCE_MAX: Duration = Duration::from_secs(60);
+/// How often that is looked at, in that time.
+const LOOKS: u32 = 6;
 /// Calls that are taken at once.
 const CALLS_MAX: usize = 4_096;
 
@@ -53,8 +58,9 @@ pub(crate) enum Call {
 }
 
 /// Run until the connection is closed, and tell everybody who waits why.
-pub(crate) async fn drive(socket: Socket, mut calls: mpsc::Receiver<Call>) {
-    let (mut sink, mut stream) = socket.split();
+pub(crate) async fn drive(socket: Socket, mut calls: mpsc::Receiver<Call>, silence_max: Duration) {
+    let (mut sink, stream) = socket.split();
+    let mut stream = Incoming { stream, heard: Instant::now(), silence_max, look: interval(silence_max / LOOKS) };
     let mut pending = Pending::default();
     let mut taken = Vec::new();
     // Nothing more is asked: by whom that was said, unless every clone of the client is just gone.
@@ -62,7 +68,7 @@ pub(crate) async fn drive(socket: Socket, mut calls: mpsc::Receiver<Call>) {
     let reason = loop {
         let has_room = pending.len() < REQUESTS_OPEN_MAX && closing.is_none();
         tokio::select! {
-            message = stream.next() => if let Err(reason) = pending.hear(message) {
+            message = stream.next() => if let Err(reason) = message.and_then(|message| pending.hear(message)) {
                 break reason;
             },
             asked = calls.recv_many(&mut taken, CALLS_MAX), if has_room => {
@@ -79,23 +85,58 @@ pub(crate) async fn drive(socket: Socket, mut calls: mpsc::Receiver<Call>) {
                 }
             }
         }
+        let released = pending.release_unowned();
+        if !released.is_empty()
+            && let Err(reason) = write(released, &mut sink, &mut stream, &mut pending).await
+        {
+            break reason;
+        }
         if closing.is_some() && pending.len() == 0 {
             break "it was closed".to_owned();
         }
     };
-    let close = CloseFrame { code: CloseCode::Normal, reason: "".into() };
-    let _ = sink.send(Message::Close(Some(close))).await;
-    let error = Error::Disconnected { reason };
+    let error = Error::Disconnected { reason: pending.said_why().unwrap_or(reason) };
     pending.fail(&error);
     calls.close();
     while let Some(call) = calls.recv().await {
         call.fail(&error);
     }
+    let close = CloseFrame { code: CloseCode::Normal, reason: "".into() };
+    let closed = async {
+        let said = sink.send(Message::Close(Some(close))).await;
+        if said.is_ok() && matches!(closing, Some(Some(_))) {
+            // The host answers a close when it has let go of everything.
+            while let Some(Ok(_)) = stream.stream.next().await {}
+        }
+    };
+    let _ = tokio::time::timeout(CLOSE_PATIENCE, closed).await;
     if let Some(Some(done)) = closing {
-        // The host answers a close when it has let go of everything.
-        let closed = async { while let Some(Ok(_)) = stream.next().await {} };
-        let _ = tokio::time::timeout(CLOSE_PATIENCE, closed).await;
         let _ = done.send(());
+    }
+}
+
+/// What comes from the host, as long as anything comes.
+struct Incoming {
+    stream: SplitStream<Socket>,
+    heard: Instant,
+    silence_max: Duration,
+    look: Interval,
+}
+
+impl Incoming {
+    /// The next message, if the host is there. Dropping the future loses none.
+    async fn next(&mut self) -> Result<Option<Result<Message, tungstenite::Error>>, String> {
+        loop {
+            tokio::select! {
+                message = self.stream.next() => {
+                    self.heard = Instant::now();
+                    return Ok(message);
+                }
+                _ = self.look.tick() => if self.heard.elapsed() > self.silence_max {
+                    return Err(format!("nothing was heard of the host for {:?}", self.silence_max));
+                }
+            }
+        }
     }
 }
 
@@ -103,7 +144,7 @@ pub(crate) async fn drive(socket: Socket, mut calls: mpsc::Receiver<Call>) {
 async fn write(
     frames: Vec<Bytes>,
     sink: &mut SplitSink<Socket, Message>,
-    stream: &mut SplitStream<Socket>,
+    stream: &mut Incoming,
     pending: &mut Pending,
 ) -> Result<(), String> {
     let mut writing = pin!(async {
@@ -116,7 +157,7 @@ async fn write(
         tokio::select! {
             biased;
             written = &mut writing => return written.map_err(|error: tungstenite::Error| error.to_string()),
-            message = stream.next() => pending.hear(message)?,
+            message = stream.next() => pending.hear(message?)?,
         }
     }
 }
@@ -170,16 +211,19 @@ impl Frames {
                 let name = pending.next_request();
                 self.written.push(encode(&ClientFrame::Subscribe { subscription: name, queue, consumer, credit }));
                 pending.subscribe(name, deliveries);
-                let _ = subscription.send(name);
+                if subscription.send(name).is_err() {
+                    self.release(name, pending);
+                }
             }
-            Call::Release(subscription) => {
-                self.flush(pending);
-                pending.unsubscribe(subscription);
-                let request = pending.next_request();
-                self.written.push(encode(&ClientFrame::Release { request, subscription }));
-            }
+            Call::Release(subscription) => self.release(subscription, pending),
             Call::Close(_) => {}
         }
+    }
+
+    /// After what was asked before.
+    fn release(&mut self, subscription: u64, pending: &mut Pending) {
+        self.flush(pending);
+        self.written.push(encode(&pending.release(subscription)));
     }
 
     /// Messages that were gathered become a frame.
@@ -204,5 +248,107 @@ impl Call {
             // Whoever subscribes sees that nothing comes; the connection is closed anyway.
             Self::Subscribe { .. } | Self::Release(_) | Self::Close(_) => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt as _;
+    use tokio::net::TcpListener;
+    use tokio_tungstenite::{accept_hdr_async, tungstenite::handshake::server};
+
+    use super::*;
+    use crate::Client;
+
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    /// A host of a few lines, and a client that gives up soon.
+    async fn host_and_client(silence_max: Duration) -> (WebSocketStream<TcpStream>, Client) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("http://{}", listener.local_addr().expect("an address"));
+        let hosting = async {
+            let (connection, _) = listener.accept().await.expect("a connection");
+            #[expect(clippy::result_large_err, reason = "the library's own")]
+            let agree = |_: &server::Request, mut response: server::Response| {
+                response
+                    .headers_mut()
+                    .insert("sec-websocket-protocol", wasmill_wire::SUBPROTOCOL.parse().expect("a header"));
+                Ok(response)
+            };
+            let mut socket = accept_hdr_async(connection, agree).await.expect("a WebSocket");
+            let welcome = HostFrame::Welcome { frame_bytes_max: 1 << 23, data_bytes_max: 1 << 22 };
+            socket.send(Message::Binary(encode(&welcome))).await.expect("it is sent");
+            socket
+        };
+        let (socket, client) = futures::future::join(hosting, Client::connect_with(&url, silence_max)).await;
+        (socket, client.expect("a stream"))
+    }
+
+    async fn hear(socket: &mut WebSocketStream<TcpStream>) -> ClientFrame {
+        loop {
+            let message = tokio::time::timeout(PATIENCE, socket.next()).await.expect("a frame in time");
+            if let Message::Binary(bytes) = message.expect("a message").expect("a message") {
+                return decode(&bytes).expect("a frame");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_host_that_says_nothing_is_gone_whether_it_reads_or_not() {
+        let (socket, client) = host_and_client(Duration::from_millis(300)).await;
+        // More than a connection holds that nobody reads.
+        let waiting: Vec<_> = (0..30).map(|_| client.publish(Outgoing::new("t", vec![0; 1 << 20]))).collect();
+        for answer in waiting {
+            match tokio::time::timeout(PATIENCE, answer).await.expect("an answer in time") {
+                Err(Error::Disconnected { reason }) => assert!(reason.contains("nothing was heard"), "{reason}"),
+                other => panic!("{other:?}"),
+            }
+        }
+        drop(socket);
+    }
+
+    #[tokio::test]
+    async fn a_host_that_pings_stays() {
+        let (mut socket, client) = host_and_client(Duration::from_millis(400)).await;
+        let publishing = tokio::spawn(client.publish(Outgoing::new("t", "")));
+        let ClientFrame::Publish { request, .. } = hear(&mut socket).await else { panic!() };
+        for _ in 0..12 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            socket.send(Message::Ping(Bytes::new())).await.expect("it is sent");
+        }
+        let published = HostFrame::Published { request, exceptions: Vec::new(), receipts: Vec::new() };
+        socket.send(Message::Binary(encode(&published))).await.expect("it is sent");
+        assert!(publishing.await.expect("no panic").is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_subscription_that_nobody_waited_for_is_released() {
+        let (mut socket, client) = host_and_client(SILENCE_MAX).await;
+        let subscribing = client.subscribe("q", "c", 1);
+        assert!(subscribing.now_or_never().is_none(), "it is left with the driver");
+        let ClientFrame::Subscribe { subscription, .. } = hear(&mut socket).await else { panic!() };
+        let ClientFrame::Release { subscription: released, request } = hear(&mut socket).await else { panic!() };
+        assert_eq!(released, subscription);
+        // The client waits for its answer before it closes.
+        let closing = tokio::spawn(client.close());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert!(!closing.is_finished());
+        let settled = HostFrame::Settled { request, exceptions: Vec::new() };
+        socket.send(Message::Binary(encode(&settled))).await.expect("it is sent");
+        while let Some(Ok(_)) = socket.next().await {}
+        drop(socket);
+        closing.await.expect("it is closed");
+    }
+
+    #[tokio::test]
+    async fn the_host_says_why_it_goes() {
+        let (mut socket, client) = host_and_client(SILENCE_MAX).await;
+        let publishing = tokio::spawn(client.publish(Outgoing::new("t", "")));
+        hear(&mut socket).await;
+        let closing = HostFrame::Closing { detail: "gone to lunch".to_owned() };
+        socket.send(Message::Binary(encode(&closing))).await.expect("it is sent");
+        drop(socket);
+        let answer = publishing.await.expect("no panic");
+        assert_eq!(answer, Err(Error::Disconnected { reason: "gone to lunch".to_owned() }));
     }
 }

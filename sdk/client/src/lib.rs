@@ -22,9 +22,9 @@
 //! while the connection is busy leave together, in the order in which the calls were made. An answer means that the message is
 //! durable, or that the delivery is settled durably.
 //!
-//! When the connection breaks, every call answers [`Error::Disconnected`] and no subscription delivers any more. Whether what was
-//! under way was carried out is not known then: connect again and publish again, with the same ids
-//! ([`Outgoing::id`]), which the host does not take twice.
+//! When the connection breaks, or nothing is heard of the host for 60 s (it pings every 20 s), every call answers
+//! [`Error::Disconnected`] and no subscription delivers any more. Whether what was under way was carried out is not known then:
+//! connect again and publish again, with the same ids ([`Outgoing::id`]), which the host does not take twice.
 
 mod client;
 mod driver;

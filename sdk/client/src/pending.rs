@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
-use wasmill_wire::{Delivery, Exception, HostFrame, Refusal};
+use wasmill_wire::{ClientFrame, Delivery, Exception, HostFrame, Refusal, encode};
 
 use crate::{Error, Published};
 
@@ -15,6 +16,8 @@ pub(crate) type SettleReply = oneshot::Sender<Result<Vec<(u32, Exception)>, Erro
 pub(crate) enum Waiting {
     Publish(Vec<PublishReply>),
     Settle(SettleReply),
+    /// Nobody, but the connection is not closed before.
+    Release,
 }
 
 /// See the module.
@@ -23,6 +26,10 @@ pub(crate) struct Pending {
     requests: BTreeMap<u64, Waiting>,
     subscriptions: BTreeMap<u64, mpsc::UnboundedSender<Result<Vec<Delivery>, Refusal>>>,
     last: u64,
+    /// Subscriptions that nobody listens to though nobody said so.
+    unowned: Vec<u64>,
+    /// Why the host stops.
+    closing: Option<String>,
 }
 
 impl Pending {
@@ -44,8 +51,22 @@ impl Pending {
         self.subscriptions.insert(subscription, deliveries);
     }
 
-    pub(crate) fn unsubscribe(&mut self, subscription: u64) {
+    /// Nobody listens to it any more; whatever is out goes back.
+    pub(crate) fn release(&mut self, subscription: u64) -> ClientFrame {
         self.subscriptions.remove(&subscription);
+        let request = self.next_request();
+        self.put(request, Waiting::Release);
+        ClientFrame::Release { request, subscription }
+    }
+
+    /// Frames that release what was delivered to nobody.
+    pub(crate) fn release_unowned(&mut self) -> Vec<Bytes> {
+        std::mem::take(&mut self.unowned).into_iter().map(|subscription| encode(&self.release(subscription))).collect()
+    }
+
+    /// Why the connection ends, in the host's words.
+    pub(crate) fn said_why(&mut self) -> Option<String> {
+        self.closing.take()
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -67,15 +88,20 @@ impl Pending {
             }
             HostFrame::Refused { request, refusal } => match self.requests.remove(&request) {
                 Some(waiting) => waiting.fail(&Error::Refused(refusal)),
+                // No request of ours: the host says why it closes the stream.
+                None if request == 0 => self.closing = Some(refusal.detail),
                 None => self.end(request, refusal),
             },
             HostFrame::Deliveries { subscription, deliveries } => {
-                if let Some(to) = self.subscriptions.get(&subscription) {
-                    let _ = to.send(Ok(deliveries));
+                let to = self.subscriptions.get(&subscription);
+                if to.is_some_and(|to| to.send(Ok(deliveries)).is_err()) {
+                    self.subscriptions.remove(&subscription);
+                    self.unowned.push(subscription);
                 }
             }
             HostFrame::Ended { subscription, refusal } => self.end(subscription, refusal),
-            HostFrame::Welcome { .. } | HostFrame::Closing { .. } => {}
+            HostFrame::Closing { detail } => self.closing = Some(detail),
+            HostFrame::Welcome { .. } => {}
         }
     }
 
@@ -105,6 +131,7 @@ impl Waiting {
             Self::Settle(reply) => {
                 let _ = reply.send(Err(error.clone()));
             }
+            Self::Release => {}
         }
     }
 }
@@ -118,5 +145,25 @@ fn published(replies: Vec<PublishReply>, exceptions: Vec<(u32, Exception)>) {
             Some(Exception::Duplicate) => Ok(Published { duplicate: true }),
             Some(Exception::Quarantined { .. }) | None => Ok(Published { duplicate: false }),
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_delivered_to_nobody_is_released() {
+        let mut pending = Pending::default();
+        let (deliveries, incoming) = mpsc::unbounded_channel();
+        pending.subscribe(7, deliveries);
+        pending.take(HostFrame::Deliveries { subscription: 7, deliveries: Vec::new() });
+        assert_eq!(pending.release_unowned(), Vec::<Bytes>::new(), "somebody listens");
+        drop(incoming);
+        pending.take(HostFrame::Deliveries { subscription: 7, deliveries: Vec::new() });
+        assert_eq!(pending.release_unowned(), [encode(&ClientFrame::Release { request: 1, subscription: 7 })]);
+        assert_eq!((pending.len(), pending.release_unowned().len()), (1, 0));
+        pending.take(HostFrame::Settled { request: 1, exceptions: Vec::new() });
+        assert_eq!(pending.len(), 0);
     }
 }

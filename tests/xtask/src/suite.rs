@@ -1,8 +1,8 @@
 //! All tests, in the order in which they are quickest to fail.
 
-use std::time::Instant;
+use std::{process::Command, time::Instant};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use crate::shell::{cargo, output_of, run, say};
 
@@ -14,6 +14,7 @@ pub(crate) fn test() -> Result<()> {
     step("building every program (the first time Wasmtime is compiled: about ten minutes on two cores)", || {
         run(cargo(["build", "--quiet", "--locked", "--workspace"]))
     })?;
+    step("what counts instructions", valgrind)?;
     step("tests", || run(cargo(["test", "--locked", "--workspace"])))?;
     step("lints", || {
         run(cargo(["clippy", "--quiet", "--locked", "--workspace", "--all-targets", "--", "--deny", "warnings"]))
@@ -34,6 +35,25 @@ fn step(what: &str, work: impl FnOnce() -> Result<()>) -> Result<()> {
     work()?;
     say(&format!("{} took {:.1} s", what.split(" (").next().unwrap_or(what), started.elapsed().as_secs_f64()));
     Ok(())
+}
+
+/// Without it the test of what a message costs counts no instructions.
+fn valgrind() -> Result<()> {
+    let version = || {
+        let mut valgrind = Command::new("valgrind");
+        valgrind.arg("--version");
+        output_of(valgrind)
+    };
+    if version().is_ok() {
+        return Ok(());
+    }
+    say("installing valgrind from Debian's packages");
+    for arguments in [&["update"][..], &["install", "--yes", "--no-install-recommends", "valgrind"]] {
+        let mut apt = Command::new("apt-get");
+        apt.args(arguments).env("DEBIAN_FRONTEND", "noninteractive");
+        output_of(apt).context("there is no valgrind, and apt-get cannot install it; install it")?;
+    }
+    version().context("valgrind was installed, and does not start").map(|_| ())
 }
 
 /// The version that `deny.toml` is written for.

@@ -30,8 +30,6 @@ const JOB_WAIT_MS_MAX: u64 = 60_000;
 /// Jobs of one page.
 const JOBS_PAGE_MAX: usize = 1_000;
 const JOBS_PAGE_DEFAULT: usize = 100;
-/// How often a request that waits looks whether the server stops.
-const DRAINING_LOOK: Duration = Duration::from_millis(100);
 
 /// Those that publish, to which an `Idempotency-Key` applies.
 pub(super) fn submit_routes() -> Router<App> {
@@ -92,7 +90,7 @@ async fn show(
         Some(ms @ 1..=JOB_WAIT_MS_MAX) => tokio::select! {
             found = app.host.job_when_ended(&id, Duration::from_millis(ms)) => found?,
             // Whoever waits is told at once how it is, so that the server can stop.
-            () = draining(&app) => app.host.job(&id).await?,
+            () = app.draining.begun() => app.host.job(&id).await?,
         },
         Some(_) => {
             let detail = format!("wait: it must be at most {} s, for example \"20s\"", JOB_WAIT_MS_MAX / 1_000);
@@ -105,12 +103,6 @@ async fn show(
     let host = app.host.clone();
     let reading = tokio::task::spawn_blocking(move || full_status(&host, &record));
     reading.await.unwrap_or_else(|error| Err(Problem::fault(error.to_string()))).map(Json)
-}
-
-async fn draining(app: &App) {
-    while !app.draining.load(std::sync::atomic::Ordering::Acquire) {
-        tokio::time::sleep(DRAINING_LOOK).await;
-    }
 }
 
 /// The status of a job with the data of its result.

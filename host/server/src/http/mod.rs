@@ -8,6 +8,7 @@ mod cloudevents;
 mod consumer_form;
 mod consumers;
 mod delayed;
+mod draining;
 mod extract;
 mod handlers;
 mod idempotency;
@@ -30,10 +31,7 @@ mod timing;
 mod versions;
 mod why;
 
-use std::{
-    sync::{Arc, atomic::AtomicBool},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use axum::{Router, middleware};
 use wasmill_runtime::Host;
@@ -41,6 +39,7 @@ use wasmill_runtime::Host;
 use self::{idempotency::Idempotency, rooms::Rooms};
 use crate::{callbacks::CallbackRules, telemetry::Metrics};
 
+pub use draining::{Attendant, Draining};
 pub(crate) use handlers::SIGNATURE_HEADER;
 pub(crate) use queues::oldest_message_age_ms;
 
@@ -71,7 +70,8 @@ pub struct HttpLimits {
     pub sockets_max: usize,
     /// Frames of all these that are being published, in bytes.
     pub frames_bytes_max: usize,
-    /// A client of these that says nothing for so long, not even the answer to a ping, is gone.
+    /// A client of these that says nothing for so long, not even the answer to a ping, is gone. It is pinged three times
+    /// meanwhile; our clients take a host for gone that they hear nothing of for 60 s.
     pub socket_idle_max: Duration,
 }
 
@@ -107,15 +107,16 @@ pub struct App {
     pub limits: HttpLimits,
     /// What may be called when a job has ended; nothing by default.
     pub callbacks: Arc<CallbackRules>,
-    /// Set when the server begins to stop: `/readyz` says so, and uploads that are under way end at the next line.
-    pub draining: Arc<AtomicBool>,
+    /// Set when the server begins to stop: `/readyz` says so, and uploads that are under way end at the next line,
+    /// and streams are answered and closed.
+    pub draining: Draining,
 }
 
 impl App {
     /// An API with the default limits that is not draining.
     #[must_use]
     pub fn new(host: Host, metrics: Arc<Metrics>) -> Self {
-        Self { host, metrics, limits: HttpLimits::default(), callbacks: Arc::default(), draining: Arc::default() }
+        Self { host, metrics, limits: HttpLimits::default(), callbacks: Arc::default(), draining: Draining::default() }
     }
 }
 

@@ -1,7 +1,5 @@
 //! How the process is: for orchestrators, for Prometheus, for people.
 
-use std::sync::atomic::Ordering;
-
 use axum::{
     Json, Router,
     extract::State,
@@ -38,7 +36,7 @@ async fn readyz(State(app): State<App>) -> Result<&'static str, Problem> {
     if let Some(reason) = app.host.failure() {
         return Err(Problem::stopped(format!("the host has stopped: {reason}")));
     }
-    if app.draining.load(Ordering::Relaxed) {
+    if app.draining.has_begun() {
         return Err(Problem::stopped("the host is shutting down"));
     }
     Ok("ready")

@@ -35,8 +35,6 @@ use crate::config::parse_duration_ms;
 const MAX_DEFAULT: u32 = 1;
 /// How long a delivery is deferred that does not say for how long, in milliseconds.
 const DEFER_MS_DEFAULT: u64 = 1_000;
-/// How often a request that waits looks whether the server stops.
-const DRAINING_LOOK: Duration = Duration::from_millis(100);
 
 pub(super) fn routes() -> Router<App> {
     const ONE: &str = "/v1/queues/{queue}/consumers/{consumer}";
@@ -154,18 +152,12 @@ async fn lease(
         biased;
         pulled = app.host.pull(&queue, &consumer, max, wait) => pulled?,
         // Whoever waits is told at once that there is nothing, so that the server can stop.
-        () = draining(&app) => Vec::new(),
+        () = app.draining.begun() => Vec::new(),
     };
     let deliveries = deliveries.iter().map(DeliveryInfo::from).collect();
     let json = serde_json::to_vec(&Deliveries { deliveries })
         .map_err(|error| Problem::fault(format!("deliveries cannot be written as JSON: {error}")))?;
     Ok(([(header::CONTENT_TYPE, "application/json")], Body::from(json)).into_response())
-}
-
-pub(super) async fn draining(app: &App) {
-    while !app.draining.load(std::sync::atomic::Ordering::Acquire) {
-        tokio::time::sleep(DRAINING_LOOK).await;
-    }
 }
 
 impl LeaseRequest {

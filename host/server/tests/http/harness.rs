@@ -2,7 +2,7 @@
 
 use std::{
     path::Path,
-    sync::{Arc, atomic::AtomicBool},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -11,7 +11,7 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 use wasmill_runtime::{Durability, Host, HostOptions};
 use wasmill_server::{
-    http::{App, HttpLimits, router},
+    http::{App, Draining, HttpLimits, router},
     telemetry::Metrics,
 };
 
@@ -24,7 +24,7 @@ const INSTANCES_MAX: u32 = 100;
 /// A host that is served on a port of its own.
 pub(super) struct Server {
     pub(super) host: Host,
-    pub(super) draining: Arc<AtomicBool>,
+    pub(super) draining: Draining,
     url: String,
     client: Client,
     store: Arc<tempfile::TempDir>,
@@ -63,7 +63,7 @@ impl Server {
 
     async fn serve(app: App, store: Arc<tempfile::TempDir>) -> Self {
         let host = app.host.clone();
-        let draining = Arc::clone(&app.draining);
+        let draining = app.draining.clone();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
         tokio::spawn(async move { axum::serve(listener, router(app)).await });

@@ -1,7 +1,5 @@
 //! Many messages, one per line.
 
-use std::sync::atomic::Ordering;
-
 use futures::{StreamExt as _, channel::mpsc};
 use serde_json::{Value, json};
 use wasmill_server::http::HttpLimits;
@@ -115,7 +113,7 @@ async fn lines_are_published_while_the_body_is_still_coming() {
         let answer: Value = serde_json::from_slice(&answer).expect("one line");
         assert_eq!(answer["places"][0]["sequence"], n);
     }
-    server.draining.store(true, Ordering::Relaxed);
+    server.draining.begin();
     lines.unbounded_send("{\"data\":4}\n").expect("the body is open");
     let last: Value =
         serde_json::from_slice(&answers.next().await.expect("an answer").expect("bytes")).expect("a line");

@@ -1,6 +1,6 @@
 //! Health, metrics, and what the server says of itself.
 
-use std::{collections::BTreeSet, sync::atomic::Ordering, time::Duration};
+use std::{collections::BTreeSet, time::Duration};
 
 use reqwest::Method;
 
@@ -10,7 +10,7 @@ use super::harness::{Server, guest};
 async fn readiness_ends_when_the_server_drains_and_health_does_not() {
     let server = Server::start().await;
     assert_eq!(server.get("/readyz").await.expect_status(200).text, "ready");
-    server.draining.store(true, Ordering::Relaxed);
+    server.draining.begin();
     server.get("/readyz").await.expect_problem(503, "stopped", "shutting down");
     assert_eq!(server.get("/healthz").await.expect_status(200).text, "ok");
 }

@@ -180,7 +180,7 @@ async fn a_server_that_stops_ends_the_waits() {
     let started = Instant::now();
     let (deliveries, ()) = tokio::join!(lease(&server, "wait=20s"), async {
         tokio::time::sleep(Duration::from_millis(50)).await;
-        server.draining.store(true, std::sync::atomic::Ordering::Release);
+        server.draining.begin();
     });
     assert!(deliveries.is_empty() && started.elapsed() < Duration::from_secs(10));
 }

@@ -254,7 +254,7 @@ async fn a_host_that_drains_answers_what_is_under_way_and_closes() {
     let mut subscription = client.subscribe("orders", "outside", 1).await.expect("a subscription");
     let publishing: FuturesUnordered<_> =
         (0..2_000).map(|n| client.publish(Outgoing::new("orders.x", n.to_string()))).collect();
-    server.draining.store(true, std::sync::atomic::Ordering::Release);
+    server.draining.begin();
     let answers: Vec<_> = publishing.collect().await;
     let published = answers.iter().filter(|answer| answer.is_ok()).count();
     assert!(answers.iter().all(|answer| matches!(answer, Ok(_) | Err(Error::Disconnected { .. }))), "{answers:?}");

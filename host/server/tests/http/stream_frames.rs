@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use futures::{SinkExt as _, StreamExt as _};
+use futures::{SinkExt as _, Stream, StreamExt as _};
 use serde_json::json;
 use tokio::net::TcpStream;
 use tokio_tungstenite::{
@@ -23,17 +23,17 @@ use wasmill_wire::{
 
 use super::harness::Server;
 
-type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+pub(super) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
-async fn connect(server: &Server, protocol: &str) -> Result<Socket, Error> {
+pub(super) async fn connect(server: &Server, protocol: &str) -> Result<Socket, Error> {
     let mut request = format!("{}/v1/stream", server.url().replace("http:", "ws:")).into_client_request()?;
     request.headers_mut().insert("sec-websocket-protocol", protocol.parse().expect("a header"));
     Ok(connect_async(request).await?.0)
 }
 
-async fn open(server: &Server) -> Socket {
+pub(super) async fn open(server: &Server) -> Socket {
     let mut socket = connect(server, SUBPROTOCOL).await.expect("a stream");
     match hear(&mut socket).await {
         HostFrame::Welcome { frame_bytes_max, data_bytes_max } => {
@@ -44,11 +44,11 @@ async fn open(server: &Server) -> Socket {
     socket
 }
 
-async fn say(socket: &mut Socket, frame: &ClientFrame) {
+pub(super) async fn say(socket: &mut Socket, frame: &ClientFrame) {
     socket.send(Message::Binary(encode(frame))).await.expect("it is sent");
 }
 
-async fn hear(socket: &mut Socket) -> HostFrame {
+pub(super) async fn hear(socket: &mut Socket) -> HostFrame {
     loop {
         match tokio::time::timeout(PATIENCE, socket.next()).await.expect("an answer in time") {
             Some(Ok(Message::Binary(bytes))) => return decode(&bytes).expect("a frame"),
@@ -59,7 +59,9 @@ async fn hear(socket: &mut Socket) -> HostFrame {
 }
 
 /// How the host closed it, and what it said before.
-async fn end(mut socket: Socket) -> (Vec<HostFrame>, Option<CloseFrame>) {
+pub(super) async fn end(
+    mut socket: impl Stream<Item = Result<Message, Error>> + Unpin,
+) -> (Vec<HostFrame>, Option<CloseFrame>) {
     let mut said = Vec::new();
     loop {
         match tokio::time::timeout(PATIENCE, socket.next()).await.expect("an end in time") {
@@ -71,25 +73,25 @@ async fn end(mut socket: Socket) -> (Vec<HostFrame>, Option<CloseFrame>) {
     }
 }
 
-fn publish(request: u64, count: usize) -> ClientFrame {
+pub(super) fn publish(request: u64, count: usize) -> ClientFrame {
     let message = |n: usize| Outgoing { data: n.to_string().into(), ..Outgoing::default() };
     let (topic, content_type) = (Some("orders.x".to_owned()), Some("text/plain".to_owned()));
     let messages = (0..count).map(message).collect();
     ClientFrame::Publish { request, topic, content_type, messages, receipts: false }
 }
 
-fn subscribe(subscription: u64) -> ClientFrame {
+pub(super) fn subscribe(subscription: u64) -> ClientFrame {
     let (queue, consumer) = ("orders".to_owned(), "outside".to_owned());
     ClientFrame::Subscribe { subscription, queue, consumer, credit: 10 }
 }
 
-async fn with_consumer() -> Server {
+pub(super) async fn with_consumer() -> Server {
     let server = Server::with_orders().await;
     server.put_json("/v1/queues/orders/consumers/outside", "{}").await.expect_status(201);
     server
 }
 
-async fn deliveries(socket: &mut Socket) -> Vec<Delivery> {
+pub(super) async fn deliveries(socket: &mut Socket) -> Vec<Delivery> {
     match hear(socket).await {
         HostFrame::Deliveries { deliveries, .. } => deliveries,
         other => panic!("{other:?}"),
@@ -97,7 +99,7 @@ async fn deliveries(socket: &mut Socket) -> Vec<Delivery> {
 }
 
 #[track_caller]
-fn refused(frame: HostFrame) -> (u64, String) {
+pub(super) fn refused(frame: HostFrame) -> (u64, String) {
     match frame {
         HostFrame::Refused { request, refusal } => (request, refusal.code),
         other => panic!("{other:?}"),
@@ -155,16 +157,23 @@ async fn what_is_no_frame_ends_the_stream_and_says_why() {
 }
 
 #[tokio::test]
-async fn a_frame_beyond_the_limit_is_not_read() {
+async fn a_frame_beyond_the_limit_is_not_read_and_its_client_is_told() {
     let server = Server::with_orders().await;
-    let mut socket = open(&server).await;
+    let socket = open(&server).await;
     let mut frame = publish(1, 1);
     if let ClientFrame::Publish { messages, .. } = &mut frame {
         messages[0].data = vec![0; 5 * 1024 * 1024].into();
     }
-    // The host may be gone before all of it is sent.
-    let _ = socket.send(Message::Binary(encode(&frame))).await;
-    assert_eq!(end(socket).await.0, []);
+    let (mut sink, stream) = socket.split();
+    // The host may close it before all of it is sent.
+    let sending = tokio::spawn(async move {
+        let _ = sink.send(Message::Binary(encode(&frame))).await;
+        sink
+    });
+    let (said, close) = end(stream).await;
+    assert_eq!(said.into_iter().map(refused).collect::<Vec<_>>(), [(0, "too-large".to_owned())]);
+    assert_eq!(close.map(|frame| frame.code), Some(CloseCode::Size));
+    drop(sending.await);
     let mut socket = open(&server).await;
     say(&mut socket, &publish(2, 1)).await;
     assert!(matches!(hear(&mut socket).await, HostFrame::Published { .. }));

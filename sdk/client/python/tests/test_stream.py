@@ -7,7 +7,18 @@ import os
 import unittest
 from datetime import timedelta
 
-from wasmill_client import Client, Defer, Delivery, Disconnected, Nack, Refused, Reject, Subscription, connect
+from wasmill_client import (
+    Client,
+    Defer,
+    Delivery,
+    Disconnected,
+    Nack,
+    Refused,
+    Reject,
+    Subscription,
+    TooLarge,
+    connect,
+)
 
 URL = os.environ["WASMILL_URL"]
 
@@ -103,6 +114,22 @@ class Stream(unittest.IsolatedAsyncioTestCase):
         self.assertEqual(refused.exception.code, "unknown-consumer")
         with self.assertRaises(Disconnected):
             await client.publish("work.x")
+
+    async def test_a_subscription_that_has_ended_takes_no_place(self) -> None:
+        async with connect(URL) as client:
+            for _ in range(100):
+                async with client.subscribe("work", "missing") as deliveries:
+                    with self.assertRaises(Refused) as refused:
+                        await asyncio.wait_for(anext(deliveries), 30)
+                self.assertEqual(refused.exception.code, "unknown-consumer")
+
+    async def test_a_message_beyond_the_hosts_frames(self) -> None:
+        async with connect(URL) as client:
+            with self.assertRaises(TooLarge):
+                await client.publish("work.x", bytes(6 * 1024 * 1024))
+            with self.assertRaises(Refused) as refused:
+                await client.publish("nowhere")
+        self.assertEqual(refused.exception.code, "unroutable")
 
     async def test_a_host_that_is_not_there(self) -> None:
         with self.assertRaises(Disconnected):

@@ -21,7 +21,7 @@ the same ``id``, which the host does not take twice.
 """
 
 from ._client import Client, connect
-from ._errors import Disconnected, Refused, WasmillError
+from ._errors import Disconnected, Refused, TooLarge, WasmillError
 from ._messages import Defer, Delivery, Failure, Nack, Published, Reject
 from ._subscription import Subscription
 
@@ -36,6 +36,7 @@ __all__ = [
     "Refused",
     "Reject",
     "Subscription",
+    "TooLarge",
     "WasmillError",
     "connect",
 ]

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
+from collections import deque
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from typing import Any, AsyncIterator, Callable, Iterable, Mapping
 
 import msgpack
 from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as connect_websocket
-from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.exceptions import InvalidHandshake, InvalidStatus, InvalidURI, WebSocketException
 
-from ._errors import Disconnected, Refused, WasmillError
-from ._messages import Frame, Published, ms
+from ._errors import Disconnected, Refused, TooLarge, WasmillError
+from ._messages import Frame, Published, ms, text
 from ._subscription import Subscription
 
 PATH = "/v1/stream"
@@ -24,6 +25,10 @@ FRAME_BYTES = 256 * 1024
 """Messages of one turn go into frames of about so many bytes, unless one alone is larger."""
 REQUESTS_OPEN_MAX = 1_000
 """Requests that wait for an answer; what comes then waits for its turn."""
+ENVELOPE_BYTES = 64
+"""What a frame has besides its messages, at most."""
+WELCOME_SECONDS_MAX = 10.0
+"""How long a host may take to say what it takes."""
 
 Answer = Callable[[Any, "BaseException | None"], None]
 
@@ -47,31 +52,51 @@ async def connect(url: str) -> AsyncIterator[Client]:
     except InvalidStatus as error:
         body = (error.response.body or b"").decode(errors="replace")
         raise Disconnected(f"the host answers {error.response.status_code}: {body}") from error
-    except OSError as error:
+    except InvalidURI as error:
+        raise ValueError(f"this is no URL of a host: {url}") from error
+    except InvalidHandshake as error:
+        raise Disconnected(f"what answers at {url} takes no streams: {error}") from error
+    except (OSError, TimeoutError) as error:
         raise Disconnected(f"nothing answers at {url}: {error}") from error
-    client = Client(socket)
+    client = Client(socket, await _welcome(socket))
     try:
         yield client
     finally:
         await client.close()
 
 
+async def _welcome(socket: ClientConnection) -> int:
+    """The largest frame that the host reads, in bytes."""
+    try:
+        frame = msgpack.unpackb(await asyncio.wait_for(socket.recv(), WELCOME_SECONDS_MAX))
+        return int(frame["welcome"]["frame_bytes_max"])
+    except Exception as error:
+        await socket.close()
+        raise Disconnected(f"the host does not begin with a welcome: {error!r}") from error
+
+
 class Client:
     """A connection to a host; made by :func:`connect`."""
 
-    def __init__(self, socket: ClientConnection) -> None:
+    def __init__(self, socket: ClientConnection, frame_bytes_max: int) -> None:
         self._socket = socket
+        self._frame_bytes_max = frame_bytes_max
+        self._packer = msgpack.Packer()
         self._last = 0
         self._waiting: dict[int, Answer] = {}
         self._subscriptions: dict[int, Subscription] = {}
-        self._gathered: list[Frame] = []
+        # Packed.
+        self._gathered: list[bytes] = []
         self._replies: list[asyncio.Future[Published]] = []
         self._gathered_bytes = 0
         self._outbox: list[bytes] = []
         self._wake = asyncio.Event()
-        self._room = asyncio.Event()
-        self._room.set()
+        # Calls that wait for room, in their order, and how many of them were let in and have not gone on yet.
+        self._queue: deque[asyncio.Future[None]] = deque()
+        self._let_in = 0
         self._closed: Disconnected | None = None
+        self._is_closing = False
+        self._why: str | None = None
         self._reading = asyncio.create_task(self._read())
         self._writing = asyncio.create_task(self._write())
 
@@ -91,24 +116,30 @@ class Client:
         """Publish a message, to whatever queues bind ``topic``, or with ``topic=None`` to ``queue`` and no other.
 
         It is durable when this returns. With an ``id`` (at most 255 bytes) publishing it again within the host's window adds
-        nothing. Raises :class:`Refused` when the host takes it not, :class:`Disconnected` when it is not known.
+        nothing. Raises :class:`Refused` when the host takes it not, :class:`TooLarge`, and :class:`Disconnected` when it is
+        not known.
         """
-        pairs = list(headers.items()) if isinstance(headers, Mapping) else [tuple(pair) for pair in headers]
+        if not isinstance(data, (str, bytes, bytearray, memoryview)):
+            raise TypeError(f"data is bytes or a str, not {type(data).__name__}")
         message: Frame = {"data": data.encode() if isinstance(data, str) else bytes(data)}
         named = {"topic": topic, "queue": queue, "id": id, "key": key, "content_type": content_type}
-        message.update((name, value) for name, value in named.items() if value is not None)
+        message.update((name, text(name, value)) for name, value in named.items() if value is not None)
+        pairs = headers.items() if isinstance(headers, Mapping) else headers
         if pairs:
-            message["headers"] = pairs
+            message["headers"] = [(text("a header", name), text("a header", value)) for name, value in pairs]
         if delay is not None:
             message["delay_ms"] = ms(delay)
         if expires_after is not None:
             message["expires_after_ms"] = ms(expires_after)
+        packed = self._packer.pack(message)
+        size = len(packed)
+        if size + ENVELOPE_BYTES > self._frame_bytes_max:
+            raise TooLarge(size + ENVELOPE_BYTES, self._frame_bytes_max)
         await self._has_room()
         reply: asyncio.Future[Published] = asyncio.get_running_loop().create_future()
-        size = len(message["data"]) + 256
         if len(self._gathered) == MESSAGES_MAX or self._gathered_bytes + size > FRAME_BYTES:
             self._flush()
-        self._gathered.append(message)
+        self._gathered.append(packed)
         self._replies.append(reply)
         self._gathered_bytes += size
         self._wake.set()
@@ -121,21 +152,27 @@ class Client:
         At the end deliveries that are not settled go back and burn no attempt.
         """
         self._check()
+        if not isinstance(credit, int):
+            raise TypeError(f"credit is an int, not {type(credit).__name__}")
+        if not 0 <= credit < 2**32:
+            raise ValueError(f"credit is from 1 to 10,000, and not {credit}")
         name = self._next()
-        subscription = Subscription(self, name)
-        self._subscriptions[name] = subscription
-        self._send({"subscribe": {"subscription": name, "queue": queue, "consumer": consumer, "credit": credit}})
+        place = {"queue": text("a queue", queue), "consumer": text("a consumer", consumer)}
+        self._send({"subscribe": {"subscription": name, **place, "credit": credit}})
+        subscription = self._subscriptions[name] = Subscription(self, name)
         try:
             yield subscription
         finally:
-            is_there = self._subscriptions.pop(name, None) is not None
-            if is_there and self._closed is None:
+            self._subscriptions.pop(name, None)
+            # One that the host has ended may hold deliveries all the same, and one that it refused is not there.
+            with suppress(Refused, Disconnected):
                 await self._request(lambda request: {"release": {"request": request, "subscription": name}})
 
     async def close(self) -> None:
         """Wait for what was asked, and close the connection."""
-        while self._closed is None and (self._waiting or self._gathered or self._outbox):
+        while self._closed is None and (self._waiting or self._gathered or self._outbox or self._queue or self._let_in):
             await asyncio.sleep(0.001)
+        self._is_closing = True
         await self._socket.close()
         await asyncio.gather(self._reading, self._writing)
 
@@ -153,8 +190,8 @@ class Client:
                 reply.set_exception(error)
 
         request = self._next()
-        self._waiting[request] = answer
         self._send(frame(request))
+        self._waiting[request] = answer
         return await reply
 
     def _check(self) -> None:
@@ -162,11 +199,28 @@ class Client:
             raise self._closed
 
     async def _has_room(self) -> None:
+        """Wait until fewer than REQUESTS_OPEN_MAX requests are open, and until whoever came before has gone on."""
         self._check()
-        while len(self._waiting) >= REQUESTS_OPEN_MAX:
-            self._room.clear()
-            await self._room.wait()
-            self._check()
+        if len(self._waiting) < REQUESTS_OPEN_MAX and not self._queue and not self._let_in:
+            return
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._queue.append(turn)
+        try:
+            await turn
+        finally:
+            if turn.done() and not turn.cancelled():
+                self._let_in -= 1
+                if not self._let_in:
+                    self._let_some_in()
+        self._check()
+
+    def _let_some_in(self) -> None:
+        """Several at once, so that their messages leave in one frame."""
+        while self._queue and (self._closed or (len(self._waiting) < REQUESTS_OPEN_MAX and self._let_in < MESSAGES_MAX)):
+            turn = self._queue.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                self._let_in += 1
 
     def _next(self) -> int:
         self._last += 1
@@ -174,15 +228,18 @@ class Client:
 
     def _send(self, frame: Frame) -> None:
         """After what was gathered so far."""
+        packed = self._packer.pack(frame)
         self._flush()
-        self._outbox.append(msgpack.packb(frame))
+        self._outbox.append(packed)
         self._wake.set()
 
     def _flush(self) -> None:
         if not self._gathered:
             return
         request, replies = self._next(), self._replies
-        self._outbox.append(msgpack.packb({"publish": {"request": request, "messages": self._gathered}}))
+        head = b"\x81\xa7publish\x82\xa7request" + self._packer.pack(request)
+        count = self._packer.pack_array_header(len(self._gathered))
+        self._outbox.append(b"".join((head, b"\xa8messages", count, *self._gathered)))
         self._gathered, self._replies, self._gathered_bytes = [], [], 0
 
         def answer(published: Any, error: BaseException | None) -> None:
@@ -208,27 +265,40 @@ class Client:
                 frames, self._outbox = self._outbox, []
                 for frame in frames:
                     await self._socket.send(frame)
-        except (ConnectionClosed, asyncio.CancelledError):
+        except asyncio.CancelledError:
             pass
+        except Exception as error:
+            self._fail(error)
+            await self._socket.close()
 
     async def _read(self) -> None:
-        reason = "the host closed it"
+        error: Exception = Disconnected("the host closed it")
         try:
             async for packed in self._socket:
                 if isinstance(packed, str):
                     raise WasmillError("the host sent text")
                 self._take(msgpack.unpackb(packed))
-        except (ConnectionClosed, WasmillError, ValueError) as error:
-            reason = str(error)
-        self._closed = Disconnected(f"the connection is closed: {reason}")
+        except Exception as broken:
+            error = broken
+        self._fail(error)
         self._writing.cancel()
+        await self._socket.close()
+
+    def _fail(self, error: Exception) -> None:
+        """Nothing is answered any more: tell everybody who waits."""
+        if self._closed is not None:
+            return
+        is_known = isinstance(error, (WebSocketException, WasmillError))
+        reason = self._why or (str(error) if is_known else repr(error))
+        self._closed = Disconnected(f"the connection is closed: {reason}")
+        self._closed.__cause__ = error
         self._flush()
         for answer in list(self._waiting.values()):
             answer(None, self._closed)
         self._waiting.clear()
         for subscription in self._subscriptions.values():
-            subscription._end(None)
-        self._room.set()
+            subscription._end(None if self._is_closing else self._closed)
+        self._let_some_in()
 
     def _take(self, frame: Frame) -> None:
         (kind, said), = frame.items()
@@ -240,24 +310,30 @@ class Client:
             self._end(said["subscription"], said["refusal"])
         elif kind == "refused":
             answer = self._waiting.pop(said["request"], None)
-            if answer is None:
+            if said["request"] == 0:
+                # The last that the host says.
+                self._why = said["refusal"]["detail"]
+            elif answer is None:
                 self._end(said["request"], said["refusal"])
             else:
-                answer(None, Refused(**said["refusal"]))
+                answer(None, Refused.of_frame(said["refusal"]))
         elif kind in ("published", "settled"):
             answer = self._waiting.pop(said["request"], None)
             if answer is not None:
                 answer(said, None)
-        self._room.set()
+        elif kind == "closing":
+            self._why = said["detail"]
+        if self._queue:
+            self._let_some_in()
 
     def _end(self, name: int, why: Frame) -> None:
         subscription = self._subscriptions.pop(name, None)
         if subscription is not None:
-            subscription._end(Refused(**why))
+            subscription._end(Refused.of_frame(why))
 
 
 def refusal(exception: Any) -> Refused | None:
     """The refusal that one of many was answered with, if it was."""
     if isinstance(exception, dict) and "refused" in exception:
-        return Refused(**exception["refused"])
+        return Refused.of_frame(exception["refused"])
     return None

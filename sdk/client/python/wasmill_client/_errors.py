@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class WasmillError(Exception):
     """The base of what this package raises."""
@@ -18,6 +20,19 @@ class Refused(WasmillError):
         self.code = code
         self.status = status
         self.detail = detail
+
+    @classmethod
+    def of_frame(cls, frame: dict[str, Any]) -> Refused:
+        return cls(frame["code"], frame["status"], frame["detail"])
+
+
+class TooLarge(WasmillError):
+    """The message is larger than the frames that this host reads. Nothing was sent."""
+
+    def __init__(self, size: int, size_max: int) -> None:
+        super().__init__(f"the message takes {size} bytes in a frame; this host reads at most {size_max}")
+        self.size = size
+        self.size_max = size_max
 
 
 class Disconnected(WasmillError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from typing import Any, Union
 
@@ -46,7 +46,12 @@ class Delivery:
     @classmethod
     def of_frame(cls, frame: Frame) -> Delivery:
         headers = [(name, value) for name, value in frame.pop("headers", ())]
-        return cls(headers=headers, **frame)
+        try:
+            return cls(headers=headers, **frame)
+        except TypeError:
+            # A newer host says more.
+            known = {field.name for field in fields(cls)}
+            return cls(headers=headers, **{name: value for name, value in frame.items() if name in known})
 
 
 @dataclass(frozen=True)
@@ -58,7 +63,7 @@ class Nack:
 
     def frame(self) -> Frame:
         after = {} if self.after is None else {"after_ms": ms(self.after)}
-        return {"nack": {"reason": self.reason, **after}}
+        return {"nack": {"reason": text("a reason", self.reason), **after}}
 
 
 @dataclass(frozen=True)
@@ -78,11 +83,21 @@ class Reject:
     reason: str
 
     def frame(self) -> Frame:
-        return {"reject": {"reason": self.reason}}
+        return {"reject": {"reason": text("a reason", self.reason)}}
 
 
 Failure = Union[Nack, Defer, Reject]
 
 
 def ms(duration: timedelta) -> int:
+    if not isinstance(duration, timedelta):
+        raise TypeError(f"a duration is a timedelta, not {type(duration).__name__}")
+    if duration < timedelta(0):
+        raise ValueError(f"a duration is not negative, and this one is {duration}")
     return duration // timedelta(milliseconds=1)
+
+
+def text(what: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{what} is a str, not {type(value).__name__}")
+    return value

@@ -6,7 +6,7 @@ import asyncio
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Iterable
 
-from ._errors import Refused
+from ._errors import Refused, WasmillError
 from ._messages import Delivery, Failure, Frame, ms
 
 if TYPE_CHECKING:
@@ -23,18 +23,19 @@ class Subscription:
         self._client = client
         self._name = name
         # What waits here is bounded by the credit.
-        self._incoming: asyncio.Queue[list[Delivery] | Refused | None] = asyncio.Queue()
+        self._incoming: asyncio.Queue[list[Delivery] | WasmillError | None] = asyncio.Queue()
 
     def __aiter__(self) -> Subscription:
         return self
 
     async def __anext__(self) -> list[Delivery]:
-        """Wait for deliveries. Ends when the connection is closed; raises :class:`Refused` when the host ended it."""
+        """Wait for deliveries. Ends when the client is closed; raises :class:`Refused` when the host ended the subscription, and
+        :class:`Disconnected` when the connection breaks."""
         deliveries = await self._incoming.get()
         if deliveries is None:
             self._incoming.put_nowait(None)
             raise StopAsyncIteration
-        if isinstance(deliveries, Refused):
+        if isinstance(deliveries, WasmillError):
             self._incoming.put_nowait(None)
             raise deliveries
         return deliveries
@@ -79,5 +80,5 @@ class Subscription:
     def _put(self, deliveries: list[Frame]) -> None:
         self._incoming.put_nowait([Delivery.of_frame(frame) for frame in deliveries])
 
-    def _end(self, why: Refused | None) -> None:
+    def _end(self, why: WasmillError | None) -> None:
         self._incoming.put_nowait(why)

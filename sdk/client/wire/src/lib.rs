@@ -4,7 +4,7 @@
 //! [`ClientFrame`] or one [`HostFrame`] in MessagePack, structures as maps by the names of their fields, with what is
 //! absent left out. Text messages are not used.
 //!
-//! - A client numbers its requests as it likes; an answer names the request. Requests are carried out in the order in which
+//! - A client numbers its requests as it likes, from 1 on; an answer names the request. Requests are carried out in the order in which
 //!   they arrive, and many may be under way: up to [`REQUESTS_OPEN_MAX`], after which the host reads no further.
 //! - Answers come when what they say is durable, so not necessarily in order.
 //! - A host sends deliveries of a consumer as long as fewer than its credit are out, and settling them gives credit back.
@@ -12,8 +12,12 @@
 //!   back and burn no attempt. When the stream breaks, they fail as `lease-expired` at once: a message that ends the
 //!   program that takes it must not come again for ever.
 
+mod bounded;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use self::bounded::bounded;
 
 /// Where a host takes streams.
 pub const PATH: &str = "/v1/stream";
@@ -21,6 +25,8 @@ pub const PATH: &str = "/v1/stream";
 pub const SUBPROTOCOL: &str = "wasmill.v1.msgpack";
 /// Messages of one publish, and settlements of one settle.
 pub const MESSAGES_MAX: usize = 1_000;
+/// Headers of a message.
+pub const HEADERS_MAX: usize = 64;
 /// Requests of one stream that are not answered yet.
 pub const REQUESTS_OPEN_MAX: usize = 1_024;
 /// Subscriptions of one stream.
@@ -43,6 +49,7 @@ pub enum ClientFrame {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         content_type: Option<String>,
         /// At most [`MESSAGES_MAX`].
+        #[serde(deserialize_with = "bounded::<_, _, MESSAGES_MAX>")]
         messages: Vec<Outgoing>,
         /// Whether the answer shall say each message's id and places.
         #[serde(default, skip_serializing_if = "is_false")]
@@ -66,6 +73,7 @@ pub enum ClientFrame {
         /// Whose deliveries these are.
         subscription: u64,
         /// At most [`MESSAGES_MAX`], in the order in which they are to be settled.
+        #[serde(deserialize_with = "bounded::<_, _, MESSAGES_MAX>")]
         settlements: Vec<Settlement>,
     },
     /// Hold deliveries for longer. Answered by [`HostFrame::Settled`].
@@ -75,6 +83,7 @@ pub enum ClientFrame {
         /// Whose deliveries these are.
         subscription: u64,
         /// Sequence and fence of each, at most [`MESSAGES_MAX`].
+        #[serde(deserialize_with = "bounded::<_, _, MESSAGES_MAX>")]
         leases: Vec<(u64, u64)>,
         /// For so long from now on; the consumer's own time when it is absent.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -128,7 +137,7 @@ pub enum HostFrame {
     },
     /// A whole request was refused, and nothing of it done.
     Refused {
-        /// The request, or the subscription.
+        /// The request, or the subscription; 0 when a frame cannot be read, for which the stream is closed.
         request: u64,
         /// Why.
         refusal: Refusal,
@@ -169,8 +178,8 @@ pub struct Outgoing {
     /// The media type of the data.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content_type: Option<String>,
-    /// Names and values.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    /// Names and values, at most [`HEADERS_MAX`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "bounded::<_, _, HEADERS_MAX>")]
     pub headers: Vec<(String, String)>,
     /// The body.
     #[serde(default)]
@@ -312,6 +321,14 @@ pub fn decode<F: DeserializeOwned>(bytes: &[u8]) -> Result<F, BadFrame> {
     Ok(rmp_serde::from_slice(bytes)?)
 }
 
+/// Whether a client's frame publishes, before it is decoded. Of what is no frame it may say either.
+#[must_use]
+pub fn is_publish(frame: &[u8]) -> bool {
+    // The name comes first, after at most five bytes for the map and five for its own length.
+    let name = b"publish";
+    frame[..frame.len().min(10 + name.len())].windows(name.len()).any(|bytes| bytes == name)
+}
+
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
 fn is_false(flag: &bool) -> bool {
     !flag
@@ -355,6 +372,7 @@ mod tests {
             ClientFrame::Release { request: 4, subscription: 1 },
         ];
         for frame in frames {
+            assert_eq!(is_publish(&encode(&frame)), matches!(frame, ClientFrame::Publish { .. }));
             assert_eq!(decode::<ClientFrame>(&encode(&frame)).expect("it is a frame"), frame);
         }
         let refusal = Refusal { code: "queue-full".into(), status: 429, detail: "full".into() };
@@ -373,6 +391,33 @@ mod tests {
         for frame in frames {
             assert_eq!(decode::<HostFrame>(&encode(&frame)).expect("it is a frame"), frame);
         }
+    }
+
+    /// A frame of a few bytes for each must not become many times its size in memory.
+    #[test]
+    fn no_more_is_kept_of_a_list_than_tells_that_it_is_too_long() {
+        let message = Outgoing { headers: vec![(String::new(), String::new()); 5_000], ..Outgoing::default() };
+        let frame = ClientFrame::Publish {
+            request: 1,
+            topic: None,
+            content_type: None,
+            messages: vec![message; MESSAGES_MAX * 2],
+            receipts: true,
+        };
+        let Ok(ClientFrame::Publish { messages, receipts: true, .. }) = decode(&encode(&frame)) else { panic!() };
+        assert_eq!((messages.len(), messages[0].headers.len()), (MESSAGES_MAX + 1, HEADERS_MAX + 1));
+        let settlements = vec![Settlement(1, 2, None); MESSAGES_MAX * 2];
+        let frame = ClientFrame::Settle { request: 1, subscription: 1, settlements };
+        let Ok(ClientFrame::Settle { settlements, .. }) = decode(&encode(&frame)) else { panic!() };
+        assert_eq!(settlements.len(), MESSAGES_MAX + 1);
+        let frame = ClientFrame::Extend {
+            request: 1,
+            subscription: 1,
+            leases: vec![(1, 2); MESSAGES_MAX * 2],
+            lease_ms: Some(3),
+        };
+        let Ok(ClientFrame::Extend { leases, lease_ms: Some(3), .. }) = decode(&encode(&frame)) else { panic!() };
+        assert_eq!(leases.len(), MESSAGES_MAX + 1);
     }
 
     /// What clients in other languages write by hand.

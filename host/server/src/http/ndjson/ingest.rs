@@ -1,6 +1,6 @@
 //! The loop that reads a body and publishes its lines.
 
-use std::{collections::VecDeque, sync::atomic::Ordering};
+use std::collections::VecDeque;
 
 use axum::body::BodyDataStream;
 use bytes::Bytes;
@@ -114,7 +114,7 @@ impl Ingest {
         if self.bytes_read > self.app.limits.body_bytes_max {
             return Err(body::too_large(self.app.limits.body_bytes_max));
         }
-        if self.app.draining.load(Ordering::Relaxed) {
+        if self.app.draining.has_begun() {
             return Err(Problem::stopped("the host is shutting down; send the lines from here on again, later"));
         }
         Ok(Some(frame))

@@ -12,14 +12,16 @@ use futures::{
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     task::JoinHandle,
-    time::Instant,
+    time::{Instant, Interval},
 };
+use tokio_tungstenite::tungstenite;
 use wasmill_delivery::{
     name::{ConsumerName, QueueName},
     time::Timestamp,
 };
 use wasmill_wire::{
     CREDIT_MAX, ClientFrame, HostFrame, MESSAGES_MAX, REQUESTS_OPEN_MAX, Refusal, SUBSCRIPTIONS_MAX, decode, encode,
+    is_publish,
 };
 
 use super::{
@@ -28,12 +30,14 @@ use super::{
     settle,
     subscription::Subscription,
     too_many, writer,
-    writer::{Outlet, Written},
+    writer::{Outlet, Progress, Written},
 };
-use crate::http::{App, problem::Problem, pull::draining, timing::now_ms};
+use crate::http::{App, Attendant, problem::Problem, timing::now_ms};
 
 /// How long what is under way may take when the host stops.
 const CLOSING_PATIENCE: Duration = Duration::from_secs(3);
+/// How long a client may take to read the end of a stream.
+const READING_PATIENCE: Duration = Duration::from_secs(1);
 /// How often a client is asked whether it is there before it is gone.
 const PINGS: u32 = 3;
 
@@ -43,9 +47,11 @@ pub(super) struct Connection {
     publishing: Arc<Semaphore>,
     socket: SplitStream<WebSocket>,
     outlet: Outlet,
+    progress: Progress,
     writing: JoinHandle<()>,
     answers: FuturesUnordered<BoxFuture<'static, HostFrame>>,
     subscriptions: BTreeMap<u64, Subscription>,
+    ping: Interval,
     frame_bytes_max: usize,
 }
 
@@ -57,6 +63,8 @@ enum End {
     Stopping,
     /// The client sent what is no frame.
     BadFrame(String),
+    /// The client sends a frame that is not read.
+    TooLarge,
     /// The client is gone.
     Broken,
 }
@@ -64,34 +72,33 @@ enum End {
 impl Connection {
     pub(super) fn new(app: App, publishing: Arc<Semaphore>, frame_bytes_max: usize, socket: WebSocket) -> Self {
         let (sink, socket) = socket.split();
-        let (outlet, writing) = writer::start(sink, app.limits.socket_idle_max);
+        let (outlet, progress, writing) = writer::start(sink, app.limits.socket_idle_max);
         let (answers, subscriptions) = (FuturesUnordered::new(), BTreeMap::new());
-        Self { app, publishing, socket, outlet, writing, answers, subscriptions, frame_bytes_max }
+        let pause = app.limits.socket_idle_max / PINGS;
+        let ping = tokio::time::interval_at(Instant::now() + pause, pause);
+        Self { app, publishing, socket, outlet, progress, writing, answers, subscriptions, ping, frame_bytes_max }
     }
 
-    pub(super) async fn run(mut self) {
+    pub(super) async fn run(mut self, mut attendant: Attendant) {
         let welcome = HostFrame::Welcome {
             frame_bytes_max: self.frame_bytes_max as u64,
             data_bytes_max: self.app.host.data_bytes_max() as u64,
         };
         let end = match self.send(&welcome).await {
-            Ok(()) => self.converse().await.unwrap_or_else(|end| end),
+            Ok(()) => self.converse(&mut attendant).await.unwrap_or_else(|end| end),
             Err(end) => end,
         };
         self.finish(end).await;
     }
 
-    async fn converse(&mut self) -> Result<End, End> {
-        let app = self.app.clone();
-        let mut stopping = std::pin::pin!(draining(&app));
+    async fn converse(&mut self, attendant: &mut Attendant) -> Result<End, End> {
+        let mut stopping = std::pin::pin!(attendant.begun());
         let mut heard = Instant::now();
-        let idle_max = app.limits.socket_idle_max;
-        let mut ping = tokio::time::interval_at(heard + idle_max / PINGS, idle_max / PINGS);
+        let idle_max = self.app.limits.socket_idle_max;
         loop {
             tokio::select! {
                 Some(answer) = self.answers.next(), if !self.answers.is_empty() => self.send(&answer).await?,
                 message = self.socket.next(), if self.answers.len() < REQUESTS_OPEN_MAX => {
-                    heard = Instant::now();
                     match message {
                         Some(Ok(Message::Binary(frame))) => self.take(&frame).await?,
                         Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
@@ -102,12 +109,19 @@ impl Connection {
                             let in_order = frame.is_none_or(|frame| frame.code == close_code::NORMAL);
                             return Ok(if in_order { End::Closed } else { End::Broken });
                         }
+                        Some(Err(error)) if is_too_large(&error) => return Ok(End::TooLarge),
                         Some(Err(_)) | None => return Ok(End::Broken),
                     }
+                    // Once it is taken: whoever waits for room is not read meanwhile.
+                    heard = Instant::now();
                 }
-                _ = ping.tick() => {
-                    // A stream that is full is not read, so it cannot be heard either.
-                    if heard.elapsed() > idle_max && self.answers.len() < REQUESTS_OPEN_MAX {
+                _ = self.ping.tick() => {
+                    if self.answers.len() >= REQUESTS_OPEN_MAX {
+                        // A stream that is full is not read, so it cannot be heard either.
+                        heard = Instant::now();
+                    }
+                    // A ping waits behind what the client has not taken yet.
+                    if heard.max(self.progress.last()).elapsed() > idle_max {
                         return Ok(End::Broken);
                     }
                     self.write(Written::Ping).await?;
@@ -118,20 +132,23 @@ impl Connection {
     }
 
     async fn take(&mut self, bytes: &Bytes) -> Result<(), End> {
+        // Before it takes memory once more.
+        let room = if is_publish(bytes) { Some(self.room(bytes.len()).await?) } else { None };
         match decode::<ClientFrame>(bytes).map_err(|error| End::BadFrame(error.to_string()))? {
             ClientFrame::Publish { request, topic, content_type, messages, receipts } => {
                 if messages.len() > MESSAGES_MAX {
-                    return self.refuse(request, too_many("messages", messages.len(), MESSAGES_MAX)).await;
+                    return self.refuse(request, too_many("messages", MESSAGES_MAX)).await;
                 }
-                let room = self.room(bytes.len()).await?;
                 let publish = Publish { request, defaults: Defaults { topic, content_type }, messages, receipts };
-                let publishing = publish.run(self.app.host.clone(), Timestamp(now_ms()));
-                self.begin(async move {
-                    let answer = publishing.await;
+                let host = self.app.host.clone();
+                let handed = self.meanwhile(publish.hand_over(&host, Timestamp(now_ms()))).await?;
+                let answer = async move {
+                    let answer = handed.answer().await;
                     drop(room);
                     answer
-                })
-                .await
+                };
+                self.answers.push(answer.boxed());
+                Ok(())
             }
             ClientFrame::Subscribe { subscription, queue, consumer, credit } => {
                 match self.subscribe(subscription, queue, consumer, credit).await {
@@ -141,7 +158,7 @@ impl Connection {
             }
             ClientFrame::Settle { request, subscription, settlements } => {
                 if settlements.len() > MESSAGES_MAX {
-                    return self.refuse(request, too_many("settlements", settlements.len(), MESSAGES_MAX)).await;
+                    return self.refuse(request, too_many("settlements", MESSAGES_MAX)).await;
                 }
                 match self.subscriptions.get(&subscription).map(Subscription::taken) {
                     Some(taken) => self.begin(settle::settle(self.app.host.clone(), taken, request, settlements)).await,
@@ -150,7 +167,7 @@ impl Connection {
             }
             ClientFrame::Extend { request, subscription, leases, lease_ms } => {
                 if leases.len() > MESSAGES_MAX {
-                    return self.refuse(request, too_many("leases", leases.len(), MESSAGES_MAX)).await;
+                    return self.refuse(request, too_many("leases", MESSAGES_MAX)).await;
                 }
                 match self.subscriptions.get(&subscription).map(Subscription::taken) {
                     Some(taken) => {
@@ -161,10 +178,15 @@ impl Connection {
             }
             ClientFrame::Release { request, subscription } => match self.subscriptions.remove(&subscription) {
                 Some(subscribed) => {
+                    // Carried out even when nobody waits for its answer any more.
+                    let releasing = tokio::spawn(subscribed.release());
                     self.begin(async move {
-                        match subscribed.release().await {
-                            Ok(()) => HostFrame::Settled { request, exceptions: Vec::new() },
-                            Err(error) => failed(request, error),
+                        match releasing.await {
+                            Ok(Err(error)) => failed(request, error),
+                            Ok(Ok(())) => HostFrame::Settled { request, exceptions: Vec::new() },
+                            Err(error) => {
+                                HostFrame::Refused { request, refusal: Problem::fault(error.to_string()).into() }
+                            }
                         }
                     })
                     .await
@@ -189,26 +211,37 @@ impl Connection {
             let detail = format!("credit is {credit}; it is from 1 to {CREDIT_MAX}");
             return Err(Problem::invalid("out-of-range", detail).into());
         }
+        let now = Timestamp(now_ms());
+        self.subscriptions.retain(|_, subscribed| !subscribed.is_over(now));
         if self.subscriptions.contains_key(&subscription) {
             let detail = format!("subscription {subscription} is there already; release it first, or name another");
             return Err(Problem::new(axum::http::StatusCode::CONFLICT, "subscribed-before", detail).into());
         }
         if self.subscriptions.len() >= SUBSCRIPTIONS_MAX {
-            return Err(too_many("subscriptions", SUBSCRIPTIONS_MAX + 1, SUBSCRIPTIONS_MAX));
+            let detail =
+                format!("{SUBSCRIPTIONS_MAX} subscriptions are on this stream, which is the limit; release one");
+            return Err(Problem::invalid("too-many", detail).into());
         }
         let started = Subscription::start(&self.app.host, self.outlet.clone(), subscription, place, credit);
         self.subscriptions.insert(subscription, started);
         Ok(())
     }
 
-    /// Room for a frame that is published. While there is none, what is under way goes on.
+    /// Room for a frame that is published.
     async fn room(&mut self, bytes: usize) -> Result<OwnedSemaphorePermit, End> {
         let permits = u32::try_from(bytes.min(self.app.limits.frames_bytes_max)).unwrap_or(u32::MAX);
-        let mut room = std::pin::pin!(Arc::clone(&self.publishing).acquire_many_owned(permits));
+        let room = Arc::clone(&self.publishing).acquire_many_owned(permits);
+        self.meanwhile(room).await?.map_err(|_| End::Broken)
+    }
+
+    /// Wait for something before the next frame is read. What is under way goes on.
+    async fn meanwhile<T>(&mut self, waiting: impl Future<Output = T>) -> Result<T, End> {
+        let mut waiting = std::pin::pin!(waiting);
         loop {
             tokio::select! {
                 biased;
-                room = &mut room => return room.map_err(|_| End::Broken),
+                done = &mut waiting => return Ok(done),
+                _ = self.ping.tick() => write(&self.outlet, Written::Ping).await?,
                 Some(answer) = self.answers.next(), if !self.answers.is_empty() => {
                     write(&self.outlet, Written::Frame(encode(&answer))).await?;
                 }
@@ -216,7 +249,7 @@ impl Connection {
         }
     }
 
-    /// Hand it to the host, so that what comes later comes later there too.
+    /// Begin what is handed to the host by the first poll, so that what comes later comes later there too.
     async fn begin(&mut self, request: impl Future<Output = HostFrame> + Send + 'static) -> Result<(), End> {
         let mut request = request.boxed();
         match (&mut request).now_or_never() {
@@ -258,18 +291,22 @@ impl Connection {
                 let _ = self.send(&HostFrame::Refused { request: 0, refusal: problem.into() }).await;
                 Written::Close(close_code::PROTOCOL, "a frame cannot be read")
             }
+            End::TooLarge => {
+                let detail = format!("a frame has at most {} bytes here", self.frame_bytes_max);
+                let problem = Problem::new(axum::http::StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail);
+                let _ = self.refuse(0, problem.into()).await;
+                Written::Close(close_code::SIZE, "a frame is too large")
+            }
             End::Broken => Written::Close(close_code::AWAY, ""),
         };
         // What was handed over goes on in any case; whoever is still there is told.
         let answering = async {
             while let Some(answer) = self.answers.next().await {
-                if write(&self.outlet, Written::Frame(encode(&answer))).await.is_err() {
-                    break;
-                }
+                let _ = write(&self.outlet, Written::Frame(encode(&answer))).await;
             }
         };
         let _ = tokio::time::timeout(CLOSING_PATIENCE, answering).await;
-        let is_gone = matches!(end, End::Broken | End::BadFrame(_));
+        let is_gone = matches!(end, End::Broken | End::BadFrame(_) | End::TooLarge);
         for (name, subscription) in self.subscriptions {
             let left = if is_gone { subscription.expire().await } else { subscription.release().await };
             if let Err(error) = left {
@@ -279,7 +316,23 @@ impl Connection {
         let _ = self.outlet.send(close).await;
         drop(self.outlet);
         let _ = tokio::time::timeout(CLOSING_PATIENCE, self.writing).await;
+        // A connection that is dropped while the client sends is reset, and what it was told may be lost on its way.
+        let mut socket = self.socket;
+        match end {
+            End::Stopping | End::BadFrame(_) => {
+                let reading = async { while let Some(Ok(_)) = socket.next().await {} };
+                let _ = tokio::time::timeout(READING_PATIENCE, reading).await;
+            }
+            // The rest of a frame that is too large cannot be read.
+            End::TooLarge => tokio::time::sleep(READING_PATIENCE).await,
+            End::Closed | End::Broken => {}
+        }
     }
+}
+
+fn is_too_large(error: &axum::Error) -> bool {
+    let error = std::error::Error::source(error).and_then(|error| error.downcast_ref::<tungstenite::Error>());
+    matches!(error, Some(tungstenite::Error::Capacity(_)))
 }
 
 async fn write(outlet: &Outlet, written: Written) -> Result<(), End> {

@@ -1,7 +1,7 @@
 //! The fast way in and out: one WebSocket on which a program publishes and takes deliveries, see [`wasmill_wire`].
 //!
 //! One task owns the socket's reading end and all that is under way, one writes, and each subscription has one that pulls.
-//! The order of requests is kept by polling each once before the next is read: that poll hands it to the host.
+//! The order of requests is kept by handing each to the host before the next is read.
 //!
 //! What bounds it: `sockets_max` and `frames_bytes_max` of [`HttpLimits`] for all streams together, and for each stream
 //! [`wasmill_wire::REQUESTS_OPEN_MAX`], [`wasmill_wire::SUBSCRIPTIONS_MAX`] and the size of a frame. A stream that is at a
@@ -18,7 +18,7 @@ use std::sync::Arc;
 use axum::{
     Router,
     extract::{State, WebSocketUpgrade, ws::rejection::WebSocketUpgradeRejection},
-    http::StatusCode,
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     response::Response,
     routing::any,
 };
@@ -44,9 +44,10 @@ pub(super) fn routes(limits: HttpLimits) -> Router<App> {
         places: Arc::new(Semaphore::new(limits.sockets_max)),
         publishing: Arc::new(Semaphore::new(limits.frames_bytes_max)),
     };
-    let open = move |app: State<App>, upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>| {
-        std::future::ready(open(&streams, app.0, upgrade))
-    };
+    let open =
+        move |app: State<App>, headers: HeaderMap, upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>| {
+            std::future::ready(check_origin(&headers).and_then(|()| open(&streams, app.0, upgrade)))
+        };
     Router::new().route(PATH, any(open))
 }
 
@@ -68,11 +69,26 @@ fn open(
     };
     let frame_bytes_max = app.host.data_bytes_max() + FRAME_MORE_BYTES_MAX;
     let publishing = Arc::clone(&streams.publishing);
+    // A server that stops waits for it from now on.
+    let attendant = app.draining.attend();
     let upgrade = upgrade.protocols([SUBPROTOCOL]).max_message_size(frame_bytes_max).max_frame_size(frame_bytes_max);
     Ok(upgrade.on_upgrade(move |socket| async move {
-        Connection::new(app, publishing, frame_bytes_max, socket).run().await;
+        Connection::new(app, publishing, frame_bytes_max, socket).run(attendant).await;
         drop(place);
     }))
+}
+
+/// A browser lets any page open a WebSocket to any host, and says which page it is: only one that this host itself serves
+/// may. Programs that are no browsers send no `Origin`.
+fn check_origin(headers: &HeaderMap) -> Result<(), Problem> {
+    let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
+    let host = headers.get(header::HOST).map(HeaderValue::as_bytes);
+    let origin_host = origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_, host)| host.as_bytes());
+    if origin_host.zip(host).is_some_and(|(origin, host)| origin.eq_ignore_ascii_case(host)) {
+        return Ok(());
+    }
+    let detail = format!("a page of {} may not open a stream here", String::from_utf8_lossy(origin.as_bytes()));
+    Err(Problem::new(StatusCode::FORBIDDEN, "foreign-origin", detail))
 }
 
 impl From<Problem> for Refusal {
@@ -99,6 +115,6 @@ fn refusal_of_publish(error: PublishError) -> Refusal {
 }
 
 /// What one request may carry is exceeded.
-fn too_many(what: &str, given: usize, most: usize) -> Refusal {
-    Problem::invalid("too-many", format!("{given} {what}; at most {most} are taken in one request")).into()
+fn too_many(what: &str, most: usize) -> Refusal {
+    Problem::invalid("too-many", format!("too many {what}; at most {most} are taken in one request")).into()
 }

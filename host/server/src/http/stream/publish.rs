@@ -1,7 +1,7 @@
 //! Publishing by frames.
 
 use wasmill_delivery::time::Timestamp;
-use wasmill_runtime::{Draft, Host, Published};
+use wasmill_runtime::{Draft, Host, Published, Publishing};
 use wasmill_wire::{Exception, HostFrame, Outgoing, Receipt};
 
 use super::{failed, refusal_of_publish};
@@ -20,12 +20,27 @@ pub(super) struct Publish {
     pub(super) receipts: bool,
 }
 
+/// What the host was handed of it.
+pub(super) struct Handed {
+    request: u64,
+    wants_receipts: bool,
+    publishing: Publishing,
+}
+
 impl Publish {
-    /// Publish all of it in one commit. The first poll hands it to the host.
-    pub(super) async fn run(self, host: Host, now: Timestamp) -> HostFrame {
+    /// Hand all of it to the host, in one commit, once the host has room.
+    pub(super) async fn hand_over(self, host: &Host, now: Timestamp) -> Handed {
         let Self { request, defaults, messages, receipts: wants_receipts } = self;
         let drafts = messages.into_iter().map(|message| draft(message, &defaults, now)).collect();
-        let answers = match host.publish_many(drafts).await {
+        Handed { request, wants_receipts, publishing: host.hand_over(drafts).await }
+    }
+}
+
+impl Handed {
+    /// Wait until it is durable.
+    pub(super) async fn answer(self) -> HostFrame {
+        let Self { request, wants_receipts, publishing } = self;
+        let answers = match publishing.answer().await {
             Ok(answers) => answers,
             Err(error) => return failed(request, error),
         };

@@ -2,7 +2,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -31,6 +34,8 @@ pub(super) struct Taken {
     /// Each with its place and when its lease is over.
     out: Mutex<BTreeMap<Fence, (Sequence, Timestamp)>>,
     room: Notify,
+    /// The host has ended it; nothing goes out any more.
+    ended: AtomicBool,
 }
 
 impl Taken {
@@ -101,13 +106,25 @@ impl Subscription {
         (queue, consumer): (QueueName, ConsumerName),
         credit: u32,
     ) -> Self {
-        let taken = Arc::new(Taken { queue, consumer, credit, out: Mutex::default(), room: Notify::new() });
+        let taken = Arc::new(Taken {
+            queue,
+            consumer,
+            credit,
+            out: Mutex::default(),
+            room: Notify::new(),
+            ended: AtomicBool::new(false),
+        });
         let pulling = tokio::spawn(pull(host.clone(), Arc::clone(&taken), outlet, subscription));
         Self { host: host.clone(), taken, pulling }
     }
 
     pub(super) fn taken(&self) -> Arc<Taken> {
         Arc::clone(&self.taken)
+    }
+
+    /// Whether the host has ended it, and the client has nothing of it to settle.
+    pub(super) fn is_over(&self, now: Timestamp) -> bool {
+        self.taken.ended.load(Ordering::Acquire) && self.taken.out().values().all(|(_, until)| *until <= now)
     }
 
     /// Send no more.
@@ -156,6 +173,7 @@ async fn pull(host: Host, taken: Arc<Taken>, outlet: Outlet, subscription: u64) 
                 continue;
             }
             Err(error) => {
+                taken.ended.store(true, Ordering::Release);
                 let ended = HostFrame::Ended { subscription, refusal: refusal_of_host(error) };
                 let _ = outlet.send(Written::Frame(encode(&ended))).await;
                 return;
