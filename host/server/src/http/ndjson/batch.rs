@@ -1,6 +1,7 @@
 //! What is published in one commit, and what its publisher is told.
 
 use bytes::Bytes;
+use futures::{FutureExt as _, future::BoxFuture};
 use serde::Serialize;
 use wasmill_runtime::{Draft, Host, PublishError, Published};
 
@@ -56,14 +57,21 @@ impl Batch {
 
     /// Publish it, and answer one line for each entry.
     pub(in crate::http) async fn publish(self, host: &Host) -> Bytes {
+        self.hand_over(host).await.await
+    }
+
+    /// Wait until the host has room for it and hand it over, so that it comes before what is handed over later. What this
+    /// answers is to be waited for: it ends with one line for each entry.
+    pub(in crate::http) async fn hand_over(self, host: &Host) -> BoxFuture<'static, Bytes> {
         let Self { entries, drafts, .. } = self;
-        if drafts.is_empty() {
-            return answer(&entries, Vec::new());
-        }
-        match host.publish_many(drafts).await {
-            Ok(published) => answer(&entries, published),
-            Err(error) => answer_all(&entries, &Problem::from(error)),
-        }
+        let publishing = host.hand_over(drafts).await;
+        let answers = async move {
+            match publishing.answer().await {
+                Ok(published) => answer(&entries, published),
+                Err(error) => answer_all(&entries, &Problem::from(error)),
+            }
+        };
+        answers.boxed()
     }
 }
 

@@ -1,6 +1,9 @@
 //! The loop that reads a body and publishes its lines.
 
-use std::collections::VecDeque;
+use std::{
+    collections::VecDeque,
+    pin::{Pin, pin},
+};
 
 use axum::body::BodyDataStream;
 use bytes::Bytes;
@@ -128,15 +131,22 @@ impl Ingest {
         }
         let batch = std::mem::take(&mut self.batch);
         let host = self.app.host.clone();
-        let mut publishing = maybe_done(async move { batch.publish(&host).await }.boxed());
-        // The first poll hands it over, so that batches reach the queues in the order of their lines.
-        let _ = (&mut publishing).now_or_never();
-        self.in_flight.push_back(publishing);
-        Ok(())
+        let mut handing_over = pin!(batch.hand_over(&host));
+        loop {
+            tokio::select! {
+                biased;
+                publishing = &mut handing_over => {
+                    self.in_flight.push_back(maybe_done(publishing));
+                    return Ok(());
+                }
+                // What they hold of the room for what waits may be what this batch waits for.
+                () = first(&mut self.in_flight), if !self.in_flight.is_empty() => self.answer_first().await?,
+            }
+        }
     }
 
     async fn answer_first(&mut self) -> Result<(), Gone> {
-        let answers = self.in_flight.pop_front().and_then(|mut done| std::pin::Pin::new(&mut done).take_output());
+        let answers = self.in_flight.pop_front().and_then(|mut done| Pin::new(&mut done).take_output());
         match answers {
             Some(answers) => self.outlet.send(answers).await,
             None => Ok(()),
@@ -167,6 +177,6 @@ impl Ingest {
 /// Wait until the oldest batch is done.
 async fn first(in_flight: &mut VecDeque<InFlight>) {
     if let Some(oldest) = in_flight.front_mut() {
-        std::pin::Pin::new(oldest).await;
+        Pin::new(oldest).await;
     }
 }
