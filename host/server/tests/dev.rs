@@ -301,6 +301,8 @@ fn mistakes_in_the_project_are_said() {
         let said = run(project.0.path(), &["dev"]);
         assert!(said.code == 1 && said.err.contains(words), "{said:?}");
     };
+    let said = run(project.0.path(), &["dev", "--listen", "0.0.0.0:0"]);
+    assert!(said.code == 1 && said.err.contains("allow-remote"), "{said:?}");
     project.write("wasmill.toml", &CONFIG.replace("build/h.wasm", "build/other.wasm"));
     refused("declares no handler with file = \"build/h.wasm\"");
     fs::remove_file(project.path("wasmill.toml")).expect("our file");

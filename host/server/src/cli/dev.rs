@@ -85,11 +85,11 @@ pub(super) async fn run(arguments: DevArguments) -> Result<ExitCode> {
         std::env::set_current_dir(folder).with_context(|| format!("cannot go to {}", folder.display()))?;
     }
     let project = Project::read(Path::new(""))?;
-    let config = config(&project)?;
+    let config = config(&project, arguments.listen)?;
     logging::begin(&config.log)?;
     open_files::raise_limit();
     let folder = DevFolder::open(arguments.keep)?;
-    let listener = bind(arguments.listen.unwrap_or(config.server.listen)).await?;
+    let listener = bind(config.server.listen).await?;
     let watched = Watched::new(&project)?;
     let signals = Signals::listen()?;
     let metrics = Arc::new(Metrics::default());
@@ -113,13 +113,15 @@ pub(super) async fn run(arguments: DevArguments) -> Result<ExitCode> {
     Box::pin(dev.work(signals)).await
 }
 
-/// The configuration of the project, with what is other here: a port that is free and a store beside the project.
-fn config(project: &Project) -> Result<Config> {
+/// The configuration of the project, with what is other here: a port that is free unless one is named, and a store beside
+/// the project.
+fn config(project: &Project, listen: Option<SocketAddr>) -> Result<Config> {
     if !Path::new(CONFIG_FILE).exists() {
         bail!("there is no {CONFIG_FILE} here; it declares the handler and its queues, see README.md of the template");
     }
     let mut config = Config::read(Path::new(CONFIG_FILE))?;
-    config.server.listen = SocketAddr::from(([127, 0, 0, 1], 0));
+    config.server.listen = listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)));
+    config.check_listen()?;
     config.server.drain = config.server.drain.min(DRAIN_MAX);
     config.store.folder = DevFolder::store();
     // What handlers print and how loading ends is shown by us.
@@ -278,7 +280,7 @@ impl Dev {
         if !is_of_config(CONFIG_FILE) && !is_of_config(PROJECT_FILE) {
             return Ok(Some(self.job()));
         }
-        let read = Project::read(Path::new("")).and_then(|project| Ok((config(&project)?, project)));
+        let read = Project::read(Path::new("")).and_then(|project| Ok((config(&project, self.arguments.listen)?, project)));
         match read {
             Err(error) => {
                 complain(&format!("{error:#}; nothing is changed"));
