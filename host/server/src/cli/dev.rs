@@ -49,8 +49,6 @@ const DRAIN_MAX: Duration = Duration::from_secs(5);
 const SETTLED_LOOK: Duration = Duration::from_millis(50);
 /// What a list shows of a sample, in characters.
 const SAMPLE_CHARS_SHOWN: usize = 100;
-/// When the same files change during so many builds in a row, the build is what changes them.
-const OWN_CHANGES_MAX: u32 = 5;
 
 /// Build a handler's project, run it on a host of its own, show what happens, and do so again when a file changes
 ///
@@ -105,7 +103,6 @@ pub(super) async fn run(arguments: DevArguments) -> Result<ExitCode> {
         listener: Some(listener),
         running: None,
         watched,
-        own_changes: 0,
         trigger: BTreeSet::new(),
         published: false,
         _folder: folder,
@@ -155,8 +152,6 @@ struct Dev {
     listener: Option<TcpListener>,
     running: Option<Running>,
     watched: Watched,
-    /// Builds in a row that were asked for by what changed during the one before.
-    own_changes: u32,
     /// What asked for the last build.
     trigger: BTreeSet<PathBuf>,
     /// Whether `--publish-samples` was done.
@@ -252,15 +247,14 @@ impl Dev {
             Worked::Loaded => true,
             Worked::NotBuilt => false,
         };
-        let own = self.watched.changed_meanwhile()?;
-        self.own_changes = if own.is_empty() || own != self.trigger { 0 } else { self.own_changes + 1 };
-        if self.own_changes >= OWN_CHANGES_MAX {
+        let own = self.watched.built()?;
+        if !own.is_empty() {
             let files: Vec<String> = own.iter().map(|path| path.display().to_string()).collect();
             let files = files.join(", ");
             complain(&format!(
-                "{files}: changed by each build, so not watched any more; name others under watch in {PROJECT_FILE}"
+                "{files}: changed during each of the last builds, so what becomes of it during a build asks for no other; \
+                 if builds make it, name others under watch in {PROJECT_FILE}"
             ));
-            self.watched.ignore(own);
         }
         if runs && self.arguments.publish_samples && !self.published {
             self.published = true;

@@ -21,6 +21,8 @@ use crate::{
 const SETTLE: Duration = Duration::from_millis(100);
 /// Files and folders that are watched; more is a folder of something that was installed or built.
 const WATCHED_MAX: usize = 20_000;
+/// A file that changed during so many builds in a row is taken for one that the build writes.
+const OWN_BUILDS: u32 = 5;
 /// What builds and package managers leave behind.
 const NOT_WATCHED: &[&str] =
     &[DEV_FOLDER, ".git", "node_modules", "target", "__pycache__", ".venv", "zig-cache", ".zig-cache", "zig-out"];
@@ -32,11 +34,12 @@ type Files = BTreeMap<PathBuf, Print>;
 /// The watched files.
 pub(super) struct Watched {
     roots: Vec<PathBuf>,
-    /// The component, and what builds turned out to change.
-    ignored: BTreeSet<PathBuf>,
+    component: PathBuf,
     events: Events,
     /// What the last build was made from.
     seen: Files,
+    /// During how many builds in a row, until now, a file changed.
+    changed_by_builds: BTreeMap<PathBuf, u32>,
 }
 
 impl Watched {
@@ -44,7 +47,8 @@ impl Watched {
     /// When the system does not tell of changes, or there is too much to watch.
     pub(super) fn new(project: &Project) -> Result<Self> {
         let events = Events::listen().context("the system does not tell of changed files")?;
-        let mut watched = Self { roots: Vec::new(), ignored: BTreeSet::new(), events, seen: Files::new() };
+        let (component, seen, changed_by_builds) = Default::default();
+        let mut watched = Self { roots: Vec::new(), component, events, seen, changed_by_builds };
         watched.watch_instead(project);
         watched.seen = watched.look()?.0;
         Ok(watched)
@@ -54,7 +58,7 @@ impl Watched {
     pub(super) fn watch_instead(&mut self, project: &Project) {
         let files = [PROJECT_FILE, CONFIG_FILE].map(PathBuf::from);
         self.roots = project.watch.iter().map(|path| plain(path)).chain(files).collect();
-        self.ignored = BTreeSet::from([plain(&project.component)]);
+        self.component = plain(&project.component);
         if let Ok((files, _)) = self.look() {
             self.seen = files;
         }
@@ -86,18 +90,32 @@ impl Watched {
         }
     }
 
-    /// What is other now than when the last build began.
+    /// A build has ended. What changed since it began asks for another, as somebody may have edited it; but what changed
+    /// during [`OWN_BUILDS`] in a row counts as this one left it, or builds would run for ever. Answers what is new among
+    /// the latter.
     ///
     /// # Errors
     /// When files cannot be read.
-    pub(super) fn changed_meanwhile(&self) -> Result<BTreeSet<PathBuf>> {
-        Ok(difference(&self.seen, &self.look()?.0))
-    }
-
-    /// Do not look at these any more.
-    pub(super) fn ignore(&mut self, files: BTreeSet<PathBuf>) {
-        self.seen.retain(|path, _| !files.contains(path));
-        self.ignored.extend(files);
+    pub(super) fn built(&mut self) -> Result<Vec<PathBuf>> {
+        let (now, _) = self.look()?;
+        let changed = difference(&self.seen, &now);
+        self.changed_by_builds.retain(|path, _| changed.contains(path));
+        let mut own = Vec::new();
+        for path in changed {
+            let builds = self.changed_by_builds.entry(path.clone()).or_default();
+            *builds = builds.saturating_add(1);
+            if *builds < OWN_BUILDS {
+                continue;
+            }
+            if *builds == OWN_BUILDS {
+                own.push(path.clone());
+            }
+            match now.get(&path) {
+                Some(print) => drop(self.seen.insert(path, *print)),
+                None => drop(self.seen.remove(&path)),
+            }
+        }
+        Ok(own)
     }
 
     /// All files with their prints, and the folders in which something may change.
@@ -109,7 +127,7 @@ impl Watched {
             }
             visit(root, &mut files, &mut folders, WATCHED_MAX)?;
         }
-        files.retain(|path, _| !self.ignored.contains(path));
+        files.remove(&self.component);
         Ok((files, folders))
     }
 }
