@@ -301,6 +301,18 @@ fn files_that_the_build_itself_changes_do_not_make_it_run_for_ever() {
 }
 
 #[test]
+fn a_watched_file_that_is_not_there_is_said_and_noticed_when_it_comes() {
+    let project = Project::new("echo");
+    let text = fs::read_to_string(project.path("project.toml")).expect("our file");
+    project.write("project.toml", &text.replace("[\"src\"]", "[\"src\", \"scr\"]"));
+    let mut dev = project.dev(&[]);
+    dev.wait_for("there is no scr, which project.toml names under watch");
+    dev.wait_for("listening on ");
+    project.write("scr", "here");
+    assert_eq!(dev.wait_for("changed: "), "changed: scr");
+}
+
+#[test]
 fn mistakes_in_the_project_are_said() {
     let project = Project::new("echo");
     let refused = |words: &str| {

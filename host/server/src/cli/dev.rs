@@ -89,6 +89,7 @@ pub(super) async fn run(arguments: DevArguments) -> Result<ExitCode> {
     let folder = DevFolder::open(arguments.keep)?;
     let listener = bind(config.server.listen).await?;
     let watched = Watched::new(&project)?;
+    complain_of_missing(&watched);
     let signals = Signals::listen()?;
     let metrics = Arc::new(Metrics::default());
     let address = listener.local_addr()?;
@@ -282,6 +283,7 @@ impl Dev {
             }
             Ok((config, project)) => {
                 self.watched.watch_instead(&project);
+                complain_of_missing(&self.watched);
                 (self.config, self.project) = (config, project);
                 if let Some(running) = self.running.take() {
                     say("starting the host anew, with what it has")?;
@@ -356,6 +358,13 @@ impl Dev {
             }
         }
         Ok(())
+    }
+}
+
+/// A name that is misspelt would otherwise only be noticed by nothing happening.
+fn complain_of_missing(watched: &Watched) {
+    for path in watched.missing() {
+        complain(&format!("there is no {}, which {PROJECT_FILE} names under watch", path.display()));
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ffi::OsStr,
     fs,
     io::ErrorKind,
     path::{Path, PathBuf},
@@ -10,7 +11,6 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::folder::DEV_FOLDER;
 use crate::{
     project::{PROJECT_FILE, Project},
     serve::CONFIG_FILE,
@@ -23,9 +23,9 @@ const SETTLE: Duration = Duration::from_millis(100);
 const WATCHED_MAX: usize = 20_000;
 /// A file that changed during so many builds in a row is taken for one that the build writes.
 const OWN_BUILDS: u32 = 5;
-/// What builds and package managers leave behind.
-const NOT_WATCHED: &[&str] =
-    &[DEV_FOLDER, ".git", "node_modules", "target", "__pycache__", ".venv", "zig-cache", ".zig-cache", "zig-out"];
+/// What builds and package managers leave behind below a watched folder, and the name by which vim finds out whether it
+/// can write there. Hidden files and backups are left out as well.
+const NOT_WATCHED: &[&str] = &["node_modules", "target", "__pycache__", "zig-cache", "zig-out", "4913"];
 
 /// What tells a file from its next version.
 type Print = (SystemTime, u64);
@@ -62,6 +62,11 @@ impl Watched {
         if let Ok((files, _)) = self.look() {
             self.seen = files;
         }
+    }
+
+    /// What is not there. It is watched once it comes into being.
+    pub(super) fn missing(&self) -> impl Iterator<Item = &Path> {
+        self.roots.iter().map(PathBuf::as_path).filter(|root| !root.exists())
     }
 
     /// Wait until something changed since the last build, and settled. Answers what. It can be dropped at any time.
@@ -163,8 +168,9 @@ fn visit(root: &Path, files: &mut Files, folders: &mut BTreeSet<PathBuf>, max: u
     Ok(())
 }
 
-fn is_not_watched(name: &std::ffi::OsStr) -> bool {
-    NOT_WATCHED.iter().any(|not| name == *not)
+fn is_not_watched(name: &OsStr) -> bool {
+    let name = name.to_string_lossy();
+    name.starts_with('.') || name.ends_with('~') || NOT_WATCHED.contains(&&*name)
 }
 
 fn difference(before: &Files, now: &Files) -> BTreeSet<PathBuf> {
@@ -205,8 +211,10 @@ mod tests {
         fs::write(at("src/b"), "b").unwrap();
         let before = look();
         assert!(difference(&before, &look()).is_empty());
-        fs::write(at("node_modules/x"), "x").unwrap();
-        assert!(difference(&before, &look()).is_empty(), "what was installed is not looked at");
+        for name in ["node_modules/x", "src/.which.swp", "src/b~", "src/4913"] {
+            fs::write(at(name), "x").unwrap();
+            assert!(difference(&before, &look()).is_empty(), "{name} is neither source nor the user's");
+        }
         fs::write(at("src/deep/a"), "longer").unwrap();
         fs::remove_file(at("src/b")).unwrap();
         fs::write(at("src/c"), "c").unwrap();
