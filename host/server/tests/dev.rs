@@ -250,6 +250,47 @@ fn once_is_for_scripts() {
 }
 
 #[test]
+fn a_kept_store_does_not_hide_what_is_refused() {
+    let project = Project::new("echo");
+    let once = ["dev", "--once", "--keep", "--publish-samples"];
+    assert_eq!(run(project.0.path(), &once).code, 0);
+    project.choose("wrong-world");
+    let said = run(project.0.path(), &once);
+    assert!(said.code == 1 && said.err.contains("h is refused"), "{said:?}");
+    assert!(said.err.trim_end().ends_with("the old version stays") && !said.out.contains("publishing"), "{said:?}");
+}
+
+#[test]
+fn what_was_built_runs_at_once_whatever_the_configuration_says_of_trials() {
+    let project = Project::new("echo");
+    project.write("wasmill.toml", &CONFIG.replace("[queue.in]", "[handler.h.canary]\nshare = 1\n\n[queue.in]"));
+    assert_eq!(run(project.0.path(), &["dev", "--once", "--keep"]).code, 0);
+    project.choose("replier");
+    let said = run(project.0.path(), &["dev", "--once", "--keep", "--publish-samples"]);
+    assert!(said.code == 0 && said.out.contains("published  out  key reply  HELLO"), "{said:?}");
+}
+
+#[test]
+fn a_configuration_waits_for_what_is_built_with_it() {
+    let project = Project::new("replier");
+    let mut dev = project.dev(&[]);
+    dev.wait_for("listening on ");
+    project.choose("broken");
+    dev.wait_for("the old version stays");
+    project.write("wasmill.toml", &CONFIG.replace("to = \"out\"", "to = \"other\""));
+    dev.wait_for("changed: wasmill.toml");
+    dev.wait_for("the old version stays");
+    dev.types("1");
+    dev.wait_for("HELLO");
+    project.write("wasmill.toml", &CONFIG.replace("[\"in\"]", "[\"in\", \"also\"]"));
+    project.choose("replier");
+    dev.wait_for("starting the host anew");
+    dev.wait_for("listening on ");
+    dev.types("1");
+    dev.wait_for("HELLO");
+}
+
+#[test]
 fn a_build_under_way_ends_with_it() {
     let project = Project::new("echo");
     project.script("sleep 1000 & echo $! > sleeper; wait");

@@ -14,6 +14,7 @@ use std::{
     collections::BTreeSet,
     future::Future,
     net::SocketAddr,
+    ops::ControlFlow,
     path::{Path, PathBuf},
     pin::Pin,
     process::ExitCode,
@@ -29,7 +30,7 @@ use wasmill_runtime::Host;
 pub(super) use self::tail::grouped;
 use self::{
     folder::DevFolder,
-    job::{Job, Worked},
+    job::{Placed, Placing},
     keys::Keys,
     tail::Tail,
     tree::Watched,
@@ -103,6 +104,7 @@ pub(super) async fn run(arguments: DevArguments) -> Result<ExitCode> {
         address,
         listener: Some(listener),
         running: None,
+        is_of_old_config: false,
         watched,
         trigger: BTreeSet::new(),
         published: false,
@@ -152,6 +154,8 @@ struct Dev {
     /// Until a host has it.
     listener: Option<TcpListener>,
     running: Option<Running>,
+    /// Whether the host that runs was started with another configuration.
+    is_of_old_config: bool,
     watched: Watched,
     /// What asked for the last build.
     trigger: BTreeSet<PathBuf>,
@@ -163,23 +167,30 @@ struct Dev {
 enum Event {
     Stop(&'static str),
     Failed(String),
-    Worked(Box<Worked>),
+    Worked(Worked),
     Key(String),
     Changed(Result<BTreeSet<PathBuf>>),
     Settled(Result<bool>),
+}
+
+/// A step that was carried out, and how.
+enum Worked {
+    /// Whether it was built.
+    Built(bool),
+    Placed(Box<Placed>),
 }
 
 type Work = Pin<Box<dyn Future<Output = Worked>>>;
 
 impl Dev {
     async fn work(mut self, mut signals: Signals) -> Result<ExitCode> {
-        let mut work: Option<Work> = Some(self.job());
+        let mut work: Option<Work> = Some(self.build());
         let mut settling = false;
         let code = loop {
             let event = tokio::select! {
                 signal = signals.next() => Event::Stop(signal),
                 reason = failure(self.running.as_ref()) => Event::Failed(reason),
-                worked = until_done(&mut work) => Event::Worked(Box::new(worked)),
+                worked = until_done(&mut work) => Event::Worked(worked),
                 key = self.keys.next() => Event::Key(key),
                 changed = self.watched.changed(), if work.is_none() => Event::Changed(changed),
                 settled = settled(self.running.as_ref(), self.arguments.patience), if settling => Event::Settled(settled),
@@ -193,16 +204,18 @@ impl Dev {
                     complain(&format!("the host failed: {reason}"));
                     break ExitCode::FAILURE;
                 }
-                Event::Worked(worked) => {
-                    work = None;
-                    let runs = self.worked(*worked).await?;
-                    if self.arguments.once && !runs {
-                        break ExitCode::FAILURE;
+                Event::Worked(worked) => match self.worked(worked).await? {
+                    ControlFlow::Continue(next) => work = Some(next),
+                    ControlFlow::Break(runs) => {
+                        work = None;
+                        if self.arguments.once && !runs {
+                            break ExitCode::FAILURE;
+                        }
+                        settling = self.arguments.once;
                     }
-                    settling = self.arguments.once;
-                }
+                },
                 Event::Key(key) if key == "q" => break ExitCode::SUCCESS,
-                Event::Key(key) if key == "b" && work.is_none() => work = Some(self.job()),
+                Event::Key(key) if key == "b" && work.is_none() => work = Some(self.build()),
                 Event::Key(key) => self.key(&key).await?,
                 Event::Changed(changed) => {
                     self.trigger = changed?;
@@ -220,10 +233,22 @@ impl Dev {
         Ok(code)
     }
 
-    /// Build, and load what was built or start a host with it.
-    fn job(&mut self) -> Work {
-        Box::pin(job::work(Job {
-            build: self.project.build.clone(),
+    fn build(&self) -> Work {
+        let Project { build, component, .. } = self.project.clone();
+        let building = job::build(build, component, self.running.is_some());
+        Box::pin(async { Worked::Built(building.await) })
+    }
+
+    /// Load what was built, or start a host with it: the first one, or one with another configuration.
+    async fn place(&mut self) -> Result<Work> {
+        if self.is_of_old_config
+            && let Some(running) = self.running.take()
+        {
+            say("starting the host anew, with what it has")?;
+            running.stop(&Cause::Asked("new configuration")).await;
+        }
+        self.is_of_old_config = false;
+        let placing = job::place(Placing {
             component: self.project.component.clone(),
             handlers: handlers_of(&self.config, &self.project).unwrap_or_default(),
             config: self.config.clone(),
@@ -232,22 +257,12 @@ impl Dev {
             address: self.address,
             metrics: Arc::clone(&self.metrics),
             observer: self.tail.observer(),
-        }))
+        });
+        Ok(Box::pin(async { Worked::Placed(Box::new(placing.await)) }))
     }
 
-    /// Answers whether the handler was built and runs.
-    async fn worked(&mut self, worked: Worked) -> Result<bool> {
-        let runs = match worked {
-            Worked::Started(running) => {
-                self.tail.watch_pauses(&running.host);
-                self.running = Some(running);
-                say(format!("listening on http://{}, {}", self.address, self.offers()))?;
-                self.list()?;
-                true
-            }
-            Worked::Loaded => true,
-            Worked::NotBuilt => false,
-        };
+    /// A build has ended, well or not: what it changes each time is no reason for another.
+    fn take_own_changes(&mut self) -> Result<()> {
         let own = self.watched.built()?;
         if !own.is_empty() {
             let files: Vec<String> = own.iter().map(|path| path.display().to_string()).collect();
@@ -257,6 +272,29 @@ impl Dev {
                  if builds make it, name others under watch in {PROJECT_FILE}"
             ));
         }
+        Ok(())
+    }
+
+    /// What comes next, or at the end, whether what was built runs.
+    async fn worked(&mut self, worked: Worked) -> Result<ControlFlow<bool, Work>> {
+        let runs = match worked {
+            Worked::Built(built) => {
+                self.take_own_changes()?;
+                if built {
+                    return Ok(ControlFlow::Continue(self.place().await?));
+                }
+                false
+            }
+            Worked::Placed(placed) => {
+                if let Some(running) = placed.started {
+                    self.tail.watch_pauses(&running.host);
+                    self.running = Some(running);
+                    say(format!("listening on http://{}, {}", self.address, self.offers()))?;
+                    self.list()?;
+                }
+                placed.runs
+            }
+        };
         if runs && self.arguments.publish_samples && !self.published {
             self.published = true;
             self.publish(None).await?;
@@ -264,7 +302,7 @@ impl Dev {
         if !runs && !self.arguments.once {
             say("waiting for a change")?;
         }
-        Ok(runs)
+        Ok(ControlFlow::Break(runs))
     }
 
     /// What a change asks for: a build, unless the project or its configuration is wrong now.
@@ -273,9 +311,10 @@ impl Dev {
         say(format!("\nchanged: {}", cut(&shown.join(", "), SAMPLE_CHARS_SHOWN)))?;
         let is_of_config = |name: &str| self.trigger.contains(Path::new(name));
         if !is_of_config(CONFIG_FILE) && !is_of_config(PROJECT_FILE) {
-            return Ok(Some(self.job()));
+            return Ok(Some(self.build()));
         }
-        let read = Project::read(Path::new("")).and_then(|project| Ok((config(&project, self.arguments.listen)?, project)));
+        let read =
+            Project::read(Path::new("")).and_then(|project| Ok((config(&project, self.arguments.listen)?, project)));
         match read {
             Err(error) => {
                 complain(&format!("{error:#}; nothing is changed"));
@@ -285,11 +324,8 @@ impl Dev {
                 self.watched.watch_instead(&project);
                 complain_of_missing(&self.watched);
                 (self.config, self.project) = (config, project);
-                if let Some(running) = self.running.take() {
-                    say("starting the host anew, with what it has")?;
-                    running.stop(&Cause::Asked("new configuration")).await;
-                }
-                Ok(Some(self.job()))
+                self.is_of_old_config = true;
+                Ok(Some(self.build()))
             }
         }
     }
