@@ -250,6 +250,29 @@ fn once_is_for_scripts() {
 }
 
 #[test]
+fn once_is_one_build_whatever_is_typed_and_changed() {
+    let project = Project::new("sleeper");
+    project.write("wasmill.toml", &CONFIG.replace("to = \"out\"", "ms = \"1000\""));
+    let script = fs::read_to_string(project.path("build.sh")).expect("our file");
+    let script = script.trim_start_matches("#!/bin/sh\nset -e\n").to_owned();
+    project.script(&format!("{script}\ndate +%N > src/generated"));
+    let mut dev = project.dev(&["--once", "--publish-samples"]);
+    dev.types("q");
+    dev.wait_for("publishing to in");
+    dev.types("b");
+    project.choose("broken");
+    dev.wait_for("in/2  h  success");
+    assert_eq!(dev.seen.iter().filter(|line| line.contains("building:")).count(), 1, "{:?}", dev.seen);
+    assert!(dev.wait().success());
+
+    project.script("sleep 1000");
+    let mut dev = project.dev(&["--once"]);
+    dev.wait_for("building:");
+    dev.signal(Signal::TERM);
+    assert!(!dev.wait().success(), "nothing was built");
+}
+
+#[test]
 fn a_kept_store_does_not_hide_what_is_refused() {
     let project = Project::new("echo");
     let once = ["dev", "--once", "--keep", "--publish-samples"];
@@ -263,7 +286,7 @@ fn a_kept_store_does_not_hide_what_is_refused() {
 #[test]
 fn what_was_built_runs_at_once_whatever_the_configuration_says_of_trials() {
     let project = Project::new("echo");
-    project.write("wasmill.toml", &CONFIG.replace("[queue.in]", "[handler.h.canary]\nshare = 1\n\n[queue.in]"));
+    project.write("wasmill.toml", &CONFIG.replace("[queue.in]", "[handler.h.canary]\nshare = \"1%\"\n\n[queue.in]"));
     assert_eq!(run(project.0.path(), &["dev", "--once", "--keep"]).code, 0);
     project.choose("replier");
     let said = run(project.0.path(), &["dev", "--once", "--keep", "--publish-samples"]);

@@ -67,7 +67,7 @@ pub(super) struct DevArguments {
     /// Publish all samples as soon as the handler runs
     #[arg(long)]
     publish_samples: bool,
-    /// End when everything is settled: 0 when the handler was built and loaded
+    /// End when everything is settled: 0 when the handler was built and loaded. Neither keys nor files are looked at
     #[arg(long)]
     once: bool,
     /// With --once, how long that may take from when the handler runs
@@ -89,14 +89,16 @@ pub(super) async fn run(arguments: DevArguments) -> Result<ExitCode> {
     open_files::raise_limit();
     let folder = DevFolder::open(arguments.keep)?;
     let listener = bind(config.server.listen).await?;
-    let watched = Watched::new(&project)?;
-    complain_of_missing(&watched);
+    let once = arguments.once;
+    let watched = (!once).then(|| Watched::new(&project)).transpose()?;
+    watched.iter().for_each(complain_of_missing);
+    let keys = (!once).then(Keys::listen).transpose()?;
     let signals = Signals::listen()?;
     let metrics = Arc::new(Metrics::default());
     let address = listener.local_addr()?;
     let dev = Dev {
         tail: Tail::start(Arc::clone(&metrics), address),
-        keys: Keys::listen()?,
+        keys,
         arguments,
         project,
         config,
@@ -149,14 +151,15 @@ struct Dev {
     config: Config,
     metrics: Arc<Metrics>,
     tail: Tail,
-    keys: Keys,
+    /// None with `--once`, as are files.
+    keys: Option<Keys>,
     address: SocketAddr,
     /// Until a host has it.
     listener: Option<TcpListener>,
     running: Option<Running>,
     /// Whether the host that runs was started with another configuration.
     is_of_old_config: bool,
-    watched: Watched,
+    watched: Option<Watched>,
     /// What asked for the last build.
     trigger: BTreeSet<PathBuf>,
     /// Whether `--publish-samples` was done.
@@ -185,20 +188,21 @@ type Work = Pin<Box<dyn Future<Output = Worked>>>;
 impl Dev {
     async fn work(mut self, mut signals: Signals) -> Result<ExitCode> {
         let mut work: Option<Work> = Some(self.build());
-        let mut settling = false;
+        let once = self.arguments.once;
+        let mut settling: Option<Pin<Box<dyn Future<Output = Result<bool>>>>> = None;
         let code = loop {
             let event = tokio::select! {
                 signal = signals.next() => Event::Stop(signal),
                 reason = failure(self.running.as_ref()) => Event::Failed(reason),
                 worked = until_done(&mut work) => Event::Worked(worked),
-                key = self.keys.next() => Event::Key(key),
-                changed = self.watched.changed(), if work.is_none() => Event::Changed(changed),
-                settled = settled(self.running.as_ref(), self.arguments.patience), if settling => Event::Settled(settled),
+                key = typed(&mut self.keys) => Event::Key(key),
+                changed = changed(&mut self.watched), if work.is_none() => Event::Changed(changed),
+                settled = until_done(&mut settling) => Event::Settled(settled),
             };
             match event {
                 Event::Stop(signal) => {
                     say(format!("{signal}: ending"))?;
-                    break ExitCode::SUCCESS;
+                    break if once { ExitCode::FAILURE } else { ExitCode::SUCCESS };
                 }
                 Event::Failed(reason) => {
                     complain(&format!("the host failed: {reason}"));
@@ -208,10 +212,13 @@ impl Dev {
                     ControlFlow::Continue(next) => work = Some(next),
                     ControlFlow::Break(runs) => {
                         work = None;
-                        if self.arguments.once && !runs {
-                            break ExitCode::FAILURE;
+                        match &self.running {
+                            Some(running) if once && runs => {
+                                settling = Some(Box::pin(settled(running.host.clone(), self.arguments.patience)));
+                            }
+                            Some(_) | None if once => break ExitCode::FAILURE,
+                            Some(_) | None => {}
                         }
-                        settling = self.arguments.once;
                     }
                 },
                 Event::Key(key) if key == "q" => break ExitCode::SUCCESS,
@@ -263,7 +270,8 @@ impl Dev {
 
     /// A build has ended, well or not: what it changes each time is no reason for another.
     fn take_own_changes(&mut self) -> Result<()> {
-        let own = self.watched.built()?;
+        let Some(watched) = &mut self.watched else { return Ok(()) };
+        let own = watched.built()?;
         if !own.is_empty() {
             let files: Vec<String> = own.iter().map(|path| path.display().to_string()).collect();
             let files = files.join(", ");
@@ -321,8 +329,10 @@ impl Dev {
                 Ok(None)
             }
             Ok((config, project)) => {
-                self.watched.watch_instead(&project);
-                complain_of_missing(&self.watched);
+                if let Some(watched) = &mut self.watched {
+                    watched.watch_instead(&project);
+                    complain_of_missing(watched);
+                }
                 (self.config, self.project) = (config, project);
                 self.is_of_old_config = true;
                 Ok(Some(self.build()))
@@ -404,7 +414,21 @@ fn complain_of_missing(watched: &Watched) {
     }
 }
 
-async fn until_done(work: &mut Option<Work>) -> Worked {
+async fn typed(keys: &mut Option<Keys>) -> String {
+    match keys {
+        Some(keys) => keys.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn changed(watched: &mut Option<Watched>) -> Result<BTreeSet<PathBuf>> {
+    match watched {
+        Some(watched) => watched.changed().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn until_done<T>(work: &mut Option<Pin<Box<dyn Future<Output = T>>>>) -> T {
     match work {
         Some(work) => work.await,
         None => std::future::pending().await,
@@ -419,10 +443,9 @@ async fn failure(running: Option<&Running>) -> String {
 }
 
 /// Wait until consumers with a handler have nothing to do. Answers whether that was within `patience`.
-async fn settled(running: Option<&Running>, patience: Duration) -> Result<bool> {
-    let Some(running) = running else { return Ok(false) };
+async fn settled(host: Host, patience: Duration) -> Result<bool> {
     let settling = async {
-        while unsettled(&running.host).await? > 0 {
+        while unsettled(&host).await? > 0 {
             tokio::time::sleep(SETTLED_LOOK).await;
         }
         Ok(true)
@@ -430,7 +453,7 @@ async fn settled(running: Option<&Running>, patience: Duration) -> Result<bool> 
     match tokio::time::timeout(patience, settling).await {
         Ok(settled) => settled,
         Err(_) => {
-            let left = unsettled(&running.host).await?;
+            let left = unsettled(&host).await?;
             complain(&format!("{left} deliveries are not settled after {patience:?}; --patience gives them more"));
             Ok(false)
         }
