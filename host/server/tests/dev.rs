@@ -273,6 +273,16 @@ fn once_is_one_build_whatever_is_typed_and_changed() {
 }
 
 #[test]
+fn a_build_calls_the_program_that_runs_it() {
+    let project = Project::new("echo");
+    let script = fs::read_to_string(project.path("build.sh")).expect("our file");
+    let script = script.trim_start_matches("#!/bin/sh\nset -e\n").to_owned();
+    project.script(&format!("command -v wasmill\n{script}"));
+    let said = run(project.0.path(), &["dev", "--once"]);
+    assert!(said.code == 0 && said.out.contains(env!("CARGO_BIN_EXE_wasmill")), "{said:?}");
+}
+
+#[test]
 fn a_kept_store_does_not_hide_what_is_refused() {
     let project = Project::new("echo");
     let once = ["dev", "--once", "--keep", "--publish-samples"];
