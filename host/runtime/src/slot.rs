@@ -287,6 +287,7 @@ impl<B: Broker> Slot<B> {
             message: &delivery.message,
             attempt: delivery.attempt,
             log: &attempt.log,
+            place_in_call: 0,
             sequence: delivery.sequence,
             published: published(&attempt.result),
         });
