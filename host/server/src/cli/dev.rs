@@ -108,7 +108,6 @@ pub(super) async fn run(arguments: DevArguments) -> Result<ExitCode> {
         running: None,
         is_of_old_config: false,
         watched,
-        trigger: BTreeSet::new(),
         published: false,
         _folder: folder,
     };
@@ -160,8 +159,6 @@ struct Dev {
     /// Whether the host that runs was started with another configuration.
     is_of_old_config: bool,
     watched: Option<Watched>,
-    /// What asked for the last build.
-    trigger: BTreeSet<PathBuf>,
     /// Whether `--publish-samples` was done.
     published: bool,
     _folder: DevFolder,
@@ -224,10 +221,7 @@ impl Dev {
                 Event::Key(key) if key == "q" => break ExitCode::SUCCESS,
                 Event::Key(key) if key == "b" && work.is_none() => work = Some(self.build()),
                 Event::Key(key) => self.key(&key).await?,
-                Event::Changed(changed) => {
-                    self.trigger = changed?;
-                    work = self.changed().await?;
-                }
+                Event::Changed(changed) => work = self.changed(&changed?)?,
                 Event::Settled(settled) => break if settled? { ExitCode::SUCCESS } else { ExitCode::FAILURE },
             }
         };
@@ -314,10 +308,10 @@ impl Dev {
     }
 
     /// What a change asks for: a build, unless the project or its configuration is wrong now.
-    async fn changed(&mut self) -> Result<Option<Work>> {
-        let shown: Vec<String> = self.trigger.iter().map(|path| path.display().to_string()).collect();
+    fn changed(&mut self, changed: &BTreeSet<PathBuf>) -> Result<Option<Work>> {
+        let shown: Vec<String> = changed.iter().map(|path| path.display().to_string()).collect();
         say(format!("\nchanged: {}", cut(&shown.join(", "), SAMPLE_CHARS_SHOWN)))?;
-        let is_of_config = |name: &str| self.trigger.contains(Path::new(name));
+        let is_of_config = |name: &str| changed.contains(Path::new(name));
         if !is_of_config(CONFIG_FILE) && !is_of_config(PROJECT_FILE) {
             return Ok(Some(self.build()));
         }
