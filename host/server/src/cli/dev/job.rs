@@ -23,7 +23,7 @@ use crate::{
 
 /// Run the build. Answers whether it made the component, and says how it goes.
 pub(super) async fn build(command: String, component: PathBuf, runs: bool) -> bool {
-    said(build_component(&command, &component).await, runs)
+    said(&build_component(&command, &component).await, runs)
 }
 
 /// What it takes to have what was built run.
@@ -56,17 +56,17 @@ pub(super) async fn place(mut placing: Placing) -> Placed {
         Some(host) => host,
         None => match start(&mut placing).await {
             Ok(running) => started.insert(running).host.clone(),
-            Err(error) => return Placed { started, runs: said(Err(error), false) },
+            Err(error) => return Placed { started, runs: said(&Err(error), false) },
         },
     };
     // Also when it was just started: one whose store knows an earlier version keeps to that when this one is refused, and
     // only tries this one for a share when the configuration says so.
-    let runs = said(load_all(&host, &placing, begun).await, true);
+    let runs = said(&load_all(&host, &placing, begun).await, true);
     Placed { started, runs }
 }
 
-fn said(result: Result<()>, runs: bool) -> bool {
-    if let Err(error) = &result {
+fn said(result: &Result<()>, runs: bool) -> bool {
+    if let Err(error) = result {
         complain(&format!("{error:#}{}", if runs { "; the old version stays" } else { "" }));
     }
     result.is_ok()
