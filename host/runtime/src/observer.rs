@@ -42,6 +42,8 @@ pub struct AttemptSeen<'a> {
     pub attempt: u32,
     /// What the handler printed; of a call with many deliveries, all of it.
     pub log: &'a str,
+    /// How many attempts of the same call were told of before this one: 0 but for a call with many deliveries.
+    pub place_in_call: usize,
     /// Its message's place in the queue.
     pub sequence: Sequence,
     /// What it published, in order: it exists once the delivery commits. Of a call with many deliveries, the last has it.

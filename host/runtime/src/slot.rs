@@ -291,6 +291,7 @@ impl<B: Broker> Slot<B> {
             message: &delivery.message,
             attempt: delivery.attempt,
             log: &attempt.log,
+            place_in_call: 0,
             sequence: delivery.sequence,
             published: published(&attempt.result),
         });

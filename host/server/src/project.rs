@@ -1,11 +1,11 @@
-//! `project.toml`: what `wasmill dev` and `wasmill inspect` know of the folder that a handler is written in.
+//! `project.toml`: what `wasmill dev`, `test` and `inspect` know of the folder that a handler is written in.
 
 use std::{
     io::ErrorKind,
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use serde::Deserialize;
 
 /// Its name.
@@ -31,17 +31,28 @@ impl Project {
     /// # Errors
     /// When there is none, or its file says what it cannot.
     pub(crate) fn read(folder: &Path) -> Result<Self> {
-        let path = folder.join(PROJECT_FILE);
-        let text = match std::fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == ErrorKind::NotFound => bail!(
+        let found = Self::find(folder)?;
+        found.with_context(|| {
+            format!(
                 "there is no {PROJECT_FILE} in {}; go to the folder of a handler's project, or make one: wasmill new NAME \
                  --lang LANGUAGE",
                 shown(folder).display()
-            ),
+            )
+        })
+    }
+
+    /// The project of a folder, if it is one.
+    ///
+    /// # Errors
+    /// When its file says what it cannot.
+    pub(crate) fn find(folder: &Path) -> Result<Option<Self>> {
+        let path = folder.join(PROJECT_FILE);
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
         };
-        Self::parse(&text).with_context(|| path.display().to_string())
+        Self::parse(&text).map(Some).with_context(|| path.display().to_string())
     }
 
     /// # Errors

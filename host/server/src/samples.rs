@@ -71,12 +71,22 @@ impl Sample {
         self.content_type.as_deref().or(by_kind)
     }
 
+    /// What its message is ordered and shared out by.
+    pub(crate) fn key(&self) -> Option<&str> {
+        self.key.as_deref()
+    }
+
+    /// Its headers, by name.
+    pub(crate) fn headers(&self) -> Vec<(String, String)> {
+        self.headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect()
+    }
+
     /// Ready to be published, as a new message each time.
     pub(crate) fn draft(&self) -> Draft {
-        let headers = self.headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
         let data = self.data().as_bytes().to_vec();
         let draft = Draft::new(self.topic.as_str(), data);
-        Draft { key: self.key.clone(), content_type: self.content_type().map(str::to_owned), headers, ..draft }
+        let content_type = self.content_type().map(str::to_owned);
+        Draft { key: self.key.clone(), content_type, headers: self.headers(), ..draft }
     }
 }
 

@@ -250,6 +250,80 @@ fn once_is_for_scripts() {
 }
 
 #[test]
+fn once_is_one_build_whatever_is_typed_and_changed() {
+    let project = Project::new("sleeper");
+    project.write("wasmill.toml", &CONFIG.replace("to = \"out\"", "ms = \"1000\""));
+    let script = fs::read_to_string(project.path("build.sh")).expect("our file");
+    let script = script.trim_start_matches("#!/bin/sh\nset -e\n").to_owned();
+    project.script(&format!("{script}\ndate +%N > src/generated"));
+    let mut dev = project.dev(&["--once", "--publish-samples"]);
+    dev.types("q");
+    dev.wait_for("publishing to in");
+    dev.types("b");
+    project.choose("broken");
+    dev.wait_for("in/2  h  success");
+    assert_eq!(dev.seen.iter().filter(|line| line.contains("building:")).count(), 1, "{:?}", dev.seen);
+    assert!(dev.wait().success());
+
+    project.script("sleep 1000");
+    let mut dev = project.dev(&["--once"]);
+    dev.wait_for("building:");
+    dev.signal(Signal::TERM);
+    assert!(!dev.wait().success(), "nothing was built");
+}
+
+#[test]
+fn a_build_calls_the_program_that_runs_it() {
+    let project = Project::new("echo");
+    let script = fs::read_to_string(project.path("build.sh")).expect("our file");
+    let script = script.trim_start_matches("#!/bin/sh\nset -e\n").to_owned();
+    project.script(&format!("command -v wasmill\n{script}"));
+    let said = run(project.0.path(), &["dev", "--once"]);
+    assert!(said.code == 0 && said.out.contains(env!("CARGO_BIN_EXE_wasmill")), "{said:?}");
+}
+
+#[test]
+fn a_kept_store_does_not_hide_what_is_refused() {
+    let project = Project::new("echo");
+    let once = ["dev", "--once", "--keep", "--publish-samples"];
+    assert_eq!(run(project.0.path(), &once).code, 0);
+    project.choose("wrong-world");
+    let said = run(project.0.path(), &once);
+    assert!(said.code == 1 && said.err.contains("h is refused"), "{said:?}");
+    assert!(said.err.trim_end().ends_with("the old version stays") && !said.out.contains("publishing"), "{said:?}");
+}
+
+#[test]
+fn what_was_built_runs_at_once_whatever_the_configuration_says_of_trials() {
+    let project = Project::new("echo");
+    project.write("wasmill.toml", &CONFIG.replace("[queue.in]", "[handler.h.canary]\nshare = \"1%\"\n\n[queue.in]"));
+    assert_eq!(run(project.0.path(), &["dev", "--once", "--keep"]).code, 0);
+    project.choose("replier");
+    let said = run(project.0.path(), &["dev", "--once", "--keep", "--publish-samples"]);
+    assert!(said.code == 0 && said.out.contains("published  out  key reply  HELLO"), "{said:?}");
+}
+
+#[test]
+fn a_configuration_waits_for_what_is_built_with_it() {
+    let project = Project::new("replier");
+    let mut dev = project.dev(&[]);
+    dev.wait_for("listening on ");
+    project.choose("broken");
+    dev.wait_for("the old version stays");
+    project.write("wasmill.toml", &CONFIG.replace("to = \"out\"", "to = \"other\""));
+    dev.wait_for("changed: wasmill.toml");
+    dev.wait_for("the old version stays");
+    dev.types("1");
+    dev.wait_for("HELLO");
+    project.write("wasmill.toml", &CONFIG.replace("[\"in\"]", "[\"in\", \"also\"]"));
+    project.choose("replier");
+    dev.wait_for("starting the host anew");
+    dev.wait_for("listening on ");
+    dev.types("1");
+    dev.wait_for("HELLO");
+}
+
+#[test]
 fn a_build_under_way_ends_with_it() {
     let project = Project::new("echo");
     project.script("sleep 1000 & echo $! > sleeper; wait");
@@ -285,13 +359,31 @@ fn files_that_the_build_itself_changes_do_not_make_it_run_for_ever() {
     let script = script.trim_start_matches("#!/bin/sh\nset -e\n").to_owned();
     project.script(&format!("{script}\ndate +%N > src/generated"));
     let mut dev = project.dev(&[]);
-    dev.wait_for("src/generated: changed by each build, so not watched any more");
+    dev.wait_for("src/generated: changed during each of the last builds");
     project.choose("replier");
-    // On a line of its own: the other file is not looked at.
-    assert_eq!(dev.wait_for("src/which"), "changed: src/which");
+    // On a line of its own: the other file is as the build left it.
+    assert_eq!(dev.wait_for("changed: "), "changed: src/which");
     dev.wait_for("loaded h ");
+    // It is the user's all the same, as far as the build lets it be.
+    project.write("src/generated", "edited");
+    assert_eq!(dev.wait_for("changed: "), "changed: src/generated");
+    dev.wait_for("is what runs already");
+    project.choose("echo");
+    assert_eq!(dev.wait_for("changed: "), "changed: src/which");
     dev.types("q");
     assert!(dev.wait().success());
+}
+
+#[test]
+fn a_watched_file_that_is_not_there_is_said_and_noticed_when_it_comes() {
+    let project = Project::new("echo");
+    let text = fs::read_to_string(project.path("project.toml")).expect("our file");
+    project.write("project.toml", &text.replace("[\"src\"]", "[\"src\", \"scr\"]"));
+    let mut dev = project.dev(&[]);
+    dev.wait_for("there is no scr, which project.toml names under watch");
+    dev.wait_for("listening on ");
+    project.write("scr", "here");
+    assert_eq!(dev.wait_for("changed: "), "changed: scr");
 }
 
 #[test]
@@ -301,6 +393,8 @@ fn mistakes_in_the_project_are_said() {
         let said = run(project.0.path(), &["dev"]);
         assert!(said.code == 1 && said.err.contains(words), "{said:?}");
     };
+    let said = run(project.0.path(), &["dev", "--listen", "0.0.0.0:0"]);
+    assert!(said.code == 1 && said.err.contains("allow-remote"), "{said:?}");
     project.write("wasmill.toml", &CONFIG.replace("build/h.wasm", "build/other.wasm"));
     refused("declares no handler with file = \"build/h.wasm\"");
     fs::remove_file(project.path("wasmill.toml")).expect("our file");

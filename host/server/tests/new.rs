@@ -39,7 +39,10 @@ fn mistakes_are_said_before_anything_is_made() {
         (vec!["new", "../quakes", "--lang", "py"], 1, "lower case letters"),
         (vec!["new", "class", "--lang", "py"], 1, "class-messages"),
         (vec!["new", "quakes", "--lang", "pyton"], 1, "did you mean python?"),
-        (vec!["new", "quakes", "--lang", "cobol"], 1, "There are: "),
+        (vec!["new", "quakes", "--lang", "rst"], 1, "did you mean rust?"),
+        (vec!["new", "quakes", "--lang", "cobol"], 1, "no template for \"cobol\". There are: "),
+        (vec!["new", "quakes", "--lang", "go"], 1, "no template for \"go\". There are: "),
+        (vec!["new", "quakes", "--lang", "java"], 1, "sdk/RECIPES.md"),
         (vec!["new", "quakes"], 2, "--lang"),
         (vec!["new"], 2, "required"),
     ] {

@@ -63,6 +63,10 @@ fn the_configuration_of_every_page_works() -> Result<()> {
             host.shell(&format!("wasmill publish {topic} '{data}' --key k")).with_context(|| plugin)?;
             host.client().wait_until_settled(PATIENCE).with_context(|| plugin)?;
         }
+        // What was given up is settled too.
+        let given_up = host.client().get("/v1/quarantine")?;
+        let none = given_up["quarantined"].as_array().is_some_and(Vec::is_empty);
+        ensure!(none, "{plugin} cannot handle what its page is about: {given_up}");
         if let Some(queue) = arrives_in {
             let messages = host.client().get(&format!("/v1/queues/{queue}/messages"))?;
             let found = messages["messages"].as_array().context("a list of messages")?.len();

@@ -127,7 +127,11 @@ fn a_project_says_what_its_cases_are_about() -> Result<()> {
     fs::write(folder.join("a.test.toml"), "[[case]]\nname = \"c\"\npublish = [{ topic = \"t\" }]\n")?;
     let ran = run(folder, &[])?;
     assert!(ran.error.contains("is about no component; write component ="), "{}", ran.error);
-    fs::write(folder.join("project.toml"), format!("component = {:?}\n", guest("guest-noop")?))?;
+    let project = format!("build = \"make\"\ncomponent = {:?}\nwatch = []\n", guest("guest-noop")?);
+    fs::write(folder.join("project.toml"), &project)?;
     assert_eq!(run(folder, &[])?.status, Some(0));
+    fs::write(folder.join("project.toml"), project.replace("component", "componant"))?;
+    let ran = run(folder, &[])?;
+    assert!(ran.error.contains("project.toml") && ran.error.contains("componant"), "{}", ran.error);
     Ok(())
 }

@@ -18,6 +18,9 @@ use crate::shell::{output_of, project_root, run, say};
 const VERSION: &str = "0.17.1";
 /// What the SDK for Zig is built on, from the project's root.
 const SDKS: [&str; 2] = ["sdk/c/wasmill", "sdk/zig/wasmill"];
+/// What every component is made with: the contract, what turns modules into components, and these commands, which say which
+/// compiler and how.
+const TOOLS: [&str; 3] = ["wit", "sdk/componentize", "tests/xtask/src"];
 /// Component, and what its handler is in. The template's handler is the example: it is built where it stands.
 const COMPONENTS: [(&str, &str); 2] =
     [("conformance", "tests/conformance/zig/handler.zig"), ("quake-alert", "sdk/zig/template/src/handler.zig")];
@@ -52,7 +55,7 @@ fn with_modules(mut zig: Command, handler: &str) -> Command {
     zig
 }
 
-/// `target/languages/LANGUAGE/NAME.wasm` of a core module, unless it is newer than all that it is made of.
+/// `target/languages/LANGUAGE/NAME.wasm` of a core module, unless it is newer than all that it is made of and with.
 pub(crate) fn component(
     language: &str,
     name: &str,
@@ -61,19 +64,21 @@ pub(crate) fn component(
 ) -> Result<()> {
     let out = project_root().join("target/languages").join(language);
     let component = out.join(name).with_extension("wasm");
-    let changed = newest(made_of)?;
+    let changed = newest(made_of)?.max(newest(&TOOLS)?);
     if modified(&component).is_some_and(|built| built > changed) {
         return Ok(());
     }
     fs::create_dir_all(&out)?;
     // Not ending in `.wasm`, which would be one more handler of that folder.
-    let core = out.join(format!("{name}.core"));
+    let (core, partial) = (out.join(format!("{name}.core")), out.join(format!("{name}.partial")));
     let command = compile(&core)?;
     say(&format!("building {}", made_of[0]));
     output_of(command).with_context(|| format!("{} is not built", made_of[0]))?;
     let module = fs::read(&core).with_context(|| format!("the compiler wrote no {}", core.display()))?;
     let made = wasmill_componentize::componentize(&module).with_context(|| core.display().to_string())?;
-    fs::write(&component, made)?;
+    // Whole or not at all: half a component would be newer than all that it is made of.
+    fs::write(&partial, made)?;
+    fs::rename(partial, component)?;
     Ok(())
 }
 

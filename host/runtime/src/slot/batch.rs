@@ -139,7 +139,7 @@ impl<B: Broker> Slot<B> {
                 let last = call.len() - 1;
                 for (index, leased) in call.iter().enumerate() {
                     let published = if index == last { effects.published.as_slice() } else { &[] };
-                    self.tell(&attempt, call.len(), leased, (&Outcome::Success, published));
+                    self.tell(&attempt, (index, call.len()), leased, (&Outcome::Success, published));
                 }
                 for (index, leased) in call.into_iter().enumerate() {
                     let result = if index == last {
@@ -154,12 +154,14 @@ impl<B: Broker> Slot<B> {
                 let mut first = Vec::new();
                 let mut rest = Vec::new();
                 let mut earlier = BTreeSet::new();
+                let mut told = 0;
                 for (leased, record) in call.into_iter().zip(records) {
                     let ordered_by = held.ordered_by(&leased.message);
                     let waits = ordered_by.is_some_and(|hash| earlier.contains(&hash));
                     match record {
                         Some(record) if !waits && rest.is_empty() => {
-                            self.tell(&attempt, records.len(), &leased, (&record.outcome, &[]));
+                            self.tell(&attempt, (told, records.len()), &leased, (&record.outcome, &[]));
+                            told += 1;
                             fail(leased, record.clone(), attempt.capsule.clone(), held, tried);
                         }
                         // Its failure is void as long as an earlier one of its key is not settled: that one is called first.
@@ -175,9 +177,9 @@ impl<B: Broker> Slot<B> {
                 calls.again(first);
             }
             BatchResult::Broke(ref record) if matches!(record.outcome, Outcome::HostFault { .. }) => {
-                for leased in call {
+                for (index, leased) in call.into_iter().enumerate() {
                     let record = AttemptRecord { attempt: leased.attempt, ..record.clone() };
-                    self.tell(&attempt, 1, &leased, (&record.outcome, &[]));
+                    self.tell(&attempt, (index, 1), &leased, (&record.outcome, &[]));
                     fail(leased, record, None, held, tried);
                 }
             }
@@ -185,7 +187,7 @@ impl<B: Broker> Slot<B> {
                 let (consumer, outcome, deliveries) = (&self.worked.name, record.outcome.name(), call.len());
                 tracing::debug!(%consumer, outcome, deliveries, "a batch is halved");
                 if let Some(leased) = calls.halve(call) {
-                    self.tell(&attempt, 1, &leased, (&record.outcome, &[]));
+                    self.tell(&attempt, (0, 1), &leased, (&record.outcome, &[]));
                     fail(leased, record.clone(), None, held, tried);
                 }
             }
@@ -219,7 +221,7 @@ impl<B: Broker> Slot<B> {
     fn tell(
         &self,
         attempt: &BatchAttempt,
-        deliveries: usize,
+        (place, deliveries): (usize, usize),
         leased: &LeasedBy<B>,
         (outcome, published): (&Outcome, &[PublishEntry]),
     ) {
@@ -235,6 +237,7 @@ impl<B: Broker> Slot<B> {
             message: &leased.message,
             attempt: leased.attempt,
             log: &attempt.log,
+            place_in_call: place,
             sequence: leased.sequence.original(),
             published,
         });

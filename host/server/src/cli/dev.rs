@@ -14,6 +14,7 @@ use std::{
     collections::BTreeSet,
     future::Future,
     net::SocketAddr,
+    ops::ControlFlow,
     path::{Path, PathBuf},
     pin::Pin,
     process::ExitCode,
@@ -29,7 +30,7 @@ use wasmill_runtime::Host;
 pub(super) use self::tail::grouped;
 use self::{
     folder::DevFolder,
-    job::{Job, Worked},
+    job::{Placed, Placing},
     keys::Keys,
     tail::Tail,
     tree::Watched,
@@ -49,8 +50,6 @@ const DRAIN_MAX: Duration = Duration::from_secs(5);
 const SETTLED_LOOK: Duration = Duration::from_millis(50);
 /// What a list shows of a sample, in characters.
 const SAMPLE_CHARS_SHOWN: usize = 100;
-/// When the same files change during so many builds in a row, the build is what changes them.
-const OWN_CHANGES_MAX: u32 = 5;
 
 /// Build a handler's project, run it on a host of its own, show what happens, and do so again when a file changes
 ///
@@ -68,7 +67,7 @@ pub(super) struct DevArguments {
     /// Publish all samples as soon as the handler runs
     #[arg(long)]
     publish_samples: bool,
-    /// End when everything is settled: 0 when the handler was built and loaded
+    /// End when everything is settled: 0 when the handler was built and loaded. Neither keys nor files are looked at
     #[arg(long)]
     once: bool,
     /// With --once, how long that may take from when the handler runs
@@ -85,18 +84,21 @@ pub(super) async fn run(arguments: DevArguments) -> Result<ExitCode> {
         std::env::set_current_dir(folder).with_context(|| format!("cannot go to {}", folder.display()))?;
     }
     let project = Project::read(Path::new(""))?;
-    let config = config(&project)?;
+    let config = config(&project, arguments.listen)?;
     logging::begin(&config.log)?;
     open_files::raise_limit();
     let folder = DevFolder::open(arguments.keep)?;
-    let listener = bind(arguments.listen.unwrap_or(config.server.listen)).await?;
-    let watched = Watched::new(&project)?;
+    let listener = bind(config.server.listen).await?;
+    let once = arguments.once;
+    let watched = (!once).then(|| Watched::new(&project)).transpose()?;
+    watched.iter().for_each(complain_of_missing);
+    let keys = (!once).then(Keys::listen).transpose()?;
     let signals = Signals::listen()?;
     let metrics = Arc::new(Metrics::default());
     let address = listener.local_addr()?;
     let dev = Dev {
         tail: Tail::start(Arc::clone(&metrics), address),
-        keys: Keys::listen()?,
+        keys,
         arguments,
         project,
         config,
@@ -104,22 +106,23 @@ pub(super) async fn run(arguments: DevArguments) -> Result<ExitCode> {
         address,
         listener: Some(listener),
         running: None,
+        is_of_old_config: false,
         watched,
-        own_changes: 0,
-        trigger: BTreeSet::new(),
         published: false,
         _folder: folder,
     };
     Box::pin(dev.work(signals)).await
 }
 
-/// The configuration of the project, with what is other here: a port that is free and a store beside the project.
-fn config(project: &Project) -> Result<Config> {
+/// The configuration of the project, with what is other here: a port that is free unless one is named, and a store beside
+/// the project.
+fn config(project: &Project, listen: Option<SocketAddr>) -> Result<Config> {
     if !Path::new(CONFIG_FILE).exists() {
         bail!("there is no {CONFIG_FILE} here; it declares the handler and its queues, see README.md of the template");
     }
     let mut config = Config::read(Path::new(CONFIG_FILE))?;
-    config.server.listen = SocketAddr::from(([127, 0, 0, 1], 0));
+    config.server.listen = listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)));
+    config.check_listen()?;
     config.server.drain = config.server.drain.min(DRAIN_MAX);
     config.store.folder = DevFolder::store();
     // What handlers print and how loading ends is shown by us.
@@ -147,16 +150,15 @@ struct Dev {
     config: Config,
     metrics: Arc<Metrics>,
     tail: Tail,
-    keys: Keys,
+    /// None with `--once`, as are files.
+    keys: Option<Keys>,
     address: SocketAddr,
     /// Until a host has it.
     listener: Option<TcpListener>,
     running: Option<Running>,
-    watched: Watched,
-    /// Builds in a row that were asked for by what changed during the one before.
-    own_changes: u32,
-    /// What asked for the last build.
-    trigger: BTreeSet<PathBuf>,
+    /// Whether the host that runs was started with another configuration.
+    is_of_old_config: bool,
+    watched: Option<Watched>,
     /// Whether `--publish-samples` was done.
     published: bool,
     _folder: DevFolder,
@@ -165,51 +167,61 @@ struct Dev {
 enum Event {
     Stop(&'static str),
     Failed(String),
-    Worked(Box<Worked>),
+    Worked(Worked),
     Key(String),
     Changed(Result<BTreeSet<PathBuf>>),
     Settled(Result<bool>),
+}
+
+/// A step that was carried out, and how.
+enum Worked {
+    /// Whether it was built.
+    Built(bool),
+    Placed(Box<Placed>),
 }
 
 type Work = Pin<Box<dyn Future<Output = Worked>>>;
 
 impl Dev {
     async fn work(mut self, mut signals: Signals) -> Result<ExitCode> {
-        let mut work: Option<Work> = Some(self.job());
-        let mut settling = false;
+        let mut work: Option<Work> = Some(self.build());
+        let once = self.arguments.once;
+        let mut settling: Option<Pin<Box<dyn Future<Output = Result<bool>>>>> = None;
         let code = loop {
             let event = tokio::select! {
                 signal = signals.next() => Event::Stop(signal),
                 reason = failure(self.running.as_ref()) => Event::Failed(reason),
-                worked = until_done(&mut work) => Event::Worked(Box::new(worked)),
-                key = self.keys.next() => Event::Key(key),
-                changed = self.watched.changed(), if work.is_none() => Event::Changed(changed),
-                settled = settled(self.running.as_ref(), self.arguments.patience), if settling => Event::Settled(settled),
+                worked = until_done(&mut work) => Event::Worked(worked),
+                key = typed(&mut self.keys) => Event::Key(key),
+                changed = changed(&mut self.watched), if work.is_none() => Event::Changed(changed),
+                settled = until_done(&mut settling) => Event::Settled(settled),
             };
             match event {
                 Event::Stop(signal) => {
                     say(format!("{signal}: ending"))?;
-                    break ExitCode::SUCCESS;
+                    break if once { ExitCode::FAILURE } else { ExitCode::SUCCESS };
                 }
                 Event::Failed(reason) => {
                     complain(&format!("the host failed: {reason}"));
                     break ExitCode::FAILURE;
                 }
-                Event::Worked(worked) => {
-                    work = None;
-                    let runs = self.worked(*worked).await?;
-                    if self.arguments.once && !runs {
-                        break ExitCode::FAILURE;
+                Event::Worked(worked) => match self.worked(worked).await? {
+                    ControlFlow::Continue(next) => work = Some(next),
+                    ControlFlow::Break(runs) => {
+                        work = None;
+                        match &self.running {
+                            Some(running) if once && runs => {
+                                settling = Some(Box::pin(settled(running.host.clone(), self.arguments.patience)));
+                            }
+                            Some(_) | None if once => break ExitCode::FAILURE,
+                            Some(_) | None => {}
+                        }
                     }
-                    settling = self.arguments.once;
-                }
+                },
                 Event::Key(key) if key == "q" => break ExitCode::SUCCESS,
-                Event::Key(key) if key == "b" && work.is_none() => work = Some(self.job()),
+                Event::Key(key) if key == "b" && work.is_none() => work = Some(self.build()),
                 Event::Key(key) => self.key(&key).await?,
-                Event::Changed(changed) => {
-                    self.trigger = changed?;
-                    work = self.changed().await?;
-                }
+                Event::Changed(changed) => work = self.changed(&changed?)?,
                 Event::Settled(settled) => break if settled? { ExitCode::SUCCESS } else { ExitCode::FAILURE },
             }
         };
@@ -222,10 +234,22 @@ impl Dev {
         Ok(code)
     }
 
-    /// Build, and load what was built or start a host with it.
-    fn job(&mut self) -> Work {
-        Box::pin(job::work(Job {
-            build: self.project.build.clone(),
+    fn build(&self) -> Work {
+        let Project { build, component, .. } = self.project.clone();
+        let building = job::build(build, component, self.running.is_some());
+        Box::pin(async { Worked::Built(building.await) })
+    }
+
+    /// Load what was built, or start a host with it: the first one, or one with another configuration.
+    async fn place(&mut self) -> Result<Work> {
+        if self.is_of_old_config
+            && let Some(running) = self.running.take()
+        {
+            say("starting the host anew, with what it has")?;
+            running.stop(&Cause::Asked("new configuration")).await;
+        }
+        self.is_of_old_config = false;
+        let placing = job::place(Placing {
             component: self.project.component.clone(),
             handlers: handlers_of(&self.config, &self.project).unwrap_or_default(),
             config: self.config.clone(),
@@ -234,32 +258,45 @@ impl Dev {
             address: self.address,
             metrics: Arc::clone(&self.metrics),
             observer: self.tail.observer(),
-        }))
+        });
+        Ok(Box::pin(async { Worked::Placed(Box::new(placing.await)) }))
     }
 
-    /// Answers whether the handler was built and runs.
-    async fn worked(&mut self, worked: Worked) -> Result<bool> {
-        let runs = match worked {
-            Worked::Started(running) => {
-                self.tail.watch_pauses(&running.host);
-                self.running = Some(running);
-                say(format!("listening on http://{}, {}", self.address, self.offers()))?;
-                self.list()?;
-                true
-            }
-            Worked::Loaded => true,
-            Worked::NotBuilt => false,
-        };
-        let own = self.watched.changed_meanwhile()?;
-        self.own_changes = if own.is_empty() || own != self.trigger { 0 } else { self.own_changes + 1 };
-        if self.own_changes >= OWN_CHANGES_MAX {
+    /// A build has ended, well or not: what it changes each time is no reason for another.
+    fn take_own_changes(&mut self) -> Result<()> {
+        let Some(watched) = &mut self.watched else { return Ok(()) };
+        let own = watched.built()?;
+        if !own.is_empty() {
             let files: Vec<String> = own.iter().map(|path| path.display().to_string()).collect();
             let files = files.join(", ");
             complain(&format!(
-                "{files}: changed by each build, so not watched any more; name others under watch in {PROJECT_FILE}"
+                "{files}: changed during each of the last builds, so what becomes of it during a build asks for no other; \
+                 if builds make it, name others under watch in {PROJECT_FILE}"
             ));
-            self.watched.ignore(own);
         }
+        Ok(())
+    }
+
+    /// What comes next, or at the end, whether what was built runs.
+    async fn worked(&mut self, worked: Worked) -> Result<ControlFlow<bool, Work>> {
+        let runs = match worked {
+            Worked::Built(built) => {
+                self.take_own_changes()?;
+                if built {
+                    return Ok(ControlFlow::Continue(self.place().await?));
+                }
+                false
+            }
+            Worked::Placed(placed) => {
+                if let Some(running) = placed.started {
+                    self.tail.watch_pauses(&running.host);
+                    self.running = Some(running);
+                    say(format!("listening on http://{}, {}", self.address, self.offers()))?;
+                    self.list()?;
+                }
+                placed.runs
+            }
+        };
         if runs && self.arguments.publish_samples && !self.published {
             self.published = true;
             self.publish(None).await?;
@@ -267,31 +304,32 @@ impl Dev {
         if !runs && !self.arguments.once {
             say("waiting for a change")?;
         }
-        Ok(runs)
+        Ok(ControlFlow::Break(runs))
     }
 
     /// What a change asks for: a build, unless the project or its configuration is wrong now.
-    async fn changed(&mut self) -> Result<Option<Work>> {
-        let shown: Vec<String> = self.trigger.iter().map(|path| path.display().to_string()).collect();
+    fn changed(&mut self, changed: &BTreeSet<PathBuf>) -> Result<Option<Work>> {
+        let shown: Vec<String> = changed.iter().map(|path| path.display().to_string()).collect();
         say(format!("\nchanged: {}", cut(&shown.join(", "), SAMPLE_CHARS_SHOWN)))?;
-        let is_of_config = |name: &str| self.trigger.contains(Path::new(name));
+        let is_of_config = |name: &str| changed.contains(Path::new(name));
         if !is_of_config(CONFIG_FILE) && !is_of_config(PROJECT_FILE) {
-            return Ok(Some(self.job()));
+            return Ok(Some(self.build()));
         }
-        let read = Project::read(Path::new("")).and_then(|project| Ok((config(&project)?, project)));
+        let read =
+            Project::read(Path::new("")).and_then(|project| Ok((config(&project, self.arguments.listen)?, project)));
         match read {
             Err(error) => {
                 complain(&format!("{error:#}; nothing is changed"));
                 Ok(None)
             }
             Ok((config, project)) => {
-                self.watched.watch_instead(&project);
-                (self.config, self.project) = (config, project);
-                if let Some(running) = self.running.take() {
-                    say("starting the host anew, with what it has")?;
-                    running.stop(&Cause::Asked("new configuration")).await;
+                if let Some(watched) = &mut self.watched {
+                    watched.watch_instead(&project);
+                    complain_of_missing(watched);
                 }
-                Ok(Some(self.job()))
+                (self.config, self.project) = (config, project);
+                self.is_of_old_config = true;
+                Ok(Some(self.build()))
             }
         }
     }
@@ -363,7 +401,28 @@ impl Dev {
     }
 }
 
-async fn until_done(work: &mut Option<Work>) -> Worked {
+/// A name that is misspelt would otherwise only be noticed by nothing happening.
+fn complain_of_missing(watched: &Watched) {
+    for path in watched.missing() {
+        complain(&format!("there is no {}, which {PROJECT_FILE} names under watch", path.display()));
+    }
+}
+
+async fn typed(keys: &mut Option<Keys>) -> String {
+    match keys {
+        Some(keys) => keys.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn changed(watched: &mut Option<Watched>) -> Result<BTreeSet<PathBuf>> {
+    match watched {
+        Some(watched) => watched.changed().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn until_done<T>(work: &mut Option<Pin<Box<dyn Future<Output = T>>>>) -> T {
     match work {
         Some(work) => work.await,
         None => std::future::pending().await,
@@ -378,10 +437,9 @@ async fn failure(running: Option<&Running>) -> String {
 }
 
 /// Wait until consumers with a handler have nothing to do. Answers whether that was within `patience`.
-async fn settled(running: Option<&Running>, patience: Duration) -> Result<bool> {
-    let Some(running) = running else { return Ok(false) };
+async fn settled(host: Host, patience: Duration) -> Result<bool> {
     let settling = async {
-        while unsettled(&running.host).await? > 0 {
+        while unsettled(&host).await? > 0 {
             tokio::time::sleep(SETTLED_LOOK).await;
         }
         Ok(true)
@@ -389,7 +447,7 @@ async fn settled(running: Option<&Running>, patience: Duration) -> Result<bool> 
     match tokio::time::timeout(patience, settling).await {
         Ok(settled) => settled,
         Err(_) => {
-            let left = unsettled(&running.host).await?;
+            let left = unsettled(&host).await?;
             complain(&format!("{left} deliveries are not settled after {patience:?}; --patience gives them more"));
             Ok(false)
         }

@@ -16,10 +16,12 @@ use wasmill_runtime::{
     CompileBounds,
     inspect::{Anatomy, LoadError, MeasureError, Measurer},
 };
+use wasmill_testing::CACHE_BYTES_MAX;
 
 use self::{cost::Cost, report::Report};
 use super::{
     compile_worker::compiler,
+    compiled_code,
     output::{say, say_json},
 };
 use crate::project::Project;
@@ -101,7 +103,7 @@ fn load(wasm: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// Where compiled code is: kept for the next time when nobody else is there.
+/// Where compiled code is: kept for the next time when nobody else is there, as much as `wasmill test` keeps.
 enum Compiled {
     Kept { path: PathBuf, _lock: File },
     Temporary(TempDir),
@@ -119,7 +121,11 @@ impl Compiled {
         fs::create_dir_all(folder)?;
         let lock = File::options().create(true).append(true).open(folder.join("lock"))?;
         match lock.try_lock() {
-            Ok(()) => Ok(Some(Self::Kept { path: folder.join("compiled"), _lock: lock })),
+            Ok(()) => {
+                let path = folder.join("compiled");
+                compiled_code::shrink(&path, CACHE_BYTES_MAX)?;
+                Ok(Some(Self::Kept { path, _lock: lock }))
+            }
             Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(error)) => Err(error),
         }

@@ -4,6 +4,7 @@
 //! process answers with 1 (2 when the command line itself is wrong).
 
 pub(crate) mod compile_worker;
+mod compiled_code;
 mod componentize;
 mod consumer;
 mod delayed;

@@ -17,8 +17,8 @@ use self::name::check_name;
 use super::output::{list, say, say_json, table};
 use crate::templates::{Manifest, Need, TEMPLATES, Template, fill_in};
 
-/// How much a misspelt language may look like a known one to be taken for it.
-const LIKENESS_MIN: f64 = 0.6;
+/// How much a misspelt language must look like a known one to be taken for it: `pyton` does, `java` and `cobol` do not.
+const LIKENESS_MIN: f64 = 0.89;
 
 /// Make a folder with a handler in the language of your choice, its tests and its configuration
 #[derive(Debug, clap::Args)]
@@ -85,10 +85,10 @@ fn find<'a>(known: &'a [(&'a Template, Manifest)], lang: &str) -> Result<&'a (&'
         let near = known.iter().flat_map(|(_, manifest)| names(manifest));
         let near = near.map(|name| (strsim::jaro_winkler(name, &wanted), name));
         let near = near.filter(|(likeness, _)| *likeness >= LIKENESS_MIN).max_by(|(a, _), (b, _)| a.total_cmp(b));
-        let hint = near.map(|(_, name)| format!("; did you mean {name}?")).unwrap_or_default();
+        let hint = near.map_or_else(|| ".".to_owned(), |(_, name)| format!("; did you mean {name}?"));
         anyhow!(
-            "there is no template for {lang:?}{hint} There are: {}. Any other language that makes components can use the \
-             WIT files (https://component-model.bytecodealliance.org)",
+            "there is no template for {lang:?}{hint} There are: {}. sdk/RECIPES.md of Wasmill's source is about others: any \
+             that makes components can use the WIT files (https://component-model.bytecodealliance.org)",
             languages.join(", ")
         )
     })

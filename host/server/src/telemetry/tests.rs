@@ -51,6 +51,7 @@ impl Names {
             message: &self.message,
             attempt: 1,
             log: "",
+            place_in_call: 0,
             sequence: Sequence::FIRST,
             published: &[],
         }

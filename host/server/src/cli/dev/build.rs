@@ -1,7 +1,9 @@
 //! The project's build command, while it runs.
 
 use std::{
+    ffi::OsString,
     os::unix::process::CommandExt as _,
+    path::Path,
     process::{Child, Command, ExitStatus, Stdio},
     time::Duration,
 };
@@ -17,6 +19,7 @@ const LOOK: Duration = Duration::from_millis(10);
 pub(super) async fn run(command: &str) -> Result<ExitStatus> {
     let mut shell = Command::new("sh");
     // A group of its own, so that it can be ended as a whole, and is not by a Ctrl-C that is meant for us.
+    shell.env("PATH", path()?);
     shell.args(["-c", command]).stdin(Stdio::null()).process_group(0);
     let mut group = Group { child: shell.spawn().context("cannot start sh")?, ended: false };
     loop {
@@ -26,6 +29,14 @@ pub(super) async fn run(command: &str) -> Result<ExitStatus> {
         }
         tokio::time::sleep(LOOK).await;
     }
+}
+
+/// With this program's folder in front: builds may call `wasmill`, and mean the one that runs them.
+fn path() -> Result<OsString> {
+    let program = std::env::current_exe().context("cannot tell where this program is")?;
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    let folders = program.parent().map(Path::to_owned).into_iter().chain(std::env::split_paths(&folders));
+    std::env::join_paths(folders).context("this program's folder cannot be in the path")
 }
 
 struct Group {

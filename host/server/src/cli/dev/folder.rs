@@ -7,10 +7,14 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::cli::compiled_code;
+
 /// Its name.
 pub(super) const DEV_FOLDER: &str = ".wasmill-dev";
 /// What of the store outlives a start that begins anew: compiling takes many seconds for some languages.
 const KEPT: &str = "compiled";
+/// What of it is kept from one start to the next, in bytes: the last builds, which take 40 MB each in JavaScript. 512 MiB.
+const KEPT_BYTES_MAX: u64 = 512 * 1024 * 1024;
 
 /// It, as long as this process has it.
 pub(super) struct DevFolder {
@@ -40,6 +44,9 @@ impl DevFolder {
         if !keep {
             empty(&Self::store()).with_context(|| format!("cannot empty {}", Self::store().display()))?;
         }
+        let compiled = Self::store().join(KEPT);
+        compiled_code::shrink(&compiled, KEPT_BYTES_MAX)
+            .with_context(|| format!("cannot make room in {}", compiled.display()))?;
         Ok(Self { _lock: lock })
     }
 }

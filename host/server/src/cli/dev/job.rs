@@ -1,4 +1,4 @@
-//! What a change asks for: the build, and then a host with what was built.
+//! What a change asks for: the build, and then that what was built runs.
 
 use std::{
     net::SocketAddr,
@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use tokio::net::TcpListener;
 use wasmill_delivery::name::HandlerName;
-use wasmill_runtime::{Component, Host, LoadOptions, Observer};
+use wasmill_runtime::{Component, HandlerLoaded, Host, LoadOptions, Observer};
 
 use super::build;
 use crate::{
@@ -21,9 +21,13 @@ use crate::{
     telemetry::Metrics,
 };
 
-/// All that it takes.
-pub(super) struct Job {
-    pub(super) build: String,
+/// Run the build. Answers whether it made the component, and says how it goes.
+pub(super) async fn build(command: String, component: PathBuf, runs: bool) -> bool {
+    said(&build_component(&command, &component).await, runs)
+}
+
+/// What it takes to have what was built run.
+pub(super) struct Placing {
     pub(super) component: PathBuf,
     pub(super) handlers: Vec<HandlerName>,
     pub(super) config: Config,
@@ -37,64 +41,76 @@ pub(super) struct Job {
 }
 
 /// What came of it.
-pub(super) enum Worked {
-    /// A host runs it.
-    Started(Running),
-    /// The host that ran before runs it.
-    Loaded,
-    /// It was not built, or does not fit. What ran before still runs.
-    NotBuilt,
+pub(super) struct Placed {
+    /// The host, when there was none before.
+    pub(super) started: Option<Running>,
+    /// Whether it runs what was built. If not, what it ran before still runs.
+    pub(super) runs: bool,
 }
 
-/// Do it, and say how it goes.
-pub(super) async fn work(job: Job) -> Worked {
-    let runs = job.host.is_some();
-    match carry_out(job).await {
-        Ok(worked) => worked,
-        Err(error) => {
-            complain(&format!("{error:#}{}", if runs { "; the old version stays" } else { "" }));
-            Worked::NotBuilt
+/// Load what was built into the host, and say how it goes.
+pub(super) async fn place(mut placing: Placing) -> Placed {
+    let mut started = None;
+    let begun = placing.host.is_none().then(Instant::now);
+    let host = match placing.host.take() {
+        Some(host) => host,
+        None => match start(&mut placing).await {
+            Ok(running) => started.insert(running).host.clone(),
+            Err(error) => return Placed { started, runs: said(&Err(error), false) },
+        },
+    };
+    // Also when it was just started: one whose store knows an earlier version keeps to that when this one is refused, and
+    // only tries this one for a share when the configuration says so.
+    let runs = said(&load_all(&host, &placing, begun).await, true);
+    Placed { started, runs }
+}
+
+fn said(result: &Result<()>, runs: bool) -> bool {
+    if let Err(error) = result {
+        complain(&format!("{error:#}{}", if runs { "; the old version stays" } else { "" }));
+    }
+    result.is_ok()
+}
+
+async fn build_component(command: &str, component: &Path) -> Result<()> {
+    let started = Instant::now();
+    say(format!("building: {command}"))?;
+    let status = build::run(command).await?;
+    ensure!(status.success(), "the build failed ({status})");
+    let built = tokio::fs::metadata(component).await;
+    let bytes = built.with_context(|| format!("the build made no {}", component.display()))?.len();
+    say(format!("built {} ({}) in {:.1?}", component.display(), size(bytes), started.elapsed()))
+}
+
+async fn start(placing: &mut Placing) -> Result<Running> {
+    let listener = match placing.listener.take() {
+        Some(listener) => listener,
+        None => bind(placing.address).await?,
+    };
+    let (metrics, observer) = (Arc::clone(&placing.metrics), Arc::clone(&placing.observer));
+    Ok(Running::start(&placing.config, listener, metrics, observer).await?.0)
+}
+
+/// `begun` is when the host was started, if it was for this.
+async fn load_all(host: &Host, placing: &Placing, begun: Option<Instant>) -> Result<()> {
+    for handler in &placing.handlers {
+        let begun_or_now = begun.unwrap_or_else(Instant::now);
+        let loaded = load(host, handler, &placing.component).await.with_context(|| format!("{handler} is refused"))?;
+        let digest = loaded.digest.to_string();
+        let short = &digest[..digest.len().min(12)];
+        if loaded.changed || begun.is_some() {
+            say(format!("loaded {handler} {short} in {:.1?}", begun_or_now.elapsed()))?;
+        } else {
+            say(format!("{handler} {short} is what runs already"))?;
         }
     }
+    Ok(())
 }
 
-async fn carry_out(job: Job) -> Result<Worked> {
-    let started = Instant::now();
-    say(format!("building: {}", job.build))?;
-    let status = build::run(&job.build).await?;
-    ensure!(status.success(), "the build failed ({status})");
-    let built = tokio::fs::metadata(&job.component).await;
-    let bytes = built.with_context(|| format!("the build made no {}", job.component.display()))?.len();
-    say(format!("built {} ({}) in {:.1?}", job.component.display(), size(bytes), started.elapsed()))?;
-    let started = Instant::now();
-    let Some(host) = &job.host else {
-        let listener = match job.listener {
-            Some(listener) => listener,
-            None => bind(job.address).await?,
-        };
-        let (running, _) = Running::start(&job.config, listener, job.metrics, job.observer).await?;
-        let names: Vec<&str> = job.handlers.iter().map(HandlerName::as_str).collect();
-        say(format!("loaded {} in {:.1?}", names.join(", "), started.elapsed()))?;
-        return Ok(Worked::Started(running));
-    };
-    for handler in &job.handlers {
-        load(host, handler, &job.component).await.with_context(|| format!("{handler} is refused"))?;
-    }
-    Ok(Worked::Loaded)
-}
-
-async fn load(host: &Host, handler: &HandlerName, path: &Path) -> Result<()> {
-    let started = Instant::now();
+async fn load(host: &Host, handler: &HandlerName, path: &Path) -> Result<HandlerLoaded> {
     let wasm = tokio::fs::read(path).await.with_context(|| format!("cannot read {}", path.display()))?;
     // At once, whatever the configuration says of trials: whoever builds wants to see it run.
     let options = LoadOptions { approve: true, share_percent: Some(0), ..LoadOptions::default() };
     let component = Component::from(wasm).signed(signature_file::find(path)?);
-    let loaded = host.load_version(handler.clone(), component, options).await?;
-    let digest = loaded.digest.to_string();
-    let short = &digest[..digest.len().min(12)];
-    if loaded.changed {
-        say(format!("loaded {handler} {short} in {:.1?}", started.elapsed()))
-    } else {
-        say(format!("{handler} {short} is what runs already"))
-    }
+    Ok(host.load_version(handler.clone(), component, options).await?)
 }

@@ -69,17 +69,10 @@ struct Attempt {
     attempt: u32,
     outcome: Outcome,
     published: Vec<PublishEntry>,
+    /// Empty when an earlier attempt of its call had it.
     log: String,
     duration_us: u64,
     fuel_used: u64,
-}
-
-impl Attempt {
-    /// Whether both were one call, whose log is that of each.
-    fn is_of_one_call_with(&self, other: &Self) -> bool {
-        let call = |attempt: &Self| (attempt.duration_us, attempt.fuel_used);
-        self.place != other.place && self.log == other.log && call(self) == call(other)
-    }
 }
 
 impl Tail {
@@ -140,7 +133,7 @@ impl Observer for Teller {
             attempt: attempt.attempt,
             outcome: attempt.outcome.clone(),
             published: attempt.published.to_vec(),
-            log: attempt.log.to_owned(),
+            log: if attempt.place_in_call == 0 { attempt.log.to_owned() } else { String::new() },
             duration_us: attempt.duration_us,
             fuel_used: attempt.fuel_used,
         })));
@@ -187,15 +180,9 @@ async fn watch_pauses(host: Host, seen: mpsc::Sender<Seen>) {
 
 async fn print(mut telling: mpsc::Receiver<Seen>, missed: Arc<AtomicU64>, address: SocketAddr) {
     let paint = Paint { colours: std::io::stdout().is_terminal() };
-    let mut before: Option<Box<Attempt>> = None;
     while let Some(seen) = telling.recv().await {
         let text = match seen {
-            Seen::Attempt(attempt) => {
-                let is_told = before.as_ref().is_some_and(|before| before.is_of_one_call_with(&attempt));
-                let text = paint.attempt(&attempt, if is_told { "" } else { &attempt.log });
-                before = Some(attempt);
-                text
-            }
+            Seen::Attempt(attempt) => paint.attempt(&attempt),
             Seen::Settled { place, answer } => settled(&place, &answer, address),
             Seen::Paused { consumer, reason } => paused(&consumer, reason.as_ref()),
             Seen::End => return,
@@ -214,8 +201,8 @@ struct Paint {
 }
 
 impl Paint {
-    fn attempt(&self, attempt: &Attempt, log: &str) -> String {
-        let Attempt { place, handler, outcome, duration_us, fuel_used, .. } = attempt;
+    fn attempt(&self, attempt: &Attempt) -> String {
+        let Attempt { place, handler, outcome, duration_us, fuel_used, log, .. } = attempt;
         let number = if attempt.attempt > 1 { format!("  attempt {}", attempt.attempt) } else { String::new() };
         let ms = *duration_us as f64 / 1_000.0;
         let outcome_word = self.outcome(outcome);
@@ -326,6 +313,12 @@ pub(crate) fn grouped(number: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use wasmill_delivery::{
+        message::{Lineage, Message},
+        name::{ConsumerName, MessageId, Sequence},
+        topic::Topic,
+    };
+
     use super::*;
 
     #[test]
@@ -343,6 +336,46 @@ mod tests {
             teller.tell(Seen::End);
         }
         assert_eq!(teller.missed.load(Ordering::Relaxed), 2);
+    }
+
+    /// Two quick calls may take as long as each other, burn as much and print the same: each has its log all the same.
+    #[tokio::test]
+    async fn the_log_of_a_call_is_shown_once() {
+        let (seen, mut telling) = mpsc::channel(3);
+        let teller = Teller { metrics: Arc::new(Metrics::default()), seen, missed: Arc::default() };
+        let message = Message {
+            id: MessageId::new("m").expect("an id"),
+            topic: Topic::new("in").expect("a topic"),
+            key: None,
+            content_type: None,
+            headers: Vec::new(),
+            data: Default::default(),
+            published_at: Timestamp(0),
+            expires_at: None,
+            lineage: Lineage::default(),
+        };
+        for place_in_call in [0, 1, 0] {
+            teller.attempted(&AttemptSeen {
+                queue: &QueueName::new("in").expect("a name"),
+                consumer: &ConsumerName::new("h").expect("a name"),
+                handler: &HandlerName::new("h").expect("a name"),
+                outcome: &Outcome::Success,
+                duration_us: 20,
+                fuel_used: 1_000,
+                memory_bytes_peak: 65_536,
+                message: &message,
+                attempt: 1,
+                log: "a line",
+                place_in_call,
+                sequence: Sequence::FIRST,
+                published: &[],
+            });
+        }
+        for expected in [true, false, true] {
+            let Some(Seen::Attempt(attempt)) = telling.recv().await else { panic!("it was told") };
+            let said = Paint { colours: false }.attempt(&attempt);
+            assert_eq!(said.contains("log        a line"), expected, "{said}");
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ffi::OsStr,
     fs,
     io::ErrorKind,
     path::{Path, PathBuf},
@@ -10,7 +11,6 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::folder::DEV_FOLDER;
 use crate::{
     project::{PROJECT_FILE, Project},
     serve::CONFIG_FILE,
@@ -21,9 +21,11 @@ use crate::{
 const SETTLE: Duration = Duration::from_millis(100);
 /// Files and folders that are watched; more is a folder of something that was installed or built.
 const WATCHED_MAX: usize = 20_000;
-/// What builds and package managers leave behind.
-const NOT_WATCHED: &[&str] =
-    &[DEV_FOLDER, ".git", "node_modules", "target", "__pycache__", ".venv", "zig-cache", ".zig-cache", "zig-out"];
+/// A file that changed during so many builds in a row is taken for one that the build writes.
+const OWN_BUILDS: u32 = 5;
+/// What builds and package managers leave behind below a watched folder, and the name by which vim finds out whether it
+/// can write there. Hidden files and backups are left out as well.
+const NOT_WATCHED: &[&str] = &["node_modules", "target", "__pycache__", "zig-cache", "zig-out", "4913"];
 
 /// What tells a file from its next version.
 type Print = (SystemTime, u64);
@@ -32,11 +34,12 @@ type Files = BTreeMap<PathBuf, Print>;
 /// The watched files.
 pub(super) struct Watched {
     roots: Vec<PathBuf>,
-    /// The component, and what builds turned out to change.
-    ignored: BTreeSet<PathBuf>,
+    component: PathBuf,
     events: Events,
     /// What the last build was made from.
     seen: Files,
+    /// During how many builds in a row, until now, a file changed.
+    changed_by_builds: BTreeMap<PathBuf, u32>,
 }
 
 impl Watched {
@@ -44,7 +47,8 @@ impl Watched {
     /// When the system does not tell of changes, or there is too much to watch.
     pub(super) fn new(project: &Project) -> Result<Self> {
         let events = Events::listen().context("the system does not tell of changed files")?;
-        let mut watched = Self { roots: Vec::new(), ignored: BTreeSet::new(), events, seen: Files::new() };
+        let (component, seen, changed_by_builds) = Default::default();
+        let mut watched = Self { roots: Vec::new(), component, events, seen, changed_by_builds };
         watched.watch_instead(project);
         watched.seen = watched.look()?.0;
         Ok(watched)
@@ -54,10 +58,15 @@ impl Watched {
     pub(super) fn watch_instead(&mut self, project: &Project) {
         let files = [PROJECT_FILE, CONFIG_FILE].map(PathBuf::from);
         self.roots = project.watch.iter().map(|path| plain(path)).chain(files).collect();
-        self.ignored = BTreeSet::from([plain(&project.component)]);
+        self.component = plain(&project.component);
         if let Ok((files, _)) = self.look() {
             self.seen = files;
         }
+    }
+
+    /// What is not there. It is watched once it comes into being.
+    pub(super) fn missing(&self) -> impl Iterator<Item = &Path> {
+        self.roots.iter().map(PathBuf::as_path).filter(|root| !root.exists())
     }
 
     /// Wait until something changed since the last build, and settled. Answers what. It can be dropped at any time.
@@ -86,18 +95,32 @@ impl Watched {
         }
     }
 
-    /// What is other now than when the last build began.
+    /// A build has ended. What changed since it began asks for another, as somebody may have edited it; but what changed
+    /// during [`OWN_BUILDS`] in a row counts as this one left it, or builds would run for ever. Answers what is new among
+    /// the latter.
     ///
     /// # Errors
     /// When files cannot be read.
-    pub(super) fn changed_meanwhile(&self) -> Result<BTreeSet<PathBuf>> {
-        Ok(difference(&self.seen, &self.look()?.0))
-    }
-
-    /// Do not look at these any more.
-    pub(super) fn ignore(&mut self, files: BTreeSet<PathBuf>) {
-        self.seen.retain(|path, _| !files.contains(path));
-        self.ignored.extend(files);
+    pub(super) fn built(&mut self) -> Result<Vec<PathBuf>> {
+        let (now, _) = self.look()?;
+        let changed = difference(&self.seen, &now);
+        self.changed_by_builds.retain(|path, _| changed.contains(path));
+        let mut own = Vec::new();
+        for path in changed {
+            let builds = self.changed_by_builds.entry(path.clone()).or_default();
+            *builds = builds.saturating_add(1);
+            if *builds < OWN_BUILDS {
+                continue;
+            }
+            if *builds == OWN_BUILDS {
+                own.push(path.clone());
+            }
+            match now.get(&path) {
+                Some(print) => drop(self.seen.insert(path, *print)),
+                None => drop(self.seen.remove(&path)),
+            }
+        }
+        Ok(own)
     }
 
     /// All files with their prints, and the folders in which something may change.
@@ -109,7 +132,7 @@ impl Watched {
             }
             visit(root, &mut files, &mut folders, WATCHED_MAX)?;
         }
-        files.retain(|path, _| !self.ignored.contains(path));
+        files.remove(&self.component);
         Ok((files, folders))
     }
 }
@@ -145,8 +168,9 @@ fn visit(root: &Path, files: &mut Files, folders: &mut BTreeSet<PathBuf>, max: u
     Ok(())
 }
 
-fn is_not_watched(name: &std::ffi::OsStr) -> bool {
-    NOT_WATCHED.iter().any(|not| name == *not)
+fn is_not_watched(name: &OsStr) -> bool {
+    let name = name.to_string_lossy();
+    name.starts_with('.') || name.ends_with('~') || NOT_WATCHED.contains(&&*name)
 }
 
 fn difference(before: &Files, now: &Files) -> BTreeSet<PathBuf> {
@@ -187,8 +211,10 @@ mod tests {
         fs::write(at("src/b"), "b").unwrap();
         let before = look();
         assert!(difference(&before, &look()).is_empty());
-        fs::write(at("node_modules/x"), "x").unwrap();
-        assert!(difference(&before, &look()).is_empty(), "what was installed is not looked at");
+        for name in ["node_modules/x", "src/.which.swp", "src/b~", "src/4913"] {
+            fs::write(at(name), "x").unwrap();
+            assert!(difference(&before, &look()).is_empty(), "{name} is neither source nor the user's");
+        }
         fs::write(at("src/deep/a"), "longer").unwrap();
         fs::remove_file(at("src/b")).unwrap();
         fs::write(at("src/c"), "c").unwrap();

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use wasmill_delivery::{
     message::{Lineage, Message},
-    name::MessageId,
+    name::{MessageId, MessageKey},
     record::HandlerLimits,
     time::Timestamp,
     topic::Topic,
@@ -122,7 +122,12 @@ fn message(arguments: &InspectArguments, project: Option<&Project>) -> Result<(M
         && let Some(first) = samples::read(path)?.first()
     {
         let data = Bytes::from(first.data().as_bytes().to_vec());
-        return Ok((made(first.topic(), data, first.content_type())?, format!("the first of {}", path.display())));
+        let message = Message {
+            key: first.key().map(MessageKey::new).transpose()?,
+            headers: first.headers(),
+            ..made(first.topic(), data, first.content_type())?
+        };
+        return Ok((message, format!("the first of {}", path.display())));
     }
     Ok((made(TOPIC, Bytes::from_static(SAMPLE.as_bytes()), Some(JSON))?, SAMPLE.to_owned()))
 }
@@ -151,4 +156,23 @@ fn settings(project: Option<&Project>) -> Result<(BTreeMap<String, String>, Hand
     let same = |file: &Path| file.components().eq(project.component.components());
     let declared = config.handlers.into_values().find(|handler| handler.file.as_deref().is_some_and(same));
     Ok(declared.map(|handler| (handler.settings.config, handler.settings.limits)).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_sample_is_delivered_whole() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let samples = folder.path().join("samples.ndjson");
+        std::fs::write(&samples, r#"{"topic": "in", "key": "k", "headers": {"a": "b"}, "text": "hi"}"#).expect("ours");
+        let project =
+            Project { build: String::new(), component: "h".into(), watch: Vec::new(), samples: Some(samples) };
+        let arguments = InspectArguments { file: None, json: false, measure: true, sample: None, config: Vec::new() };
+        let (message, _) = message(&arguments, Some(&project)).expect("a sample");
+        assert_eq!((message.topic.as_str(), message.key.as_ref().map(MessageKey::as_str)), ("in", Some("k")));
+        assert_eq!(message.headers, [("a".to_owned(), "b".to_owned())]);
+        assert_eq!((message.content_type.as_deref(), &message.data[..]), (Some("text/plain"), &b"hi"[..]));
+    }
 }

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use serde::Deserialize;
+
+use crate::project::Project;
 
 /// Folders that hold what tools made, besides hidden ones.
 const SKIPPED: [&str; 4] = ["target", "node_modules", "venv", "__pycache__"];
@@ -53,18 +54,7 @@ fn look_in(folder: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
 
 /// What `project.toml` in this folder says that its build makes; none without such a file.
 pub(super) fn project_component(folder: &Path) -> Result<Option<PathBuf>> {
-    #[derive(Deserialize)]
-    struct Project {
-        component: Option<PathBuf>,
-    }
-    let path = folder.join("project.toml");
-    let text = match std::fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
-    };
-    let project: Project = toml::from_str(&text).with_context(|| format!("{} is no project", path.display()))?;
-    Ok(project.component.map(|component| folder.join(component)))
+    Ok(Project::find(folder)?.map(|project| folder.join(project.component)))
 }
 
 #[cfg(test)]
