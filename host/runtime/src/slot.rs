@@ -61,6 +61,8 @@ pub(crate) struct Worked {
 }
 
 type LeaseFuture<B> = Pin<Box<dyn Future<Output = Result<Option<<B as Broker>::Run>, HostError>> + Send>>;
+/// Runs that were asked for, and are tried in this order.
+type Leases<B> = VecDeque<LeaseFuture<B>>;
 type SettleFuture = Pin<Box<dyn Future<Output = Result<Vec<SettleAnswer>, HostError>> + Send>>;
 
 /// See the module.
@@ -126,22 +128,28 @@ impl<B: Broker> Slot<B> {
     }
 
     async fn turn(&mut self) -> Result<(), HostError> {
-        let mut lease = self.lease();
-        while let Some(run) = self.next_run(&mut lease).await? {
-            let Some(version) = self.version().await? else {
-                drop(run);
-                lease = self.lease();
-                continue;
-            };
-            // A quick handler gets its next run while it works on this one. Behind a slow one that run would wait,
-            // though another slot may be idle.
-            let mut ahead = (self.run_deliveries_max >= RUN_DELIVERIES_FIRST).then(|| self.lease());
-            let tried = self.try_run(&version, run, &mut ahead).await;
+        let mut leases = VecDeque::new();
+        while let Some(run) = self.next_run(&mut leases).await? {
+            let Some(version) = self.version().await? else { continue };
+            while leases.len() < self.leases_ahead(&run) {
+                leases.push_back(self.lease());
+            }
+            let tried = self.try_run(&version, run, &mut leases).await;
             self.settle(tried).await?;
-            lease = ahead.unwrap_or_else(|| self.lease());
         }
-        drop(lease);
+        drop(leases);
         self.settled_all().await
+    }
+
+    /// How many runs to ask for while this one is tried. A quick handler gets its next one meanwhile; behind a slow one that would
+    /// wait, though another slot may be idle. Whoever asks comes late for the commit that begins now and gets its run after the one
+    /// that follows, so where there are longest runs to be had, two are on their way.
+    fn leases_ahead(&self, run: &B::Run) -> usize {
+        match self.run_deliveries_max {
+            ..RUN_DELIVERIES_FIRST => 0,
+            _ if run.size_hint().0 >= RUN_DELIVERIES_MAX as usize => 2,
+            _ => 1,
+        }
     }
 
     fn lease(&self) -> LeaseFuture<B> {
@@ -149,8 +157,11 @@ impl<B: Broker> Slot<B> {
     }
 
     /// The next run; none when the slot is to stop. Letting a lease wait go gives back what it would have got.
-    async fn next_run(&mut self, lease: &mut LeaseFuture<B>) -> Result<Option<B::Run>, HostError> {
+    async fn next_run(&mut self, leases: &mut Leases<B>) -> Result<Option<B::Run>, HostError> {
         loop {
+            if leases.is_empty() {
+                leases.push_back(self.lease());
+            }
             if *self.stop.borrow_and_update() {
                 return Ok(None);
             }
@@ -158,13 +169,13 @@ impl<B: Broker> Slot<B> {
                 biased;
                 changed = self.stop.changed() => if changed.is_err() { return Ok(None) },
                 answers = first_answers(&mut self.settling) => self.seen_first(answers?),
-                run = lease.as_mut() => match run {
-                    Err(HostError::Store(error)) => {
-                        self.pause_for_damage(&error).await?;
-                        *lease = self.lease();
+                run = leases[0].as_mut() => {
+                    leases.pop_front();
+                    match run {
+                        Err(HostError::Store(error)) => self.pause_for_damage(&error).await?,
+                        run => return run,
                     }
-                    run => return run,
-                },
+                }
                 () = tokio::time::sleep(IDLE_MAX), if !self.sessions.is_empty() => {
                     self.settled_all().await?;
                     self.sessions.clear();
@@ -196,13 +207,8 @@ impl<B: Broker> Slot<B> {
         Ok(None)
     }
 
-    /// `ahead` is the lease of the next run, which is let go when this one turns out to be slow.
-    async fn try_run(
-        &mut self,
-        version: &Arc<Version>,
-        run: B::Run,
-        ahead: &mut Option<LeaseFuture<B>>,
-    ) -> Tried<B::Token> {
+    /// `ahead` are the leases of the next runs, which are let go when this one turns out to be slow.
+    async fn try_run(&mut self, version: &Arc<Version>, run: B::Run, ahead: &mut Leases<B>) -> Tried<B::Token> {
         let mut staged = StagedState::default();
         let settled = Vec::with_capacity(run.size_hint().0);
         let mut tried = Tried { settled, trial: TrialNotes::of(version), wrote_state: false };
@@ -376,18 +382,19 @@ impl<B: Broker> Slot<B> {
 /// It takes the attempt pinned, because an attempt is kilobytes and would be copied twice on its way in here.
 async fn unless_slow<T, R: Iterator, L>(
     mut attempt: Pin<&mut impl Future<Output = T>>,
-    (run, ahead): (&mut Option<R>, &mut Option<L>),
+    (run, ahead): (&mut Option<R>, &mut VecDeque<L>),
 ) -> T {
     // Most attempts never wait, and pay for no timer.
     if let Poll::Ready(tried) = poll_fn(|context| Poll::Ready(attempt.as_mut().poll(context))).await {
         return tried;
     }
-    let has_more = run.as_ref().is_some_and(|run| run.size_hint().0 > 0) || ahead.is_some();
+    let has_more = run.as_ref().is_some_and(|run| run.size_hint().0 > 0) || !ahead.is_empty();
     if has_more {
         if let Ok(tried) = tokio::time::timeout(RUN_TARGET * 2, attempt.as_mut()).await {
             return tried;
         }
-        (*run, *ahead) = (None, None);
+        *run = None;
+        ahead.clear();
     }
     attempt.await
 }

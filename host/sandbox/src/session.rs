@@ -98,10 +98,10 @@ impl Session {
         let deadline = started + patience.unwrap_or(Duration::from_millis(wall_clock_ms));
         let current = Current::new(delivery.clone(), deadline, std::mem::take(staged));
         let (instance, fresh) = self.take_instance(current);
-        let call = instance.call_within(deadline, delivery.clone());
+        // Made where it goes: a call is kilobytes.
         let (mut instance, ended) = match self.program.slow_lane() {
-            Some(slow) => lanes::run(Box::pin(call), slow).await,
-            None => call.await,
+            Some(slow) => lanes::run(Box::pin(instance.call_within(deadline, delivery.clone())), slow).await,
+            None => Box::pin(instance.call_within(deadline, delivery.clone())).await,
         };
         let run = Run { delivery, started, fresh, fuel_given: self.context.limits.fuel_max };
         let attempt = self.conclude(&mut instance, ended, &run, staged);

@@ -15,6 +15,7 @@ use crate::{
     error::StoreError,
     key::{self, Key, KeyRange},
     record,
+    slots::Slots,
     staging::Staging,
     sweep::Sweep,
     value::Payload,
@@ -24,6 +25,7 @@ use crate::{
 #[derive(Default)]
 pub(crate) struct Memory {
     pub(crate) sweep: Sweep,
+    pub(crate) slots: Slots,
     /// No mark of dedup ids below it is used again while the store is open.
     dedup_mark: u64,
 }
@@ -120,7 +122,10 @@ impl<'a> Commit<'a> {
             }
         }
         self.memory.sweep.step(&mut self.staging)?;
-        let batch = (!self.staging.is_empty()).then(|| self.staging.into_batch());
+        let batch = match self.staging.is_empty() {
+            true => None,
+            false => Some(self.staging.into_batch(&mut self.memory.slots)?),
+        };
         Ok(Ready { batch, appended, trimmed: self.trimmed })
     }
 

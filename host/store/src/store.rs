@@ -24,6 +24,7 @@ use crate::{
     reader::Reader,
     recover,
     shared::Shared,
+    slots::Slots,
     staging::Staging,
     sweep::Gone,
     tail::Tail,
@@ -140,6 +141,7 @@ impl Store {
 /// A removal may not have been swept to its end before the store was closed.
 fn memory_of(shared: &Shared) -> Result<Memory, StoreError> {
     let mut memory = Memory::default();
+    memory.slots = Slots::open(&shared.database)?;
     let (queues, consumers) = recover::orphans(shared)?;
     for queue in queues {
         memory.sweep.remove_logs(QueueId(queue));

@@ -2,7 +2,7 @@
 
 use std::{future::Future, time::Duration};
 
-use futures::StreamExt as _;
+use futures::{FutureExt as _, StreamExt as _, future::BoxFuture};
 use tokio::{
     runtime::Handle,
     sync::{mpsc, oneshot},
@@ -13,11 +13,11 @@ use tokio_tungstenite::tungstenite::{
     http::{HeaderValue, header::SEC_WEBSOCKET_PROTOCOL},
     protocol::WebSocketConfig,
 };
-use wasmill_wire::{ClientFrame, Exception, HostFrame, PATH, SUBPROTOCOL, decode};
+use wasmill_wire::{ClientFrame, Exception, HostFrame, MESSAGES_MAX, PATH, SUBPROTOCOL, decode};
 
 use crate::{
     Error, Outgoing, Published, Subscription,
-    driver::{self, Call, Socket},
+    driver::{self, Call, FRAME_BYTES, Socket},
 };
 
 /// Calls that wait for the connection; more wait outside.
@@ -61,16 +61,62 @@ impl Client {
     /// [`Error::Refused`] when the host takes it not, with its reason; [`Error::TooLarge`]; [`Error::Disconnected`] when the
     /// connection breaks before the answer.
     pub fn publish(&self, message: Outgoing) -> impl Future<Output = Result<Published, Error>> + Send + use<> {
-        let bytes = message.frame_bytes();
         let (reply, answer) = oneshot::channel();
-        let left = match bytes <= self.frame_bytes_max {
-            true => Ok(self.leave(Call::Publish(message, reply))),
-            false => Err(Error::TooLarge { bytes, bytes_max: self.frame_bytes_max }),
-        };
+        let left = self.fits(&message).map(|()| self.leave(Call::Publish(message, reply)));
         async move {
-            left?.await?;
+            if let Some(waiting) = left? {
+                waiting.await?;
+            }
             answer.await.map_err(|_| gone())?
         }
+    }
+
+    /// Publish many messages. Each that is answered with `Ok` is durable; the answers are in the order of the messages, and so are
+    /// the messages themselves in every queue.
+    ///
+    /// This is the quickest way: a thousand messages, or 256 KiB of them, are one frame, one commit of the host and one answer. What is more goes
+    /// in several, each of which commits for itself. As with [`Self::publish`], the call is made when this is called.
+    pub fn publish_all(
+        &self,
+        messages: Vec<Outgoing>,
+    ) -> impl Future<Output = Vec<Result<Published, Error>>> + Send + use<> {
+        let count = messages.len();
+        let mut parts = Vec::new();
+        let mut late = Vec::new();
+        for group in Groups::of(messages, |message| self.fits(message)) {
+            parts.push(group.map(|messages| {
+                let (reply, answer) = oneshot::channel();
+                let part = (messages.len(), answer);
+                let call = Call::PublishAll(messages, reply);
+                // Behind what waits already.
+                late.extend(if late.is_empty() { self.try_leave(call) } else { Some(call) });
+                part
+            }));
+        }
+        let calls = (!late.is_empty()).then(|| self.calls.clone());
+        async move {
+            if let Some(calls) = calls {
+                for call in late {
+                    // When the driver has ended, so has whoever would answer.
+                    let _ = calls.send(call).await;
+                }
+            }
+            let mut answers = Vec::with_capacity(count);
+            for part in parts {
+                match part {
+                    Err(error) => answers.push(Err(error)),
+                    Ok((count, answer)) => {
+                        answers.extend(answer.await.unwrap_or_else(|_| vec![Err(gone()); count]));
+                    }
+                }
+            }
+            answers
+        }
+    }
+
+    fn fits(&self, message: &Outgoing) -> Result<(), Error> {
+        let (bytes, bytes_max) = (message.frame_bytes(), self.frame_bytes_max);
+        if bytes <= bytes_max { Ok(()) } else { Err(Error::TooLarge { bytes, bytes_max }) }
     }
 
     /// Take deliveries of a pull consumer, at most `credit` (1 to 10,000) that are not settled.
@@ -81,7 +127,7 @@ impl Client {
         let (deliveries, incoming) = mpsc::unbounded_channel();
         let (subscription, named) = oneshot::channel();
         let (queue, consumer) = (queue.to_owned(), consumer.to_owned());
-        self.leave(Call::Subscribe { queue, consumer, credit, deliveries, subscription }).await?;
+        self.ask(Call::Subscribe { queue, consumer, credit, deliveries, subscription }).await?;
         let name = named.await.map_err(|_| gone())?;
         Ok(Subscription::new(self.clone(), name, incoming))
     }
@@ -89,7 +135,7 @@ impl Client {
     /// Wait until everything that was asked is answered, and close the connection. Deliveries that are not settled go back.
     pub async fn close(self) {
         let (done, closed) = oneshot::channel();
-        if self.leave(Call::Close(done)).await.is_ok() {
+        if self.ask(Call::Close(done)).await.is_ok() {
             let _ = closed.await;
         }
     }
@@ -100,32 +146,73 @@ impl Client {
         frame: impl FnOnce(u64) -> ClientFrame + Send + 'static,
     ) -> Result<Vec<(u32, Exception)>, Error> {
         let (reply, answer) = oneshot::channel();
-        self.leave(Call::Request(Box::new(frame), reply)).await?;
+        self.ask(Call::Request(Box::new(frame), reply)).await?;
         answer.await.map_err(|_| gone())?
     }
 
     /// Say that nobody listens any more; nobody waits for it.
     pub(crate) fn release(&self, subscription: u64) {
-        if let Err(mpsc::error::TrySendError::Full(call)) = self.calls.try_send(Call::Release(subscription)) {
-            let calls = self.calls.clone();
-            self.runtime.spawn(async move { calls.send(call).await });
+        if let Some(waiting) = self.leave(Call::Release(subscription)) {
+            self.runtime.spawn(waiting);
         }
     }
 
-    /// Leave a call with the driver, now if there is room.
-    fn leave(&self, call: Call) -> impl Future<Output = Result<(), Error>> + Send + use<> {
-        let left = match self.calls.try_send(call) {
-            Ok(()) => None,
-            Err(mpsc::error::TrySendError::Full(call) | mpsc::error::TrySendError::Closed(call)) => {
-                Some((self.calls.clone(), call))
-            }
-        };
-        async move {
-            match left {
-                None => Ok(()),
-                Some((calls, call)) => calls.send(call).await.map_err(|_| gone()),
-            }
+    /// Leave a call with the driver, and wait until it is left.
+    async fn ask(&self, call: Call) -> Result<(), Error> {
+        match self.leave(call) {
+            None => Ok(()),
+            Some(waiting) => waiting.await,
         }
+    }
+
+    /// Leave a call with the driver, now if there is room. What is to be waited for if not is boxed: it holds the message, and calls
+    /// that wait for their answers shall be small.
+    fn leave(&self, call: Call) -> Option<BoxFuture<'static, Result<(), Error>>> {
+        let call = self.try_leave(call)?;
+        let calls = self.calls.clone();
+        Some(async move { calls.send(call).await.map_err(|_| gone()) }.boxed())
+    }
+
+    /// Leave a call with the driver if there is room, or give it back.
+    fn try_leave(&self, call: Call) -> Option<Call> {
+        match self.calls.try_send(call) {
+            Ok(()) => None,
+            Err(mpsc::error::TrySendError::Full(call) | mpsc::error::TrySendError::Closed(call)) => Some(call),
+        }
+    }
+}
+
+/// Messages as they go into frames: some that fit into one, or why one fits into none.
+struct Groups<F> {
+    messages: std::iter::Peekable<std::vec::IntoIter<Outgoing>>,
+    fits: F,
+}
+
+impl<F: Fn(&Outgoing) -> Result<(), Error>> Groups<F> {
+    fn of(messages: Vec<Outgoing>, fits: F) -> Self {
+        Self { messages: messages.into_iter().peekable(), fits }
+    }
+}
+
+impl<F: Fn(&Outgoing) -> Result<(), Error>> Iterator for Groups<F> {
+    type Item = Result<Vec<Outgoing>, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let first = self.messages.next()?;
+        if let Err(error) = (self.fits)(&first) {
+            return Some(Err(error));
+        }
+        let mut bytes = first.frame_bytes();
+        let mut group = Vec::with_capacity((self.messages.len() + 1).min(MESSAGES_MAX));
+        group.push(first);
+        let has_room = |message: &Outgoing, bytes: usize| bytes + message.frame_bytes() <= FRAME_BYTES;
+        while group.len() < MESSAGES_MAX
+            && let Some(message) = self.messages.next_if(|message| has_room(message, bytes))
+        {
+            bytes += message.frame_bytes();
+            group.push(message);
+        }
+        Some(Ok(group))
     }
 }
 

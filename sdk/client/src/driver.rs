@@ -23,11 +23,11 @@ use wasmill_wire::{ClientFrame, Delivery, HostFrame, MESSAGES_MAX, REQUESTS_OPEN
 
 use crate::{
     Error, Outgoing,
-    pending::{Pending, PublishReply, SettleReply, Waiting},
+    pending::{ManyReply, OneReply, Pending, PublishReply, SettleReply, Waiting},
 };
 
 /// Messages of calls that came together go into frames of about so many bytes, unless one alone is larger.
-const FRAME_BYTES: usize = 256 * 1024;
+pub(crate) const FRAME_BYTES: usize = 256 * 1024;
 /// How long a host may take to answer a close.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(10);
 /// A host that nothing is heard of for so long is gone: it pings three times as often.
@@ -41,7 +41,9 @@ pub(crate) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 /// What is asked of the driver.
 pub(crate) enum Call {
-    Publish(Outgoing, PublishReply),
+    Publish(Outgoing, OneReply),
+    /// At most [`MESSAGES_MAX`], and of [`FRAME_BYTES`] unless one alone is larger.
+    PublishAll(Vec<Outgoing>, ManyReply),
     /// A frame that is answered by `settled`.
     Request(Box<dyn FnOnce(u64) -> ClientFrame + Send>, SettleReply),
     Subscribe {
@@ -191,13 +193,15 @@ impl Frames {
     fn add(&mut self, call: Call, pending: &mut Pending) {
         match call {
             Call::Publish(message, reply) => {
-                let bytes = message.frame_bytes();
-                if self.messages.len() == MESSAGES_MAX || self.bytes + bytes > FRAME_BYTES {
-                    self.flush(pending);
-                }
-                self.bytes += bytes;
+                self.make_room(1, message.frame_bytes(), pending);
                 self.messages.push(message.0);
-                self.replies.push(reply);
+                self.replies.push(PublishReply::One(reply));
+            }
+            Call::PublishAll(messages, reply) => {
+                let bytes = messages.iter().map(Outgoing::frame_bytes).sum();
+                self.make_room(messages.len(), bytes, pending);
+                self.replies.push(PublishReply::Many(messages.len(), reply));
+                self.messages.extend(messages.into_iter().map(|message| message.0));
             }
             Call::Request(frame, reply) => {
                 self.flush(pending);
@@ -220,6 +224,14 @@ impl Frames {
         }
     }
 
+    /// For messages that come into one frame.
+    fn make_room(&mut self, messages: usize, bytes: usize, pending: &mut Pending) {
+        if self.messages.len() + messages > MESSAGES_MAX || self.bytes + bytes > FRAME_BYTES {
+            self.flush(pending);
+        }
+        self.bytes += bytes;
+    }
+
     /// After what was asked before.
     fn release(&mut self, subscription: u64, pending: &mut Pending) {
         self.flush(pending);
@@ -232,18 +244,37 @@ impl Frames {
             return;
         }
         let request = pending.next_request();
-        let messages = std::mem::take(&mut self.messages);
-        let publish = ClientFrame::Publish { request, topic: None, content_type: None, messages, receipts: false };
+        let mut messages = std::mem::take(&mut self.messages);
+        let topic = said_by_all(&mut messages, |message| &mut message.topic);
+        let content_type = said_by_all(&mut messages, |message| &mut message.content_type);
+        let publish = ClientFrame::Publish { request, topic, content_type, messages, receipts: false };
         self.written.push(encode(&publish));
         pending.put(request, Waiting::Publish(std::mem::take(&mut self.replies)));
         self.bytes = 0;
     }
 }
 
+/// What several messages all say the same of is said once, by the frame.
+fn said_by_all(
+    messages: &mut [wasmill_wire::Outgoing],
+    said: fn(&mut wasmill_wire::Outgoing) -> &mut Option<String>,
+) -> Option<String> {
+    let (first, others) = messages.split_first_mut()?;
+    let first = said(first);
+    if others.is_empty() || first.is_none() || others.iter_mut().any(|other| said(other) != first) {
+        return None;
+    }
+    for other in others {
+        *said(other) = None;
+    }
+    first.take()
+}
+
 impl Call {
     fn fail(self, error: &Error) {
         match self {
-            Self::Publish(_, reply) => drop(reply.send(Err(error.clone()))),
+            Self::Publish(_, reply) => PublishReply::One(reply).fail(error),
+            Self::PublishAll(messages, reply) => PublishReply::Many(messages.len(), reply).fail(error),
             Self::Request(_, reply) => drop(reply.send(Err(error.clone()))),
             // Whoever subscribes sees that nothing comes; the connection is closed anyway.
             Self::Subscribe { .. } | Self::Release(_) | Self::Close(_) => {}
@@ -319,6 +350,46 @@ mod tests {
         let published = HostFrame::Published { request, exceptions: Vec::new(), receipts: Vec::new() };
         socket.send(Message::Binary(encode(&published))).await.expect("it is sent");
         assert!(publishing.await.expect("no panic").is_ok());
+    }
+
+    #[tokio::test]
+    async fn what_all_messages_of_a_frame_say_is_said_once() {
+        let (mut socket, client) = host_and_client(SILENCE_MAX).await;
+        let message = |topic: &str, data: Vec<u8>| Outgoing::new(topic, data).content_type("text/plain");
+        let large = message("c", vec![0; FRAME_BYTES]);
+        let too_large = message("d", vec![0; 1 << 23]);
+        let bytes = too_large.frame_bytes();
+        let mut messages = vec![message("a", Vec::new()); MESSAGES_MAX + 1];
+        messages.extend([message("b", Vec::new()), large, too_large, message("e", Vec::new())]);
+        let publishing = tokio::spawn(client.publish_all(messages));
+        for (said, own, count) in
+            [(Some("a"), None, MESSAGES_MAX), (None, Some("a"), 2), (None, Some("c"), 1), (None, Some("e"), 1)]
+        {
+            let ClientFrame::Publish { request, topic, content_type, messages, .. } = hear(&mut socket).await else {
+                panic!()
+            };
+            assert_eq!((topic.as_deref(), messages.len()), (said, count));
+            assert_eq!(messages[0].topic.as_deref(), own);
+            assert_eq!(content_type.is_some(), count > 1);
+            assert!(messages.iter().all(|message| message.content_type.is_some() != content_type.is_some()));
+            let exceptions = vec![(0, wasmill_wire::Exception::Duplicate)];
+            let published = HostFrame::Published { request, exceptions, receipts: Vec::new() };
+            socket.send(Message::Binary(encode(&published))).await.expect("it is sent");
+        }
+        let answers = publishing.await.expect("no panic");
+        let twice: Vec<usize> = (0..)
+            .zip(&answers)
+            .filter(|(_, answer)| matches!(answer, Ok(done) if done.duplicate))
+            .map(|(n, _)| n)
+            .collect();
+        assert_eq!(
+            (answers.len(), twice),
+            (MESSAGES_MAX + 5, vec![0, MESSAGES_MAX, MESSAGES_MAX + 2, MESSAGES_MAX + 4])
+        );
+        assert_eq!(answers[MESSAGES_MAX + 3], Err(Error::TooLarge { bytes, bytes_max: 1 << 23 }));
+        drop(socket);
+        let answers = client.publish_all(vec![message("f", Vec::new()); 3]).await;
+        assert!(answers.len() == 3 && answers.iter().all(|answer| matches!(answer, Err(Error::Disconnected { .. }))));
     }
 
     #[tokio::test]

@@ -8,10 +8,35 @@ use wasmill_wire::{ClientFrame, Delivery, Exception, HostFrame, Refusal, encode}
 
 use crate::{Error, Published};
 
+/// What became of a message.
+type Answer = Result<Published, Error>;
 /// Where the answer to one message goes.
-pub(crate) type PublishReply = oneshot::Sender<Result<Published, Error>>;
+pub(crate) type OneReply = oneshot::Sender<Answer>;
+/// Where the answers to messages go that were published together.
+pub(crate) type ManyReply = oneshot::Sender<Vec<Answer>>;
 /// Where the answer to a request goes: for each thing asked, why it was not done.
 pub(crate) type SettleReply = oneshot::Sender<Result<Vec<(u32, Exception)>, Error>>;
+
+/// Who waits for messages that are next to each other in a frame.
+pub(crate) enum PublishReply {
+    One(OneReply),
+    /// For so many.
+    Many(usize, ManyReply),
+}
+
+impl PublishReply {
+    /// The next answers are for them. Whoever does not wait any more is passed over.
+    fn take_from(self, answers: &mut impl Iterator<Item = Answer>) {
+        match self {
+            Self::One(reply) => answers.next().map_or((), |answer| drop(reply.send(answer))),
+            Self::Many(count, reply) => drop(reply.send(answers.take(count).collect())),
+        }
+    }
+
+    pub(crate) fn fail(self, error: &Error) {
+        self.take_from(&mut std::iter::repeat_with(|| Err(error.clone())));
+    }
+}
 
 pub(crate) enum Waiting {
     Publish(Vec<PublishReply>),
@@ -125,7 +150,7 @@ impl Waiting {
         match self {
             Self::Publish(replies) => {
                 for reply in replies {
-                    let _ = reply.send(Err(error.clone()));
+                    reply.fail(error);
                 }
             }
             Self::Settle(reply) => {
@@ -138,13 +163,14 @@ impl Waiting {
 
 fn published(replies: Vec<PublishReply>, exceptions: Vec<(u32, Exception)>) {
     let mut exceptions = exceptions.into_iter().peekable();
-    for (index, reply) in (0..).zip(replies) {
-        let exception = exceptions.next_if(|(at, _)| *at == index).map(|(_, exception)| exception);
-        let _ = reply.send(match exception {
+    let mut answers =
+        (0..).map(|index| match exceptions.next_if(|(at, _)| *at == index).map(|(_, exception)| exception) {
             Some(Exception::Refused(refusal)) => Err(Error::Refused(refusal)),
             Some(Exception::Duplicate) => Ok(Published { duplicate: true }),
             Some(Exception::Quarantined { .. }) | None => Ok(Published { duplicate: false }),
         });
+    for reply in replies {
+        reply.take_from(&mut answers);
     }
 }
 

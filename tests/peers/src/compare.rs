@@ -66,7 +66,7 @@ pub async fn run(arguments: CompareArguments, place: &Place, problems: Vec<Strin
     if let Some(wanted) = &arguments.case {
         cases.retain(|case| case.to_string().contains(wanted));
     }
-    let kinds = if arguments.only.is_empty() { Kind::measured() } else { arguments.only };
+    let kinds = if arguments.only.is_empty() { Kind::ALL.to_vec() } else { arguments.only };
     let times = Times { wanted: Duration::from_secs_f64(seconds), patience: Duration::from_secs(arguments.patience) };
     let versions: BTreeMap<String, String> = install::versions(&place.wasmill, &place.venv).into_iter().collect();
     let mut comparison = Comparison { place, times, cases, sizes: BTreeMap::new(), records: Vec::new() };

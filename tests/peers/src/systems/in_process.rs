@@ -33,7 +33,7 @@ pub fn measure(place: &Place, case: &Case, messages: u64) -> Result<InProcess> {
     let mut command = Command::new(&place.wasmill);
     command.args(["bench", "--mode", "in-process", "--json", "--messages", &messages.to_string()]);
     command.args(["--data-bytes", &case.data_bytes.to_string(), "--producers", &case.producers.to_string()]);
-    command.args(["--in-flight", &case.in_flight.to_string(), "--handler"]).arg(&place.nothing);
+    command.args(["--in-flight", &case.in_flight.to_string(), "--handler"]).arg(&place.handlers.nothing);
     command.arg("--store").arg(&place.folder);
     let output = command.output().context("cannot start wasmill bench")?;
     ensure!(output.status.success(), "wasmill bench failed: {}", String::from_utf8_lossy(&output.stderr));

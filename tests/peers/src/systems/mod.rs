@@ -27,11 +27,18 @@ pub struct Place {
     pub folder: PathBuf,
     /// The host's binary.
     pub wasmill: PathBuf,
-    /// Components that handle messages.
-    pub nothing: PathBuf,
-    pub forward: PathBuf,
+    /// Components that handle messages one by one.
+    pub handlers: Handlers,
+    /// Components that handle up to 100 in a call.
+    pub batch_handlers: Handlers,
     /// Python packages.
     pub venv: PathBuf,
+}
+
+/// Components that do the work of the cases.
+pub struct Handlers {
+    pub nothing: PathBuf,
+    pub forward: PathBuf,
 }
 
 /// A system that runs.
@@ -111,6 +118,7 @@ pub struct Audit {
 pub enum Kind {
     WasmillHttp,
     WasmillStream,
+    WasmillBatch,
     WasmillInProcess,
     NatsDebian,
     Nats,
@@ -124,9 +132,10 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::WasmillHttp,
         Self::WasmillStream,
+        Self::WasmillBatch,
         Self::WasmillInProcess,
         Self::NatsDebian,
         Self::Nats,
@@ -139,16 +148,11 @@ impl Kind {
         Self::CeleryDurable,
     ];
 
-    /// Those that are measured unless others are named.
-    pub fn measured() -> Vec<Self> {
-        let is_there = |kind: &Self| wasmill_stream::IS_THERE || *kind != Self::WasmillStream;
-        Self::ALL.into_iter().filter(is_there).collect()
-    }
-
     pub const fn name(self) -> &'static str {
         match self {
             Self::WasmillHttp => "wasmill-http",
             Self::WasmillStream => "wasmill-stream",
+            Self::WasmillBatch => "wasmill-batch",
             Self::WasmillInProcess => "wasmill-in-process",
             Self::NatsDebian => "nats-debian",
             Self::Nats => "nats",
@@ -163,14 +167,17 @@ impl Kind {
     }
 
     pub const fn is_wasmill(self) -> bool {
-        matches!(self, Self::WasmillHttp | Self::WasmillStream | Self::WasmillInProcess)
+        matches!(self, Self::WasmillHttp | Self::WasmillStream | Self::WasmillBatch | Self::WasmillInProcess)
     }
 
     /// Settings, in words.
     pub const fn settings(self) -> &'static str {
         match self {
             Self::WasmillHttp => "fsync before the answer; NDJSON over HTTP, two requests under way per producer",
-            Self::WasmillStream => "fsync before the answer; the streaming client wasmill-client",
+            Self::WasmillStream => {
+                "fsync before the answer; the streaming client wasmill-client, two frames under way per producer"
+            }
+            Self::WasmillBatch => "the same, with a handler that takes up to 100 messages in a call",
             Self::WasmillInProcess => "fsync before the answer; called in its own process (wasmill bench)",
             Self::NatsDebian => "JetStream on file, Debian's server, its default: no fsync for up to 2 minutes",
             Self::Nats => "JetStream on file, newest server, its default: no fsync for up to 2 minutes",
@@ -192,8 +199,11 @@ impl Kind {
         }
         std::fs::create_dir_all(&folder)?;
         Ok(match self {
-            Self::WasmillHttp => Arc::new(wasmill_system::start::<wasmill_http::Http>(place, &folder).await?),
-            Self::WasmillStream => Arc::new(wasmill_stream::start(place, &folder).await?),
+            Self::WasmillHttp => {
+                Arc::new(wasmill_system::start::<wasmill_http::Http>(place, &folder, &place.handlers).await?)
+            }
+            Self::WasmillStream => Arc::new(wasmill_stream::start(place, &folder, &place.handlers).await?),
+            Self::WasmillBatch => Arc::new(wasmill_stream::start(place, &folder, &place.batch_handlers).await?),
             Self::WasmillInProcess => anyhow::bail!("it is not a server"),
             Self::NatsDebian => Arc::new(nats::start("nats-server".as_ref(), &folder, None).await?),
             Self::Nats => Arc::new(nats::start(&place.venv.join("bin/nats-server"), &folder, None).await?),

@@ -12,12 +12,14 @@ use anyhow::{Context as _, Result, bail, ensure};
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
 
-use super::{Audit, Place};
+use super::{Audit, Handlers, Place};
 use crate::{
     case::{Case, Work},
     process::{START_PATIENCE, Server, free_port},
 };
 
+/// Leased to one consumer at once: enough that its handlers are never short of work while what they did is made durable.
+const IN_FLIGHT_MAX: u32 = 4_000;
 /// How often it is asked how far it is, while there is load.
 const LOOK_EVERY: Duration = Duration::from_millis(4);
 
@@ -43,7 +45,7 @@ pub struct Host {
 }
 
 impl Host {
-    pub async fn start(place: &Place, folder: &Path, more: &str) -> Result<Self> {
+    pub async fn start(place: &Place, folder: &Path, handlers: &Handlers, more: &str) -> Result<Self> {
         let port = free_port()?;
         let config = folder.join("wasmill.toml");
         let text = format!(
@@ -51,8 +53,8 @@ impl Host {
              [handlers]\nfolder = {:?}\n\n[handler.nothing]\nfile = {:?}\n\n[handler.forward]\nfile = {:?}\n\n{more}",
             folder.join("store"),
             folder.join("handlers"),
-            place.nothing,
-            place.forward,
+            handlers.nothing,
+            handlers.forward,
         );
         std::fs::write(&config, text)?;
         let mut command = Command::new(&place.wasmill);
@@ -110,7 +112,7 @@ impl Host {
             Work::Forward => "forward",
         };
         for consumer in 0..case.consumers {
-            self.put(&consumer_path(consumer), json!({ "handler": handler })).await?;
+            self.put(&consumer_path(consumer), json!({ "handler": handler, "in_flight_max": IN_FLIGHT_MAX })).await?;
             self.ask(Method::POST, &format!("{}/pause", consumer_path(consumer)), None).await?;
         }
         Ok(())

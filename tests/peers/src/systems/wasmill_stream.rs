@@ -1,5 +1,4 @@
-//! Wasmill by its streaming client: each producer has a connection of its own and as many publishes unanswered as the case says;
-//! the client sends together what comes together.
+//! Wasmill by its streaming client: each producer has a connection of its own, with two frames under way, each of half of what may be in flight.
 
 use std::{ops::Range, path::Path};
 
@@ -9,19 +8,16 @@ use futures::{TryStreamExt as _, stream};
 use wasmill_client::{Client, Outgoing};
 
 use super::{
-    OneByOne, Place,
+    Handlers, OneByOne, Place,
     wasmill::Host,
     wasmill_system::{self, Door, Wasmill},
 };
 use crate::case::{Case, Messages};
 
-/// Whether it is measured.
-pub const IS_THERE: bool = true;
-
 pub(super) struct Stream;
 
-pub(super) async fn start(place: &Place, folder: &Path) -> Result<Wasmill<Stream>> {
-    wasmill_system::start::<Stream>(place, folder).await
+pub(super) async fn start(place: &Place, folder: &Path, handlers: &Handlers) -> Result<Wasmill<Stream>> {
+    wasmill_system::start::<Stream>(place, folder, handlers).await
 }
 
 fn message(messages: &Messages, number: u64) -> Outgoing {
@@ -33,8 +29,14 @@ impl Door for Stream {
     async fn produce(host: &Host, case: &Case, share: Range<u64>) -> Result<()> {
         let messages = Messages::new(case.data_bytes)?;
         let client = Client::connect(&host.url).await?;
-        let publishing = stream::iter(share.map(|number| Ok(client.publish(message(&messages, number)))));
-        publishing.try_for_each_concurrent(case.in_flight as usize, |answer| async { answer.await.map(|_| ()) }).await?;
+        let batch = usize::try_from(case.batch())?;
+        let begins = stream::iter(share.clone().step_by(batch).map(Ok));
+        let publish = async |begin: u64| {
+            let numbers = begin..(begin + case.batch()).min(share.end);
+            let answers = client.publish_all(numbers.map(|number| message(&messages, number)).collect()).await;
+            answers.into_iter().try_for_each(|answer| answer.map(drop))
+        };
+        begins.try_for_each_concurrent(case.batches(), publish).await?;
         client.close().await;
         Ok(())
     }

@@ -6,7 +6,7 @@ use anyhow::Result;
 use async_trait::async_trait;
 use tokio::task::JoinSet;
 
-use super::{Audit, OneByOne, Place, System, wasmill::Host};
+use super::{Audit, Handlers, OneByOne, Place, System, wasmill::Host};
 use crate::{case::Case, tally::Tally};
 
 /// A way to publish to a host. Each call has connections of its own.
@@ -24,8 +24,8 @@ pub(super) struct Wasmill<D> {
     door: std::marker::PhantomData<D>,
 }
 
-pub(super) async fn start<D: Door>(place: &Place, folder: &Path) -> Result<Wasmill<D>> {
-    Ok(Wasmill { host: Host::start(place, folder, "").await?, door: std::marker::PhantomData })
+pub(super) async fn start<D: Door>(place: &Place, folder: &Path, handlers: &Handlers) -> Result<Wasmill<D>> {
+    Ok(Wasmill { host: Host::start(place, folder, handlers, "").await?, door: std::marker::PhantomData })
 }
 
 #[async_trait]
