@@ -74,8 +74,9 @@ impl Client {
     /// Publish many messages. Each that is answered with `Ok` is durable; the answers are in the order of the messages, and so are
     /// the messages themselves in every queue.
     ///
-    /// This is the quickest way: a thousand messages, or 256 KiB of them, are one frame, one commit of the host and one answer. What is more goes
-    /// in several, each of which commits for itself. As with [`Self::publish`], the call is made when this is called.
+    /// This is the quickest way: a thousand messages, or 256 KiB of them, are one frame, one commit of the host and one answer.
+    /// What is more goes in several, each of which commits for itself. As with [`Self::publish`], the call is made when this is
+    /// called.
     pub fn publish_all(
         &self,
         messages: Vec<Outgoing>,

@@ -101,7 +101,7 @@ async fn messages_that_are_published_together_are_answered_one_by_one() {
     assert_eq!(answers.len(), 2_500);
     for (n, answer) in answers.into_iter().enumerate() {
         match n {
-            5 => assert_eq!(code(answer), "bad-name"),
+            5 => assert_eq!(code(answer), "invalid-topic"),
             n => assert_eq!(answer.expect("it is durable").duplicate, n == 1_500, "{n}"),
         }
     }

@@ -1,4 +1,5 @@
-//! Wasmill by its streaming client: each producer has a connection of its own, with two frames under way, each of half of what may be in flight.
+//! Wasmill by its streaming client: each producer has a connection of its own, with two frames under way, each of half of what may
+//! be in flight.
 
 use std::{ops::Range, path::Path};
 
