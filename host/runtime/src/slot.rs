@@ -130,25 +130,30 @@ impl<B: Broker> Slot<B> {
     async fn turn(&mut self) -> Result<(), HostError> {
         let mut leases = VecDeque::new();
         while let Some(run) = self.next_run(&mut leases).await? {
-            let Some(version) = self.version().await? else { continue };
-            while leases.len() < self.leases_ahead(&run) {
+            let Some(version) = self.version().await? else {
+                leases.clear();
+                continue;
+            };
+            while leases.len() < self.leases_ahead(run.size_hint().0) {
                 leases.push_back(self.lease());
             }
             let tried = self.try_run(&version, run, &mut leases).await;
+            // What was asked for when the handler was quicker.
+            leases.truncate(self.leases_ahead(RUN_DELIVERIES_MAX as usize));
             self.settle(tried).await?;
         }
         drop(leases);
         self.settled_all().await
     }
 
-    /// How many runs to ask for while this one is tried. A quick handler gets its next one meanwhile; behind a slow one that would
+    /// How many runs to ask for while one of so many deliveries is tried. A quick handler gets its next one meanwhile; behind a slow one that would
     /// wait, though another slot may be idle. Whoever asks comes late for the commit that begins now and gets its run after the one
     /// that follows, so where there are longest runs to be had, two are on their way.
-    fn leases_ahead(&self, run: &B::Run) -> usize {
+    const fn leases_ahead(&self, deliveries: usize) -> usize {
         match self.run_deliveries_max {
             ..RUN_DELIVERIES_FIRST => 0,
-            _ if run.size_hint().0 >= RUN_DELIVERIES_MAX as usize => 2,
-            _ => 1,
+            RUN_DELIVERIES_MAX.. if deliveries >= RUN_DELIVERIES_MAX as usize => 2,
+            RUN_DELIVERIES_FIRST.. => 1,
         }
     }
 
@@ -172,7 +177,11 @@ impl<B: Broker> Slot<B> {
                 run = leases[0].as_mut() => {
                     leases.pop_front();
                     match run {
-                        Err(HostError::Store(error)) => self.pause_for_damage(&error).await?,
+                        Err(HostError::Store(error)) => {
+                            // What comes behind the damage must not run before it is mended.
+                            leases.clear();
+                            self.pause_for_damage(&error).await?;
+                        }
                         run => return run,
                     }
                 }

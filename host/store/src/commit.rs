@@ -15,7 +15,6 @@ use crate::{
     error::StoreError,
     key::{self, Key, KeyRange},
     record,
-    slots::Slots,
     staging::Staging,
     sweep::Sweep,
     value::Payload,
@@ -25,7 +24,6 @@ use crate::{
 #[derive(Default)]
 pub(crate) struct Memory {
     pub(crate) sweep: Sweep,
-    pub(crate) slots: Slots,
     /// No mark of dedup ids below it is used again while the store is open.
     dedup_mark: u64,
 }
@@ -122,10 +120,7 @@ impl<'a> Commit<'a> {
             }
         }
         self.memory.sweep.step(&mut self.staging)?;
-        let batch = match self.staging.is_empty() {
-            true => None,
-            false => Some(self.staging.into_batch(&mut self.memory.slots)?),
-        };
+        let batch = (!self.staging.is_empty()).then(|| self.staging.into_batch());
         Ok(Ready { batch, appended, trimmed: self.trimmed })
     }
 

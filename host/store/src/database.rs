@@ -14,9 +14,9 @@ use sled::{Batch, IVec};
 
 use crate::{
     error::StoreError,
-    key::{self, Key, KeyRange},
+    key::{Key, KeyRange},
     options::StoreOptions,
-    slots, value,
+    value,
 };
 
 /// With sled's default of 512 KiB a page of large values becomes a file of its own, outside of its cache.
@@ -51,35 +51,8 @@ impl Database {
     }
 
     /// One entry, as it is.
-    pub(crate) fn find_as_it_is(&self, key: &[u8]) -> Result<Option<IVec>, StoreError> {
-        self.sled.get(key).map_err(|error| self.failed("read", &error))
-    }
-
-    /// One entry, wherever its value lies.
     pub(crate) fn find(&self, key: &[u8]) -> Result<Option<IVec>, StoreError> {
-        match self.find_as_it_is(key)? {
-            Some(found) => self.follow(key, found),
-            None => Ok(None),
-        }
-    }
-
-    /// The value of an entry that was found as it is; none when it was deleted since.
-    pub(crate) fn follow(&self, key: &[u8], found: IVec) -> Result<Option<IVec>, StoreError> {
-        let mut found = found;
-        while slots::are_for(key)
-            && let Some(slot) = slots::slot_in(&found)
-        {
-            let value = self.find_as_it_is(&key::slot(slot, 0))?;
-            // A commit may have put something else into the slot meanwhile. Then the chunk is not there any more either.
-            let Some(again) = self.find_as_it_is(key)? else { return Ok(None) };
-            if again == found {
-                let problem =
-                    || StoreError::damaged(key::describe(key), format!("it lies in slot {slot}, which is missing"));
-                return value.map(Some).ok_or_else(problem);
-            }
-            found = again;
-        }
-        Ok(Some(found))
+        self.sled.get(key).map_err(|error| self.failed("read", &error))
     }
 
     /// A whole value, checked.
@@ -87,7 +60,7 @@ impl Database {
         value::read(key, |key| self.find(key))
     }
 
-    /// Entries in order, as they are: see [`Self::follow`].
+    /// Entries in order, as they are.
     pub(crate) fn range<'a>(
         &'a self,
         range: &KeyRange,

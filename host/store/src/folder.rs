@@ -12,11 +12,7 @@ use std::{
 use crate::{database::sync, error::StoreError};
 
 /// The format that is written, and the latest that is known.
-///
-/// | format | since then |
-/// |---|---|
-/// | 2 | large chunks of logs lie in slots; a store of format 1 becomes one of format 2 when it is opened |
-pub(crate) const FORMAT: u32 = 2;
+pub(crate) const FORMAT: u32 = 1;
 const FORMAT_TITLE: &str = "wasmill store format ";
 
 /// A folder that is locked and has a format that is known.
@@ -112,11 +108,10 @@ fn check_format(folder: &Path) -> Result<(), StoreError> {
 
 fn write_format(folder: &Path) -> Result<(), StoreError> {
     let path = folder.join("FORMAT");
-    let text = format!("{FORMAT_TITLE}{FORMAT}\n");
-    if fs::read_to_string(&path).is_ok_and(|found| found == text) {
+    if path.exists() {
         return Ok(());
     }
-    write_whole(&path, text.as_bytes())
+    write_whole(&path, format!("{FORMAT_TITLE}{FORMAT}\n").as_bytes())
 }
 
 /// Write a file so that after a crash there is either all of it or none: under another name first, made durable,

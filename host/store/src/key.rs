@@ -28,9 +28,6 @@ pub(crate) const JOB: u8 = b'j';
 pub(crate) const JOB_RESULT: u8 = b'o';
 pub(crate) const STATE: u8 = b's';
 pub(crate) const DEDUP: u8 = b'd';
-/// Where chunks of logs lie, see [`crate::slots`].
-pub(crate) const SLOT: u8 = b'v';
-pub(crate) const SLOT_MAP: u8 = b'b';
 /// What did not fit into one entry; the rest of the key is the key of that entry and the number of the part.
 pub(crate) const PART: u8 = b'~';
 
@@ -178,17 +175,6 @@ pub(crate) fn dedup(at: Timestamp, mark: u64) -> Key {
     with_u64(dedup_at(at), mark)
 }
 
-/// The key of a slot, for filling 0, or of what fills its page up.
-pub(crate) fn slot(slot: u32, filling: u8) -> Key {
-    let mut key = with_u32(SLOT, slot);
-    key.push(filling);
-    key
-}
-
-pub(crate) fn slot_map(map: u32) -> Key {
-    with_u32(SLOT_MAP, map)
-}
-
 /// The key of what did not fit into the entry of `owner`; `number` counts from 1.
 pub(crate) fn part(owner: &[u8], number: u16) -> Key {
     [&[PART], owner, &number.to_be_bytes()].concat()
@@ -238,11 +224,6 @@ pub(crate) fn parse_quarantine(key: &[u8]) -> Result<QuarantineId, StoreError> {
 pub(crate) fn parse_dedup(key: &[u8]) -> Result<(Timestamp, u64), StoreError> {
     let (at, mark) = key.get(1..).and_then(take_u64).ok_or_else(|| not_a_key(key))?;
     Ok((Timestamp(at), last_u64(mark).ok_or_else(|| not_a_key(key))?))
-}
-
-pub(crate) fn parse_slot(key: &[u8]) -> Result<u32, StoreError> {
-    let (slot, filling) = key.get(1..).and_then(take_u32).ok_or_else(|| not_a_key(key))?;
-    if filling.len() == 1 { Ok(slot) } else { Err(not_a_key(key)) }
 }
 
 /// The number of the queue or the consumer in a key that begins with one.
@@ -316,8 +297,6 @@ fn describe_known(key: &[u8]) -> Option<String> {
             let (at, mark) = take_u64(rest)?;
             format!("ids published at {at} ms, mark {}", last_u64(mark)?)
         }
-        SLOT => format!("slot {}", take_u32(rest)?.0),
-        SLOT_MAP => format!("map {} of slots", take_u32(rest)?.0),
         PART => {
             let (owner, number) = rest.split_last_chunk()?;
             format!("{}, part {}", describe_known(owner)?, u16::from_be_bytes(*number))

@@ -42,8 +42,6 @@
 //! | `o` | id | the result of a job |
 //! | `s` | handler, a zero byte, key | the handler's bytes |
 //! | `d` | time u64, mark u64 | ids, 16 bytes each |
-//! | `v` | slot u32, filling u8 | a chunk of a log, or a part of one, of 2 KiB or more; the entry under its own key says which slot |
-//! | `b` | number u32 | which of 2,048 slots are taken |
 //! | `~` | another entry's key, number u16 | a part of what does not fit into that entry |
 //!
 //! # Values
@@ -85,7 +83,6 @@ mod reader;
 mod record;
 mod recover;
 mod shared;
-mod slots;
 mod staging;
 mod store;
 mod sweep;

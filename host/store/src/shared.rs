@@ -74,8 +74,7 @@ impl Shared {
     /// The whole value behind an entry that was found; none when it was deleted since.
     pub(crate) fn whole(&self, key: &[u8], found: IVec) -> Result<Option<Bytes>, StoreError> {
         if value::parts_of(&found) == 0 {
-            let found = self.database.follow(key, found)?;
-            return found.map(|found| value::open(key, found).map(|entry| entry.payload)).transpose();
+            return value::open(key, found).map(|entry| Some(entry.payload));
         }
         self.database.read(key)
     }

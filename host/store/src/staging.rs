@@ -10,7 +10,6 @@ use crate::{
     database::Database,
     error::StoreError,
     key::{self, Key, KeyRange},
-    slots::Slots,
     value::{self, Payload},
 };
 
@@ -75,16 +74,15 @@ impl<'a> Staging<'a> {
         staged.iter().try_for_each(|key| self.delete(key))
     }
 
-    pub(crate) fn into_batch(self, slots: &mut Slots) -> Result<Batch, StoreError> {
+    pub(crate) fn into_batch(self) -> Batch {
         let mut batch = Batch::default();
         for (key, value) in self.changes {
             match value {
-                Some(value) => slots.insert(&mut batch, key, value),
-                None => slots.remove(&mut batch, key, self.database)?,
+                Some(value) => batch.insert(key, value),
+                None => batch.remove(key),
             }
         }
-        slots.finish(&mut batch);
-        Ok(batch)
+        batch
     }
 
     fn find(&self, key: &[u8]) -> Result<Option<IVec>, StoreError> {

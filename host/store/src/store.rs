@@ -24,7 +24,6 @@ use crate::{
     reader::Reader,
     recover,
     shared::Shared,
-    slots::Slots,
     staging::Staging,
     sweep::Gone,
     tail::Tail,
@@ -141,7 +140,6 @@ impl Store {
 /// A removal may not have been swept to its end before the store was closed.
 fn memory_of(shared: &Shared) -> Result<Memory, StoreError> {
     let mut memory = Memory::default();
-    memory.slots = Slots::open(&shared.database)?;
     let (queues, consumers) = recover::orphans(shared)?;
     for queue in queues {
         memory.sweep.remove_logs(QueueId(queue));

@@ -28,6 +28,8 @@ use crate::{
 
 /// Messages of calls that came together go into frames of about so many bytes, unless one alone is larger.
 pub(crate) const FRAME_BYTES: usize = 256 * 1024;
+/// Frames are written when they are so many bytes, besides those of the calls that wait.
+const WRITTEN_BYTES: usize = 4 * 1024 * 1024;
 /// How long a host may take to answer a close.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(10);
 /// A host that nothing is heard of for so long is gone: it pings three times as often.
@@ -67,7 +69,7 @@ pub(crate) async fn drive(socket: Socket, mut calls: mpsc::Receiver<Call>, silen
     let mut taken = Vec::new();
     // Nothing more is asked: by whom that was said, unless every clone of the client is just gone.
     let mut closing: Option<Option<oneshot::Sender<()>>> = None;
-    let reason = loop {
+    let reason = 'open: loop {
         let has_room = pending.len() < REQUESTS_OPEN_MAX && closing.is_none();
         tokio::select! {
             message = stream.next() => if let Err(reason) = message.and_then(|message| pending.hear(message)) {
@@ -78,11 +80,21 @@ pub(crate) async fn drive(socket: Socket, mut calls: mpsc::Receiver<Call>, silen
                     closing = Some(None);
                 }
                 let mut frames = Frames::default();
-                for call in taken.drain(..) {
+                let mut calls = taken.drain(..);
+                while let Some(call) = calls.next() {
                     if let Call::Close(done) = call { closing = Some(Some(done)) } else { frames.add(call, &mut pending) }
+                    if frames.written_bytes < WRITTEN_BYTES {
+                        continue;
+                    }
+                    if let Err(reason) = write(frames.take(), &mut sink, &mut stream, &mut pending).await {
+                        calls.for_each(|call| frames.add(call, &mut pending));
+                        frames.flush(&mut pending);
+                        break 'open reason;
+                    }
                 }
+                drop(calls);
                 frames.flush(&mut pending);
-                if let Err(reason) = write(frames.written, &mut sink, &mut stream, &mut pending).await {
+                if let Err(reason) = write(frames.take(), &mut sink, &mut stream, &mut pending).await {
                     break reason;
                 }
             }
@@ -184,6 +196,7 @@ impl Pending {
 #[derive(Default)]
 struct Frames {
     written: Vec<Bytes>,
+    written_bytes: usize,
     messages: Vec<wasmill_wire::Outgoing>,
     replies: Vec<PublishReply>,
     bytes: usize,
@@ -206,14 +219,14 @@ impl Frames {
             Call::Request(frame, reply) => {
                 self.flush(pending);
                 let request = pending.next_request();
-                self.written.push(encode(&frame(request)));
+                self.push(encode(&frame(request)));
                 pending.put(request, Waiting::Settle(reply));
             }
             Call::Subscribe { queue, consumer, credit, deliveries, subscription } => {
                 self.flush(pending);
                 // Requests and subscriptions are numbered together, so that a refusal names one thing.
                 let name = pending.next_request();
-                self.written.push(encode(&ClientFrame::Subscribe { subscription: name, queue, consumer, credit }));
+                self.push(encode(&ClientFrame::Subscribe { subscription: name, queue, consumer, credit }));
                 pending.subscribe(name, deliveries);
                 if subscription.send(name).is_err() {
                     self.release(name, pending);
@@ -222,6 +235,17 @@ impl Frames {
             Call::Release(subscription) => self.release(subscription, pending),
             Call::Close(_) => {}
         }
+    }
+
+    fn push(&mut self, frame: Bytes) {
+        self.written_bytes += frame.len();
+        self.written.push(frame);
+    }
+
+    /// What is to be written now.
+    fn take(&mut self) -> Vec<Bytes> {
+        self.written_bytes = 0;
+        std::mem::take(&mut self.written)
     }
 
     /// For messages that come into one frame.
@@ -235,7 +259,7 @@ impl Frames {
     /// After what was asked before.
     fn release(&mut self, subscription: u64, pending: &mut Pending) {
         self.flush(pending);
-        self.written.push(encode(&pending.release(subscription)));
+        self.push(encode(&pending.release(subscription)));
     }
 
     /// Messages that were gathered become a frame.
@@ -248,7 +272,7 @@ impl Frames {
         let topic = said_by_all(&mut messages, |message| &mut message.topic);
         let content_type = said_by_all(&mut messages, |message| &mut message.content_type);
         let publish = ClientFrame::Publish { request, topic, content_type, messages, receipts: false };
-        self.written.push(encode(&publish));
+        self.push(encode(&publish));
         pending.put(request, Waiting::Publish(std::mem::take(&mut self.replies)));
         self.bytes = 0;
     }
