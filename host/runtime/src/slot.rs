@@ -146,9 +146,9 @@ impl<B: Broker> Slot<B> {
         self.settled_all().await
     }
 
-    /// How many runs to ask for while one of so many deliveries is tried. A quick handler gets its next one meanwhile; behind a slow one that would
-    /// wait, though another slot may be idle. Whoever asks comes late for the commit that begins now and gets its run after the one
-    /// that follows, so where there are longest runs to be had, two are on their way.
+    /// How many runs to ask for while one of so many deliveries is tried. A quick handler gets its next one meanwhile; behind a
+    /// slow one that would wait, though another slot may be idle. Whoever asks comes late for the commit that begins now and gets
+    /// its run after the one that follows, so where there are longest runs to be had, two are on their way.
     const fn leases_ahead(&self, deliveries: usize) -> usize {
         match self.run_deliveries_max {
             ..RUN_DELIVERIES_FIRST => 0,
