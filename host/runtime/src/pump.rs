@@ -34,6 +34,9 @@ use crate::{
     simulated::CommitWatch,
 };
 
+/// When nobody asked for anything for so long, the store goes on to sweep what was deleted, one commit after each.
+const QUIET_BEFORE_SWEEPING: Duration = Duration::from_millis(20);
+
 /// What the pump shares with the rest of the host.
 #[derive(Default)]
 pub(crate) struct Shared {
@@ -153,12 +156,28 @@ impl Pump {
                 true => engine.next_due().map(|due| Duration::from_millis(due.ms_since(self.clock.now()))),
                 false => Some(Duration::ZERO),
             };
-            let commands = self.shared.inbox.take(wait);
+            let commands = self.take(wait)?;
             let (next, stop) = self.round(engine, commands)?;
             if stop {
                 return Ok(());
             }
             engine = next;
+        }
+    }
+
+    /// Take what is asked for, once there is something or the time is over. While nothing is, the store sweeps what was deleted.
+    fn take(&mut self, wait: Option<Duration>) -> Result<Vec<Command>, StoreError> {
+        let started = Instant::now();
+        loop {
+            let rest = wait.map(|wait| wait.saturating_sub(started.elapsed()));
+            if !self.store.is_sweeping() || rest.is_some_and(|rest| rest <= QUIET_BEFORE_SWEEPING) {
+                return Ok(self.shared.inbox.take(rest));
+            }
+            let commands = self.shared.inbox.take(Some(QUIET_BEFORE_SWEEPING));
+            if !commands.is_empty() {
+                return Ok(commands);
+            }
+            self.store.commit(&[])?;
         }
     }
 

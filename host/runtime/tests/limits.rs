@@ -131,6 +131,29 @@ async fn append_chain(folder: &Path, queue: QueueId, length: usize) {
     store.commit(&[Write::Append { queue, first: Sequence::FIRST, bytes_before: 0, messages }]).unwrap();
 }
 
+/// One commit sweeps 256 chunks at most.
+#[tokio::test]
+async fn a_quiet_host_sweeps_what_was_deleted() {
+    let folder = tempfile::tempdir().unwrap();
+    let host = with_queue(options(folder.path())).await;
+    for _ in 0..10 {
+        publish(&host, vec![Draft::new("t", vec![7; 30_000]); 100]).await;
+    }
+    host.delete_queue(QueueName::new("all").unwrap()).await.unwrap();
+    let started = Instant::now();
+    // Nobody asks for anything, and the file would say nothing: what is not swept is found when the store is opened.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    drop(host);
+    let store = loop {
+        match Store::open(folder.path(), StoreOptions::default()) {
+            Ok(store) => break store,
+            Err(error) => assert!(started.elapsed() < PATIENCE, "{error}"),
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    };
+    assert!(!store.is_sweeping());
+}
+
 #[tokio::test]
 async fn redrives_that_ended_are_shown_for_so_long() {
     let folder = tempfile::tempdir().unwrap();

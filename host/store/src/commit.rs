@@ -15,17 +15,24 @@ use crate::{
     error::StoreError,
     key::{self, Key, KeyRange},
     record,
+    slots::Slots,
     staging::Staging,
     sweep::Sweep,
     value::Payload,
 };
 
 /// What the writer remembers from one commit to the next.
-#[derive(Default)]
 pub(crate) struct Memory {
     pub(crate) sweep: Sweep,
+    pub(crate) slots: Slots,
     /// No mark of dedup ids below it is used again while the store is open.
     dedup_mark: u64,
+}
+
+impl Memory {
+    pub(crate) fn new(slots: Slots) -> Self {
+        Self { sweep: Sweep::default(), slots, dedup_mark: 0 }
+    }
 }
 
 /// A commit that is being put together.
@@ -120,7 +127,12 @@ impl<'a> Commit<'a> {
             }
         }
         self.memory.sweep.step(&mut self.staging)?;
-        let batch = (!self.staging.is_empty()).then(|| self.staging.into_batch());
+        let batch = if self.staging.is_empty() {
+            self.memory.slots.idle(self.staging.database())?;
+            None
+        } else {
+            Some(self.staging.into_batch(&mut self.memory.slots)?)
+        };
         Ok(Ready { batch, appended, trimmed: self.trimmed })
     }
 

@@ -14,9 +14,9 @@ use sled::{Batch, IVec};
 
 use crate::{
     error::StoreError,
-    key::{Key, KeyRange},
+    key::{self, Key, KeyRange},
     options::StoreOptions,
-    value,
+    value::{self, Pointer},
 };
 
 /// With sled's default of 512 KiB a page of large values becomes a file of its own, outside of its cache.
@@ -51,8 +51,37 @@ impl Database {
     }
 
     /// One entry, as it is.
-    pub(crate) fn find(&self, key: &[u8]) -> Result<Option<IVec>, StoreError> {
+    pub(crate) fn find_as_it_is(&self, key: &[u8]) -> Result<Option<IVec>, StoreError> {
         self.sled.get(key).map_err(|error| self.failed("read", &error))
+    }
+
+    /// One entry, wherever it lies.
+    pub(crate) fn find(&self, key: &[u8]) -> Result<Option<IVec>, StoreError> {
+        match self.find_as_it_is(key)? {
+            Some(found) => self.follow(key, found),
+            None => Ok(None),
+        }
+    }
+
+    /// What an entry that was found as it is points to, if it does; none when it was deleted since.
+    pub(crate) fn follow(&self, key: &[u8], found: IVec) -> Result<Option<IVec>, StoreError> {
+        let mut found = found;
+        while let Some(pointer) = Pointer::open(key, &found)? {
+            let value = self.find_as_it_is(&key::slot(pointer.slot))?;
+            if let Some(value) = value.filter(|value| pointer.is_to(value)) {
+                return Ok(Some(value));
+            }
+            // A commit may have put something else into the slot meanwhile. Then the entry has changed before.
+            match self.find_as_it_is(key)? {
+                None => return Ok(None),
+                Some(again) if again == found => {
+                    let problem = format!("it should lie in slot {}, and does not", pointer.slot);
+                    return Err(StoreError::damaged(key::describe(key), problem));
+                }
+                Some(again) => found = again,
+            }
+        }
+        Ok(Some(found))
     }
 
     /// A whole value, checked.
@@ -60,7 +89,7 @@ impl Database {
         value::read(key, |key| self.find(key))
     }
 
-    /// Entries in order, as they are.
+    /// Entries in order, as they are: see [`Self::follow`].
     pub(crate) fn range<'a>(
         &'a self,
         range: &KeyRange,
@@ -72,6 +101,11 @@ impl Database {
     /// Apply a batch: all or nothing, also after a crash. It is durable after [`Self::make_durable`].
     pub(crate) fn apply(&self, batch: Batch) -> Result<(), StoreError> {
         self.sled.apply_batch(batch).map_err(|error| self.failed("write", &error))
+    }
+
+    /// Set one entry at once. It is durable after [`Self::make_durable`], and not before what was applied before it.
+    pub(crate) fn set(&self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+        self.sled.insert(key, value).map(drop).map_err(|error| self.failed("write", &error))
     }
 
     /// Wait until all that was applied is on the disk. sled's `flush` ends with `sync_file_range`, which neither
@@ -108,7 +142,6 @@ fn is_locked(error: &io::Error) -> bool {
     error.to_string().contains("could not acquire lock")
 }
 
-/// Make a file, or the names in a folder, durable.
 /// sled writes its settings in two pieces, before it makes the file of the database. A host that is killed between the two
 /// leaves settings that cannot be read. As long as there is no database they say nothing, and are written anew.
 fn forget_torn_settings(path: &Path) -> Result<(), StoreError> {
@@ -123,6 +156,7 @@ fn forget_torn_settings(path: &Path) -> Result<(), StoreError> {
     }
 }
 
+/// Make a file, or the names in a folder, durable.
 pub(crate) fn sync(path: &Path) -> Result<(), StoreError> {
     File::open(path).and_then(|file| file.sync_all()).map_err(|error| StoreError::io("make durable", path, error))
 }

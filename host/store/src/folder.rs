@@ -9,10 +9,18 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{database::sync, error::StoreError};
+use crate::{
+    database::{Database, sync},
+    error::StoreError,
+    options::StoreOptions,
+};
 
 /// The format that is written, and the latest that is known.
-pub(crate) const FORMAT: u32 = 1;
+///
+/// | format | since then |
+/// |---|---|
+/// | 2 | large chunks of logs lie in slots; a store of format 1 becomes one of format 2 when it is opened |
+pub(crate) const FORMAT: u32 = 2;
 const FORMAT_TITLE: &str = "wasmill store format ";
 
 /// A folder that is locked and has a format that is known.
@@ -29,7 +37,9 @@ impl Folder {
         create_folder(path)?;
         let lock = lock(path)?;
         check_format(path)?;
-        write_format(path)?;
+        if !path.join("FORMAT").exists() {
+            write_format(path)?;
+        }
         for name in ["db", "components", "compiled"] {
             create_folder(&path.join(name))?;
         }
@@ -37,8 +47,11 @@ impl Folder {
         Ok(Self { path: path.to_owned(), lock })
     }
 
-    pub(crate) fn database(&self) -> PathBuf {
-        self.path.join("db")
+    /// Open the database. What is opened has the newest format from then on; what cannot be opened stays as it is.
+    pub(crate) fn open_database(&self, options: &StoreOptions) -> Result<Database, StoreError> {
+        let database = Database::open(&self.path.join("db"), options)?;
+        write_format(&self.path)?;
+        Ok(database)
     }
 
     pub(crate) fn components(&self) -> PathBuf {
@@ -108,10 +121,11 @@ fn check_format(folder: &Path) -> Result<(), StoreError> {
 
 fn write_format(folder: &Path) -> Result<(), StoreError> {
     let path = folder.join("FORMAT");
-    if path.exists() {
+    let text = format!("{FORMAT_TITLE}{FORMAT}\n");
+    if fs::read_to_string(&path).is_ok_and(|found| found == text) {
         return Ok(());
     }
-    write_whole(&path, format!("{FORMAT_TITLE}{FORMAT}\n").as_bytes())
+    write_whole(&path, text.as_bytes())
 }
 
 /// Write a file so that after a crash there is either all of it or none: under another name first, made durable,

@@ -28,6 +28,9 @@ pub(crate) const JOB: u8 = b'j';
 pub(crate) const JOB_RESULT: u8 = b'o';
 pub(crate) const STATE: u8 = b's';
 pub(crate) const DEDUP: u8 = b'd';
+/// Where chunks of logs lie, see [`crate::slots`].
+pub(crate) const SLOT: u8 = b'v';
+pub(crate) const SLOT_MAP: u8 = b'b';
 /// What did not fit into one entry; the rest of the key is the key of that entry and the number of the part.
 pub(crate) const PART: u8 = b'~';
 
@@ -175,6 +178,22 @@ pub(crate) fn dedup(at: Timestamp, mark: u64) -> Key {
     with_u64(dedup_at(at), mark)
 }
 
+/// The key of what lies in a slot.
+pub(crate) fn slot(slot: u32) -> Key {
+    filling(slot, 0)
+}
+
+/// The keys of what fills a slot's page; the slot itself has filling 0.
+pub(crate) fn filling(slot: u32, filling: u8) -> Key {
+    let mut key = with_u32(SLOT, slot);
+    key.push(filling);
+    key
+}
+
+pub(crate) fn slot_map(map: u32) -> Key {
+    with_u32(SLOT_MAP, map)
+}
+
 /// The key of what did not fit into the entry of `owner`; `number` counts from 1.
 pub(crate) fn part(owner: &[u8], number: u16) -> Key {
     [&[PART], owner, &number.to_be_bytes()].concat()
@@ -226,7 +245,15 @@ pub(crate) fn parse_dedup(key: &[u8]) -> Result<(Timestamp, u64), StoreError> {
     Ok((Timestamp(at), last_u64(mark).ok_or_else(|| not_a_key(key))?))
 }
 
-/// The number of the queue or the consumer in a key that begins with one.
+/// The number of the slot, and of the filling.
+pub(crate) fn parse_slot(key: &[u8]) -> Result<(u32, u8), StoreError> {
+    match key.get(1..).and_then(take_u32) {
+        Some((slot, [filling])) => Ok((slot, *filling)),
+        _ => Err(not_a_key(key)),
+    }
+}
+
+/// The number of the queue, the consumer or the map in a key that begins with one.
 pub(crate) fn parse_owner(key: &[u8]) -> Result<u32, StoreError> {
     key.get(1..).and_then(take_u32).map(|(owner, _)| owner).ok_or_else(|| not_a_key(key))
 }
@@ -297,6 +324,8 @@ fn describe_known(key: &[u8]) -> Option<String> {
             let (at, mark) = take_u64(rest)?;
             format!("ids published at {at} ms, mark {}", last_u64(mark)?)
         }
+        SLOT => format!("slot {}", take_u32(rest)?.0),
+        SLOT_MAP => format!("map {} of slots", take_u32(rest)?.0),
         PART => {
             let (owner, number) = rest.split_last_chunk()?;
             format!("{}, part {}", describe_known(owner)?, u16::from_be_bytes(*number))

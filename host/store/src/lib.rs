@@ -11,7 +11,8 @@
 //! After a commit that failed none is taken any more, because nobody knows what a failed fsync left on the disk.
 //! What is read is checked: a value that is not what was written is an error that names it, never a panic.
 //!
-//! Memory does not grow with what is stored: it holds sled's cache, the tail cache, and some bytes for each queue.
+//! Memory holds sled's cache, the tail cache, some bytes for each queue, and what sled remembers of each page: of what is stored in
+//! chunks about a hundredth.
 //!
 //! # The folder
 //! | name | what |
@@ -42,6 +43,8 @@
 //! | `o` | id | the result of a job |
 //! | `s` | handler, a zero byte, key | the handler's bytes |
 //! | `d` | time u64, mark u64 | ids, 16 bytes each |
+//! | `v` | slot u32, filling u8 | a chunk of a log, or a part of one, of 4 KiB or more; the entry under its own key says which slot |
+//! | `b` | number u32 | which of 2,048 slots are taken |
 //! | `~` | another entry's key, number u16 | a part of what does not fit into that entry |
 //!
 //! # Values
@@ -83,6 +86,7 @@ mod reader;
 mod record;
 mod recover;
 mod shared;
+mod slots;
 mod staging;
 mod store;
 mod sweep;

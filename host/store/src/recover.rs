@@ -109,8 +109,8 @@ fn lane_bounds(shared: &Shared, queue: QueueId, lane: Priority) -> Result<LogBou
     let last = shared.database.range(&log).next_back().transpose()?;
     let first = shared.scan(&log).next().transpose()?;
     let (Some(first), Some(last)) = (first, last) else { return Ok(LogBounds::empty(lane)) };
-    let (first, first_head) = chunk_head(first)?;
-    let (last, last_head) = chunk_head(last)?;
+    let (first, first_head) = chunk_head(shared, first)?;
+    let (last, last_head) = chunk_head(shared, last)?;
     Ok(LogBounds {
         first,
         next: last.plus(u64::from(last_head.count)),
@@ -119,8 +119,9 @@ fn lane_bounds(shared: &Shared, queue: QueueId, lane: Priority) -> Result<LogBou
     })
 }
 
-fn chunk_head((key, found): (IVec, IVec)) -> Result<(Sequence, ChunkHead), StoreError> {
+fn chunk_head(shared: &Shared, (key, found): (IVec, IVec)) -> Result<(Sequence, ChunkHead), StoreError> {
     let (_, first) = key::parse_log(&key)?;
+    let found = shared.database.follow(&key, found)?.ok_or_else(|| missing(&key))?;
     let head = ChunkHead::take(&value::open(&key, found)?.payload);
     Ok((first, head.map_err(|problem| StoreError::damaged(key::describe(&key), problem))?))
 }

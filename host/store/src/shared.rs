@@ -74,7 +74,8 @@ impl Shared {
     /// The whole value behind an entry that was found; none when it was deleted since.
     pub(crate) fn whole(&self, key: &[u8], found: IVec) -> Result<Option<Bytes>, StoreError> {
         if value::parts_of(&found) == 0 {
-            return value::open(key, found).map(|entry| Some(entry.payload));
+            let found = self.database.follow(key, found)?;
+            return found.map(|found| value::open(key, found).map(|entry| entry.payload)).transpose();
         }
         self.database.read(key)
     }
@@ -97,8 +98,14 @@ impl Shared {
     /// The first chunk that begins at `from` or after it.
     pub(crate) fn chunk_after(&self, queue: QueueId, from: Sequence) -> Result<Option<Arc<Chunk>>, StoreError> {
         let range = KeyRange { start: key::log(queue, from), end: KeyRange::of_prefix(key::log_of(queue)).end };
-        let Some((key, found)) = self.scan(&range).next().transpose()? else { return Ok(None) };
-        self.decode(&key, found)
+        for entry in self.scan(&range) {
+            let (key, found) = entry?;
+            // A trim may take it away before it is followed; what comes after it is still there.
+            if let Some(chunk) = self.decode(&key, found)? {
+                return Ok(Some(chunk));
+            }
+        }
+        Ok(None)
     }
 
     fn decode(&self, key: &[u8], found: IVec) -> Result<Option<Arc<Chunk>>, StoreError> {

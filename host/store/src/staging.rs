@@ -10,6 +10,7 @@ use crate::{
     database::Database,
     error::StoreError,
     key::{self, Key, KeyRange},
+    slots::Slots,
     value::{self, Payload},
 };
 
@@ -74,15 +75,8 @@ impl<'a> Staging<'a> {
         staged.iter().try_for_each(|key| self.delete(key))
     }
 
-    pub(crate) fn into_batch(self) -> Batch {
-        let mut batch = Batch::default();
-        for (key, value) in self.changes {
-            match value {
-                Some(value) => batch.insert(key, value),
-                None => batch.remove(key),
-            }
-        }
-        batch
+    pub(crate) fn into_batch(self, slots: &mut Slots) -> Result<Batch, StoreError> {
+        slots.batch(self.changes, self.database)
     }
 
     fn find(&self, key: &[u8]) -> Result<Option<IVec>, StoreError> {

@@ -16,7 +16,6 @@ use wasmill_delivery::{
 use crate::{
     commit::{Commit, Memory, Ready},
     components::Components,
-    database::Database,
     error::StoreError,
     flusher::Flusher,
     folder::Folder,
@@ -24,6 +23,7 @@ use crate::{
     reader::Reader,
     recover,
     shared::Shared,
+    slots::Slots,
     staging::Staging,
     sweep::Gone,
     tail::Tail,
@@ -52,7 +52,7 @@ impl Store {
         let components = Components::new(&folder.components());
         let shared = Arc::new(Shared {
             path: folder.path.clone(),
-            database: Database::open(&folder.database(), &options)?,
+            database: folder.open_database(&options)?,
             tail: Tail::new(options.log_cache_bytes),
             gone: Gone::default(),
             dirty: AtomicBool::new(false),
@@ -92,7 +92,7 @@ impl Store {
     /// each. An idle host may commit nothing until it is false.
     #[must_use]
     pub fn is_sweeping(&self) -> bool {
-        !self.memory.sweep.is_done()
+        !self.memory.sweep.is_done() || !self.memory.slots.are_small()
     }
 
     /// Something to read with.
@@ -139,7 +139,7 @@ impl Store {
 
 /// A removal may not have been swept to its end before the store was closed.
 fn memory_of(shared: &Shared) -> Result<Memory, StoreError> {
-    let mut memory = Memory::default();
+    let mut memory = Memory::new(Slots::open(&shared.database)?);
     let (queues, consumers) = recover::orphans(shared)?;
     for queue in queues {
         memory.sweep.remove_logs(QueueId(queue));

@@ -16,10 +16,11 @@ use crate::{
     error::StoreError,
     key::{self, Key, KeyRange},
     staging::Staging,
+    value,
 };
 
-/// Entries that one commit sweeps. A delete takes some microseconds when its page is in memory, and the read of a
-/// page of about a megabyte when it is not.
+/// Entries that one commit sweeps, or those of one value when these are more. A delete takes some microseconds when its page is
+/// in memory, and the read of the page when it is not: of some 32 KiB for a chunk.
 const ENTRIES_PER_COMMIT_MAX: usize = 256;
 
 /// What is still to be deleted. Belongs to the writer.
@@ -114,7 +115,7 @@ fn sweep_range(range: &KeyRange, staging: &mut Staging<'_>, budget: &mut usize) 
         }
         let (key, value) = entry?;
         staging.delete_found(&key, &value);
-        *budget -= 1;
+        *budget = budget.saturating_sub(1 + usize::from(value::parts_of(&value)));
         rest.start = key::successor(&key);
     }
     Ok(KeyRange { start: range.end.clone(), end: range.end.clone() })

@@ -20,6 +20,8 @@ pub(crate) const VERSION: u8 = 1;
 /// messages of 1 MB, values of 128 KiB took 700 MB and values of 32 KiB 240 MB.
 pub(crate) const PART_BYTES_MAX: usize = 32 * 1024;
 const HEAD_BYTES: usize = 11;
+/// The version of an entry that says in which slot the value lies.
+const POINTS: u8 = u8::MAX;
 
 /// What is to be stored, with room before it for the head.
 pub(crate) struct Payload(Vec<u8>);
@@ -67,7 +69,7 @@ impl Payload {
         let mut entries = self.cut(key);
         let mut next = 0;
         for (parts, (key, value)) in (0_u16..).zip(entries.iter_mut().rev()) {
-            next = seal(key, value, parts, next);
+            next = seal(key, value, parts, next, VERSION);
         }
         entries
     }
@@ -83,8 +85,8 @@ impl Payload {
     }
 }
 
-fn seal(key: &[u8], value: &mut [u8], parts: u16, next: u32) -> u32 {
-    value[0] = VERSION;
+fn seal(key: &[u8], value: &mut [u8], parts: u16, next: u32, version: u8) -> u32 {
+    value[0] = version;
     value[5..7].copy_from_slice(&parts.to_le_bytes());
     value[7..11].copy_from_slice(&next.to_le_bytes());
     let crc = checksum(key, value);
@@ -116,11 +118,11 @@ pub(crate) struct Entry {
 /// # Errors
 /// When it is not what was written, or a newer version wrote it.
 pub(crate) fn open(key: &[u8], value: IVec) -> Result<Entry, StoreError> {
-    if value.len() < HEAD_BYTES {
+    if !may_be_one(&value) {
         let problem = format!("it has {} bytes, fewer than the head of a value", value.len());
         return Err(StoreError::damaged(key::describe(key), problem));
     }
-    let crc = u32::from_le_bytes([value[1], value[2], value[3], value[4]]);
+    let crc = crc_in(&value);
     if checksum(key, &value) != crc {
         return Err(StoreError::damaged(key::describe(key), "its checksum does not match"));
     }
@@ -128,8 +130,66 @@ pub(crate) fn open(key: &[u8], value: IVec) -> Result<Entry, StoreError> {
         return Err(StoreError::NewerValue { key: key::describe(key), found: value[0], known: VERSION });
     }
     let parts = parts_of(&value);
-    let next = u32::from_le_bytes([value[7], value[8], value[9], value[10]]);
+    let next = next_of(&value);
     Ok(Entry { crc, parts, next, payload: Bytes::from_owner(value).slice(HEAD_BYTES..) })
+}
+
+/// Whether it is long enough for a value. What is not is an empty slot.
+pub(crate) fn may_be_one(found: &[u8]) -> bool {
+    found.len() >= HEAD_BYTES
+}
+
+/// What an entry says of a value that lies in a slot. It has the form of a value: the version is 255, `parts` are the
+/// value's, `next` is the value's checksum, and the payload is the number of the slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Pointer {
+    pub(crate) slot: u32,
+    crc: u32,
+}
+
+impl Pointer {
+    /// To a value that is sealed and about to be put into a slot.
+    pub(crate) fn new(slot: u32, value: &[u8]) -> Self {
+        Self { slot, crc: crc_in(value) }
+    }
+
+    /// The entry for `key`, whose value it points to.
+    pub(crate) fn seal(self, key: &[u8], value: &[u8]) -> Vec<u8> {
+        let mut entry = vec![0; HEAD_BYTES];
+        entry.extend_from_slice(&self.slot.to_le_bytes());
+        seal(key, &mut entry, parts_of(value), self.crc, POINTS);
+        entry
+    }
+
+    /// What an entry says; none when it is the value itself.
+    ///
+    /// # Errors
+    /// When it is not what was written.
+    pub(crate) fn open(key: &[u8], found: &[u8]) -> Result<Option<Self>, StoreError> {
+        if found.first() != Some(&POINTS) {
+            return Ok(None);
+        }
+        let damaged = |problem: &str| StoreError::damaged(key::describe(key), problem);
+        let slot = found.get(HEAD_BYTES..).and_then(|slot| slot.try_into().ok());
+        let slot = slot.ok_or_else(|| damaged("it has the mark of what lies in a slot, and names none"))?;
+        if checksum(key, found) != crc_in(found) {
+            return Err(damaged("its checksum does not match"));
+        }
+        Ok(Some(Self { slot: u32::from_le_bytes(slot), crc: next_of(found) }))
+    }
+
+    /// Whether this is the value it points to, as far as the value says itself: [`open`] checks it.
+    pub(crate) fn is_to(self, value: &[u8]) -> bool {
+        may_be_one(value) && crc_in(value) == self.crc
+    }
+}
+
+fn crc_in(value: &[u8]) -> u32 {
+    u32::from_le_bytes([value[1], value[2], value[3], value[4]])
+}
+
+fn next_of(value: &[u8]) -> u32 {
+    u32::from_le_bytes([value[7], value[8], value[9], value[10]])
 }
 
 /// How many parts follow an entry, without checking it: enough to delete them with it.

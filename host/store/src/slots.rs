@@ -1,0 +1,267 @@
+//! Where large chunks of logs lie: in slots, entries whose keys stay when what they hold comes and goes.
+//!
+//! sled writes a page anew, some 16 values, whenever it splits, merges or has been changed ten times. With chunks for values that
+//! is half a megabyte, and a log that grows at one end and shrinks at the other splits and merges for ever: each byte of a
+//! message was written three to four times. A slot is made once, with small entries beside it that fill its page, so that
+//! the page has one slot and never splits or merges again. The entry under the chunk's own key says which slot the
+//! chunk lies in; such entries are small, and may be written anew as sled likes.
+//!
+//! | entry | what |
+//! |---|---|
+//! | under the key of a log's chunk or a part of it | a [`Pointer`]: which slot, and the checksum of what lies there |
+//! | slot, filling 0 | that value, sealed under the key of the chunk; less than a value when the slot is free |
+//! | slot, filling 1 to 8 | nothing |
+//! | map | a bit for each of 2,048 slots: whether it is taken |
+//!
+//! sled keeps what an entry held until its page is written anew, at its tenth change. Slots that are emptied and taken in turns
+//! have that by themselves. When more are emptied than taken, or there is nothing else to do, those that were emptied first are changed
+//! over and over until it happens: then they are small, and the space of what they held is free. What is not small yet when the
+//! process ends keeps its space until it is taken again.
+//!
+//! Slots are never unmade. Each takes about 400 bytes of memory, because sled remembers where each page lies, and some 200 bytes
+//! on the disk when it is free. So a backlog takes as much memory as a hundredth of what it takes on the disk.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use sled::{Batch, IVec};
+
+use crate::{
+    database::Database,
+    error::StoreError,
+    key::{self, Key, KeyRange},
+    value::{self, Payload, Pointer},
+};
+
+/// Smaller values stay under their own keys: a slot for each would take too much memory.
+const VALUE_BYTES_MIN: usize = 4 * 1024;
+/// The first slot that is used. The page of the one before it has entries of other kinds too, such as cursors, which change all the time.
+const FIRST: u32 = 1;
+/// Slots that are made at once.
+const MADE_AT_ONCE: u32 = 32;
+/// Slots that stay free, the last ones: their page splits when more are made, and would be written with what they hold.
+const KEPT_FREE: usize = 2;
+/// Entries beside each slot. sled cuts a page of 17 entries into 9 and 8, so that with nine entries a slot, made in
+/// their order, each page has one slot.
+const FILLINGS: u8 = 8;
+/// After so many changes a page was written anew, and without what its slot held before: sled does so at the tenth, which may
+/// have been the one that filled the slot, and one more emptied it.
+const CHANGES_OF_A_PAGE: usize = 9;
+/// Slots that are free and still have the space of what they held, which is at most 32 KiB for every second change. There are
+/// more while more are emptied than a commit makes small.
+const EMPTIED_MAX: usize = 128;
+/// Slots that one commit makes small, at some 10 us each.
+const MADE_SMALL_MAX: usize = 64;
+/// Slots of one map.
+const MAP_SLOTS: u32 = 2_048;
+const MAP_BYTES: usize = MAP_SLOTS as usize / 8;
+
+/// Which slots there are, and which are free. Belongs to the writer. Takes a bit for each slot and 4 bytes for each free one.
+#[derive(Default)]
+pub(crate) struct Slots {
+    made: u32,
+    /// Free and small. The last is taken first.
+    free: Vec<u32>,
+    /// Free, with the space of what they held. The last is taken first of all.
+    emptied: VecDeque<u32>,
+    /// Emptied by this commit; free for the next one.
+    emptied_now: Vec<u32>,
+    maps: BTreeMap<u32, Vec<u8>>,
+    /// Maps that this commit changes.
+    changed: BTreeSet<u32>,
+}
+
+impl Slots {
+    /// Those of a store that is opened. A map that is damaged is made anew from all that lies in slots.
+    pub(crate) fn open(database: &Database) -> Result<Self, StoreError> {
+        let mut slots = Self::default();
+        if let Some((last, _)) = database.range(&KeyRange::of_kind(key::SLOT)).next_back().transpose()? {
+            let (slot, filling) = key::parse_slot(&last)?;
+            // The process may have ended while it made one.
+            slots.made = if filling == FILLINGS { slot + 1 } else { slot };
+        }
+        match read_maps(database) {
+            Ok(maps) if (0..).zip(maps.keys()).all(|(number, map)| number == *map) => slots.maps = maps,
+            Ok(_) => {
+                tracing::warn!("a map of slots is missing; they are made anew");
+                slots.mark_what_lies(database)?;
+            }
+            Err(error @ (StoreError::Database { .. } | StoreError::NewerValue { .. })) => return Err(error),
+            Err(error) => {
+                tracing::warn!(%error, "the maps of slots are made anew");
+                slots.mark_what_lies(database)?;
+            }
+        }
+        // The first ones come first.
+        slots.free = (FIRST..slots.made).rev().filter(|slot| !slots.is_taken(*slot)).collect();
+        Ok(slots)
+    }
+
+    /// The batch that makes these changes, by key what the entry will be; a key of a log that has a value now is not set. Whatever
+    /// the batch changes in slots was read before: a page that cannot be read in the midst of a batch would tear it.
+    pub(crate) fn batch(
+        &mut self,
+        changes: BTreeMap<Key, Option<Vec<u8>>>,
+        database: &Database,
+    ) -> Result<Batch, StoreError> {
+        self.emptied.extend(self.emptied_now.drain(..));
+        let mut batch = Batch::default();
+        for (key, value) in changes {
+            match value {
+                Some(value) if is_for(&key, &value) => {
+                    let slot = self.take(database)?;
+                    batch.insert(key::slot(slot), value.as_slice());
+                    batch.insert(key.as_slice(), Pointer::new(slot, &value).seal(&key, &value));
+                }
+                Some(value) => batch.insert(key, value),
+                None => {
+                    if may_lie_in_one(&key) {
+                        self.empty(&key, database, &mut batch)?;
+                    }
+                    batch.remove(key);
+                }
+            }
+        }
+        self.make_small(EMPTIED_MAX, database)?;
+        for map in std::mem::take(&mut self.changed) {
+            for (key, value) in Payload::of(&self.maps[&map]).seal(key::slot_map(map)) {
+                batch.insert(key, value);
+            }
+        }
+        Ok(batch)
+    }
+
+    /// Whether free slots still have the space of what they held.
+    pub(crate) fn are_small(&self) -> bool {
+        self.emptied.is_empty() && self.emptied_now.is_empty()
+    }
+
+    /// Go on to give back the space of what was emptied, when there is no batch.
+    pub(crate) fn idle(&mut self, database: &Database) -> Result<(), StoreError> {
+        self.emptied.extend(self.emptied_now.drain(..));
+        self.make_small(0, database)
+    }
+
+    /// Give back the space of what was emptied first, except of so many.
+    fn make_small(&mut self, except: usize, database: &Database) -> Result<(), StoreError> {
+        let count = self.emptied.len().saturating_sub(except).min(MADE_SMALL_MAX);
+        for slot in self.emptied.drain(..count) {
+            for change in 1..=CHANGES_OF_A_PAGE {
+                // A change to what is there already would be none.
+                let value: &[u8] = if change % 2 == 1 { &[0] } else { &[] };
+                database.set(&key::slot(slot), value)?;
+            }
+            self.free.push(slot);
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, database: &Database) -> Result<u32, StoreError> {
+        loop {
+            if self.emptied.is_empty() && self.free.len() <= KEPT_FREE {
+                self.make(database)?;
+            }
+            let slot = self.emptied.pop_back().or_else(|| self.free.pop()).expect("more than some are free");
+            self.set(slot, true);
+            let found = database.find_as_it_is(&key::slot(slot))?;
+            if found.is_some_and(|found| !value::may_be_one(&found)) {
+                return Ok(slot);
+            }
+            tracing::warn!(slot, "a free slot is missing or not empty; it is left as it is, and not used any more");
+        }
+    }
+
+    /// Make some more. They are free, so it does no harm when the process ends before the commit.
+    fn make(&mut self, database: &Database) -> Result<(), StoreError> {
+        let made = self.made..self.made + MADE_AT_ONCE;
+        for slot in made.clone() {
+            for filling in 0..=FILLINGS {
+                database.set(&key::filling(slot, filling), &[])?;
+            }
+        }
+        self.made = made.end;
+        self.free.splice(0..0, made.rev().filter(|slot| *slot >= FIRST));
+        Ok(())
+    }
+
+    /// Empty the slot in which the value of a key lies, unless something else lies there.
+    fn empty(&mut self, key: &[u8], database: &Database, batch: &mut Batch) -> Result<(), StoreError> {
+        let Some(found) = database.find_as_it_is(key)? else { return Ok(()) };
+        // What is damaged can be deleted; its slot is lost.
+        let Ok(Some(pointer)) = Pointer::open(key, &found) else { return Ok(()) };
+        let slot = key::slot(pointer.slot);
+        if database.find_as_it_is(&slot)?.is_some_and(|value| pointer.is_to(&value)) {
+            batch.insert(slot, IVec::default());
+            // Whatever the map says of it, nobody may be given it twice.
+            if self.is_taken(pointer.slot) {
+                self.set(pointer.slot, false);
+                self.emptied_now.push(pointer.slot);
+            }
+        }
+        Ok(())
+    }
+
+    fn mark_what_lies(&mut self, database: &Database) -> Result<(), StoreError> {
+        let chunks = KeyRange::of_kind(key::LOG);
+        let parts = KeyRange::of_prefix(vec![key::PART, key::LOG]);
+        for entry in database.range(&chunks).chain(database.range(&parts)) {
+            let (key, found) = entry?;
+            if let Ok(Some(pointer)) = Pointer::open(&key, &found) {
+                self.set(pointer.slot, true);
+            }
+        }
+        // All are written with the next commit, as far as there are slots.
+        for map in 0..self.made.div_ceil(MAP_SLOTS) {
+            self.maps.entry(map).or_insert_with(no_slots);
+            self.changed.insert(map);
+        }
+        Ok(())
+    }
+
+    fn is_taken(&self, slot: u32) -> bool {
+        let (map, byte, bit) = place(slot);
+        self.maps.get(&map).is_some_and(|map| map[byte] & bit != 0)
+    }
+
+    fn set(&mut self, slot: u32, taken: bool) {
+        let (map, byte, bit) = place(slot);
+        let bits = self.maps.entry(map).or_insert_with(no_slots);
+        if taken {
+            bits[byte] |= bit;
+        } else {
+            bits[byte] &= !bit;
+        }
+        self.changed.insert(map);
+    }
+}
+
+fn is_for(key: &[u8], value: &[u8]) -> bool {
+    value.len() >= VALUE_BYTES_MIN && may_lie_in_one(key)
+}
+
+fn may_lie_in_one(key: &[u8]) -> bool {
+    let kind = if key[0] == key::PART { key.get(1) } else { key.first() };
+    kind == Some(&key::LOG)
+}
+
+fn read_maps(database: &Database) -> Result<BTreeMap<u32, Vec<u8>>, StoreError> {
+    let maps = database.range(&KeyRange::of_kind(key::SLOT_MAP)).map(|entry| {
+        let (key, found) = entry?;
+        let map = value::open(&key, found)?.payload;
+        if map.len() != MAP_BYTES {
+            let problem = format!("it has {} bytes, and a map has {MAP_BYTES}", map.len());
+            return Err(StoreError::damaged(key::describe(&key), problem));
+        }
+        Ok((key::parse_owner(&key)?, map.to_vec()))
+    });
+    maps.collect()
+}
+
+fn no_slots() -> Vec<u8> {
+    vec![0; MAP_BYTES]
+}
+
+/// The map of a slot, and its bit there.
+fn place(slot: u32) -> (u32, usize, u8) {
+    let at = slot % MAP_SLOTS;
+    (slot / MAP_SLOTS, at as usize / 8, 1 << (at % 8))
+}

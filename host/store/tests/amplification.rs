@@ -1,0 +1,136 @@
+//! How many bytes go to the disk for what is stored. These tests count what their process writes and reads, so they take turns.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test that panics has failed, and tells what it saw")]
+
+mod common;
+
+use std::{path::Path, sync::Mutex};
+
+use common::{Log, handler, message, open, put_consumer, queue, raw};
+use wasmill_delivery::{
+    cursor::Cursor,
+    name::{ConsumerId, QueueId, Sequence},
+    write::Write,
+};
+use wasmill_store::{Durability, Store, StoreOptions};
+
+static ALONE: Mutex<()> = Mutex::new(());
+
+/// Bytes that this process wrote to files, or read from them.
+fn counted(figure: &str) -> u64 {
+    let said = std::fs::read_to_string("/proc/self/io").unwrap();
+    said.lines().find_map(|line| line.strip_prefix(figure)).unwrap().parse().unwrap()
+}
+
+fn written() -> u64 {
+    counted("wchar: ")
+}
+
+fn read() -> u64 {
+    counted("rchar: ")
+}
+
+/// A log that grows at one end and shrinks at the other, `behind` messages long. Without slots it is 4 and more.
+#[test]
+fn a_byte_of_a_log_is_hardly_written_twice() {
+    let _alone = ALONE.lock().unwrap();
+    for behind in [2_000_u64, 30_000] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = open(folder.path());
+        let mut log = Log::default();
+        store.commit(&[Write::PutQueue { record: queue(1) }]).unwrap();
+        let (mut next, mut before, mut appended) = (0, 0, 0);
+        while next < behind * 2 + 40_000 {
+            if next == behind * 2 {
+                (before, appended) = (written(), 0);
+            }
+            let messages: Vec<_> = (next..next + 200).map(|number| message(number, 256)).collect();
+            appended += common::sizes(&messages);
+            next += 200;
+            let trim = Write::Trim { queue: QueueId(1), below: Sequence(next.saturating_sub(behind).max(1)) };
+            store.commit(&[log.append(1, messages), trim]).unwrap();
+        }
+        let times = (written() - before) as f64 / appended as f64;
+        println!("{behind} messages behind: {times:.2} bytes written for a byte of messages");
+        assert!(times < 2.0, "{behind} messages behind: {times}");
+    }
+}
+
+/// What a commit of a cursor writes, with a chunk in the first slot or none in any.
+fn written_for_a_cursor(messages: u64) -> u64 {
+    let folder = tempfile::tempdir().unwrap();
+    let options = StoreOptions { durability: Durability::Interval { flush_ms: 20 }, ..StoreOptions::default() };
+    let mut store = Store::open(folder.path(), options).unwrap();
+    store.commit(&[Write::PutQueue { record: queue(1) }, Write::PutHandler { record: handler(1) }]).unwrap();
+    store.commit(&put_consumer(1, 1)).unwrap();
+    let chunk = (1..=messages).map(|number| message(number, 256)).collect();
+    store.commit(&[Log::default().append(1, chunk)]).unwrap();
+    let before = written();
+    for floor in 1..=5_000 {
+        let cursor = Cursor::starting_at(Sequence(floor));
+        store.commit(&[Write::PutCursor { consumer: ConsumerId(1), cursor }]).unwrap();
+    }
+    drop(store);
+    (written() - before) / 5_000
+}
+
+/// sled writes an entry's neighbours with it, and other kinds lie beside the first slots.
+#[test]
+fn a_cursor_is_not_written_with_a_chunk() {
+    let _alone = ALONE.lock().unwrap();
+    let (without, with) = (written_for_a_cursor(5), written_for_a_cursor(90));
+    println!("bytes written for a cursor: {with}, without slots {without}");
+    assert!(with < without * 3 / 2 + 100, "{with}, without slots {without}");
+}
+
+/// How many slots are free, and how many of these still take more than 16 KiB of the disk.
+fn free_and_large(folder: &Path) -> (usize, usize) {
+    let slots = raw(folder).scan_prefix("v").filter(|entry| entry.as_ref().unwrap().0[5] == 0).count();
+    let db = raw(folder);
+    let (mut free, mut large) = (0, 0);
+    for slot in 0..u32::try_from(slots).unwrap() {
+        let before = read();
+        let value = db.get([b"v".as_slice(), &slot.to_be_bytes(), &[0]].concat()).unwrap().unwrap();
+        if value.len() <= 1 {
+            free += 1;
+            large += usize::from(read() - before > 16 * 1024);
+        }
+    }
+    (free, large)
+}
+
+/// A backlog grows beside a log that comes and goes, so that slots are taken in all states; then all is drained.
+#[test]
+fn what_is_free_is_small() {
+    let _alone = ALONE.lock().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = open(folder.path());
+    let mut logs = [Log::default(), Log::default()];
+    let mut next = [1, 1];
+    store.commit(&[Write::PutQueue { record: queue(0) }, Write::PutQueue { record: queue(1) }]).unwrap();
+    for round in 0..1_500 {
+        let mut writes = Vec::new();
+        for (queue, count) in [(0, 200), (1, 400)] {
+            if queue == 1 || round < 500 {
+                let messages = (next[queue]..next[queue] + count).map(|number| message(number, 300)).collect();
+                writes.push(logs[queue].append(u32::try_from(queue).unwrap(), messages));
+                next[queue] += count;
+            }
+        }
+        let below = Sequence(next[1].saturating_sub(40_000).max(1));
+        writes.push(Write::Trim { queue: QueueId(1), below });
+        store.commit(&writes).unwrap();
+    }
+    for (queue, next) in (0..).zip(next) {
+        for below in (1..=next).step_by(2_500) {
+            store.commit(&[Write::Trim { queue: QueueId(queue), below: Sequence(below) }]).unwrap();
+        }
+    }
+    while store.is_sweeping() {
+        store.commit(&[]).unwrap();
+    }
+    drop(store);
+    let (free, large) = free_and_large(folder.path());
+    println!("{large} of {free} free slots are large");
+    assert!(free > 1_000 && large * 100 < free, "{large} of {free}");
+}
