@@ -4,45 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import unittest
-from contextlib import asynccontextmanager
-from typing import Any, AsyncIterator, Awaitable, Callable
+from typing import Any
 from unittest.mock import patch
 
 import msgpack
-from websockets.asyncio.server import ServerConnection, serve
+from stand_in import PATIENCE, a_host, answer_publishes, hear, say
+from websockets.asyncio.server import ServerConnection
 
-from wasmill_client import Client, Disconnected, Refused, TooLarge, connect
-
-Talk = Callable[[ServerConnection], Awaitable[None]]
-PATIENCE = 30.0
-
-
-async def say(socket: ServerConnection, kind: str, **said: Any) -> None:
-    await socket.send(msgpack.packb({kind: said}))
-
-
-async def hear(socket: ServerConnection) -> Any:
-    return msgpack.unpackb(await socket.recv())
-
-
-@asynccontextmanager
-async def a_host(talk: Talk, frame_bytes_max: int = 10_000) -> AsyncIterator[Client]:
-    """A client of a host that talks so."""
-
-    async def welcome(socket: ServerConnection) -> None:
-        await say(socket, "welcome", frame_bytes_max=frame_bytes_max, data_bytes_max=5_000, unknown=1)
-        await talk(socket)
-
-    async with serve(welcome, "127.0.0.1", 0, subprotocols=["wasmill.v1.msgpack"]) as server:  # type: ignore[list-item]
-        port = server.sockets[0].getsockname()[1]
-        async with connect(f"http://127.0.0.1:{port}") as client:
-            yield client
-
-
-async def answer_publishes(socket: ServerConnection) -> None:
-    async for packed in socket:
-        ((_, said),) = msgpack.unpackb(packed).items()
-        await say(socket, "published", request=said["request"])
+from wasmill_client import Disconnected, Refused, TooLarge, connect
 
 
 class AClient(unittest.IsolatedAsyncioTestCase):
@@ -99,6 +68,16 @@ class AClient(unittest.IsolatedAsyncioTestCase):
             with self.assertRaises(Disconnected):
                 await asyncio.wait_for(client.publish("t"), PATIENCE)
 
+    async def test_an_answer_that_cannot_be_understood_ends_the_connection(self) -> None:
+        async def talk(socket: ServerConnection) -> None:
+            said = (await hear(socket))["publish"]
+            await say(socket, "published", request=said["request"], exceptions=7)
+            await socket.wait_closed()
+
+        async with a_host(talk) as client:
+            with self.assertRaises(Disconnected):
+                await asyncio.wait_for(client.publish("t"), PATIENCE)
+
     async def test_what_a_newer_host_says_besides_is_ignored(self) -> None:
         delivery = {"sequence": 1, "fence": 2, "attempt": 1, "lease_until_ms": 3, "id": "i", "topic": "t", "data": b"d"}
 
@@ -131,7 +110,7 @@ class AClient(unittest.IsolatedAsyncioTestCase):
                 await say(socket, "published", request=said["request"])
 
         small = patch.multiple("wasmill_client._client", REQUESTS_OPEN_MAX=3, MESSAGES_MAX=4)
-        with small:
+        with small, patch("wasmill_client._publishing.MESSAGES_MAX", 4):
             async with a_host(talk) as client:
                 calls = []
                 for n in range(1_000):

@@ -15,14 +15,15 @@
     asyncio.run(main())
 
 Many calls may wait at once (``asyncio.gather``): messages that are published in one turn of the event loop leave together, in the
-order of the calls. An answer means that the message is durable, or that the delivery is settled durably. When the connection
-breaks, everything that waits raises :class:`Disconnected`; whether it was carried out is not known then, so publish it again with
-the same ``id``, which the host does not take twice.
+order of the calls. Many messages are published quickest in one call: :meth:`Client.publish_all` with a list of
+:class:`Outgoing`. An answer means that the message is durable, or that the delivery is settled durably. When the connection
+breaks, everything that waits raises :class:`Disconnected`, and ``publish_all`` answers it for each message; whether it was
+carried out is not known then, so publish it again with the same ``id``, which the host does not take twice.
 """
 
 from ._client import Client, connect
 from ._errors import Disconnected, Refused, TooLarge, WasmillError
-from ._messages import Defer, Delivery, Failure, Nack, Published, Reject
+from ._messages import Defer, Delivery, Failure, Nack, Outgoing, Published, Reject
 from ._subscription import Subscription
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "Disconnected",
     "Failure",
     "Nack",
+    "Outgoing",
     "Published",
     "Refused",
     "Reject",

@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
-from typing import Any, AsyncIterator, Callable, Iterable, Mapping
+from typing import Any, AsyncIterator, Callable, Iterable, Mapping, Union
 
 import msgpack
 from websockets.asyncio.client import ClientConnection
@@ -14,23 +14,19 @@ from websockets.asyncio.client import connect as connect_websocket
 from websockets.exceptions import InvalidHandshake, InvalidStatus, InvalidURI, WebSocketException
 
 from ._errors import Disconnected, Refused, TooLarge, WasmillError
-from ._messages import Frame, Published, ms, text
+from ._messages import Frame, Outgoing, Published, text
+from ._publishing import MESSAGES_MAX, Batch, Group, Many, One, frames, groups, too_large
 from ._subscription import Subscription
 
 PATH = "/v1/stream"
 SUBPROTOCOL = "wasmill.v1.msgpack"
-MESSAGES_MAX = 1_000
-"""Messages of one frame."""
-FRAME_BYTES = 256 * 1024
-"""Messages of one turn go into frames of about so many bytes, unless one alone is larger."""
 REQUESTS_OPEN_MAX = 1_000
 """Requests that wait for an answer; what comes then waits for its turn."""
-ENVELOPE_BYTES = 64
-"""What a frame has besides its messages, at most."""
 WELCOME_SECONDS_MAX = 10.0
 """How long a host may take to say what it takes."""
 
-Answer = Callable[[Any, "BaseException | None"], None]
+Reply = Callable[[Union[Frame, WasmillError]], None]
+"""Takes what the host said, or why it said nothing."""
 
 
 @asynccontextmanager
@@ -83,12 +79,10 @@ class Client:
         self._frame_bytes_max = frame_bytes_max
         self._packer = msgpack.Packer()
         self._last = 0
-        self._waiting: dict[int, Answer] = {}
+        self._waiting: dict[int, Reply] = {}
         self._subscriptions: dict[int, Subscription] = {}
+        self._gathered = Batch()
         # Packed.
-        self._gathered: list[bytes] = []
-        self._replies: list[asyncio.Future[Published]] = []
-        self._gathered_bytes = 0
         self._outbox: list[bytes] = []
         self._wake = asyncio.Event()
         # Calls that wait for room, in their order, and how many of them were let in and have not gone on yet.
@@ -119,31 +113,52 @@ class Client:
         nothing. Raises :class:`Refused` when the host takes it not, :class:`TooLarge`, and :class:`Disconnected` when it is
         not known.
         """
-        if not isinstance(data, (str, bytes, bytearray, memoryview)):
-            raise TypeError(f"data is bytes or a str, not {type(data).__name__}")
-        message: Frame = {"data": data.encode() if isinstance(data, str) else bytes(data)}
-        named = {"topic": topic, "queue": queue, "id": id, "key": key, "content_type": content_type}
-        message.update((name, text(name, value)) for name, value in named.items() if value is not None)
-        pairs = headers.items() if isinstance(headers, Mapping) else headers
-        if pairs:
-            message["headers"] = [(text("a header", name), text("a header", value)) for name, value in pairs]
-        if delay is not None:
-            message["delay_ms"] = ms(delay)
-        if expires_after is not None:
-            message["expires_after_ms"] = ms(expires_after)
-        packed = self._packer.pack(message)
-        size = len(packed)
-        if size + ENVELOPE_BYTES > self._frame_bytes_max:
-            raise TooLarge(size + ENVELOPE_BYTES, self._frame_bytes_max)
+        message = Outgoing(
+            topic,
+            data,
+            queue=queue,
+            id=id,
+            key=key,
+            content_type=content_type,
+            headers=headers if isinstance(headers, Mapping) else tuple(headers),
+            delay=delay,
+            expires_after=expires_after,
+        ).frame()
+        size = len(self._packer.pack(message))
+        error = too_large(size, self._frame_bytes_max)
+        if error is not None:
+            raise error
         await self._has_room()
         reply: asyncio.Future[Published] = asyncio.get_running_loop().create_future()
-        if len(self._gathered) == MESSAGES_MAX or self._gathered_bytes + size > FRAME_BYTES:
-            self._flush()
-        self._gathered.append(packed)
-        self._replies.append(reply)
-        self._gathered_bytes += size
-        self._wake.set()
+        self._gather(Group([message], size), reply)
         return await reply
+
+    async def publish_all(self, messages: Iterable[Outgoing]) -> list[Published | WasmillError]:
+        """Publish many messages. Each that is answered with :class:`Published` is durable; the answers are in the order of the
+        messages, and so are the messages themselves in every queue.
+
+        This is the quickest way: a thousand messages, or 256 KiB of them, are one frame, one commit of the host and one answer.
+        What is more goes in several, each of which commits for itself.
+
+        What is wrong with one message is its answer, and says nothing about the others, as with ``asyncio.gather`` and
+        ``return_exceptions``: :class:`Refused` when the host takes it not, :class:`TooLarge` when it was not sent, and
+        :class:`Disconnected` when it is not known, because the connection broke before the answer. So look at all of them::
+
+            for message, answer in zip(messages, await client.publish_all(messages)):
+                if isinstance(answer, WasmillError):
+                    print(message.id, answer)
+
+        Only what is no message at all is raised, as :class:`TypeError` or :class:`ValueError` with its index; nothing is sent
+        then. When the call is cancelled, frames that wait for room (1,000 requests are open) are not sent, and others are.
+        """
+        sized = list(frames(messages, self._packer.pack))
+        parts: list[TooLarge | Many] = []
+        for group in groups(sized, self._frame_bytes_max):
+            parts.append(group if isinstance(group, TooLarge) else await self._leave(group))
+        answers: list[Published | WasmillError] = []
+        for part in parts:
+            answers += [part] if isinstance(part, TooLarge) else await part.answers
+        return answers
 
     @asynccontextmanager
     async def subscribe(self, queue: str, consumer: str, *, credit: int = 1_000) -> AsyncIterator[Subscription]:
@@ -181,13 +196,13 @@ class Client:
         await self._has_room()
         reply: asyncio.Future[list[tuple[int, Any]]] = asyncio.get_running_loop().create_future()
 
-        def answer(settled: Any, error: BaseException | None) -> None:
+        def answer(said: Frame | WasmillError) -> None:
             if reply.done():
                 return
-            if error is None:
-                reply.set_result([(index, exception) for index, exception in settled.get("exceptions", ())])
+            if isinstance(said, WasmillError):
+                reply.set_exception(said)
             else:
-                reply.set_exception(error)
+                reply.set_result([(index, exception) for index, exception in said.get("exceptions", ())])
 
         request = self._next()
         self._send(frame(request))
@@ -233,28 +248,30 @@ class Client:
         self._outbox.append(packed)
         self._wake.set()
 
+    async def _leave(self, group: Group) -> Many:
+        """Gather it once there is room for one more frame."""
+        waiting = Many(len(group.messages), asyncio.get_running_loop().create_future())
+        try:
+            await self._has_room()
+            self._gather(group, waiting)
+        except Disconnected as closed:
+            waiting.answers.set_result([closed] * waiting.length)
+        return waiting
+
+    def _gather(self, group: Group, reply: One | Many) -> None:
+        """Messages that leave in this turn, in one frame with others if they fit."""
+        if not self._gathered.has_room(group):
+            self._flush()
+        self._gathered.add(group, reply)
+        self._wake.set()
+
     def _flush(self) -> None:
         if not self._gathered:
             return
-        request, replies = self._next(), self._replies
-        head = b"\x81\xa7publish\x82\xa7request" + self._packer.pack(request)
-        count = self._packer.pack_array_header(len(self._gathered))
-        self._outbox.append(b"".join((head, b"\xa8messages", count, *self._gathered)))
-        self._gathered, self._replies, self._gathered_bytes = [], [], 0
-
-        def answer(published: Any, error: BaseException | None) -> None:
-            exceptions = {} if error else {index: exception for index, exception in published.get("exceptions", ())}
-            for index, reply in enumerate(replies):
-                if reply.done():
-                    continue
-                exception = exceptions.get(index)
-                refused = error or refusal(exception)
-                if refused is not None:
-                    reply.set_exception(refused)
-                else:
-                    reply.set_result(Published(duplicate=exception == "duplicate"))
-
-        self._waiting[request] = answer
+        request, batch = self._next(), self._gathered
+        self._gathered = Batch()
+        self._outbox.append(self._packer.pack(batch.frame(request)))
+        self._waiting[request] = batch.answer
 
     async def _write(self) -> None:
         try:
@@ -294,7 +311,7 @@ class Client:
         self._closed.__cause__ = error
         self._flush()
         for answer in list(self._waiting.values()):
-            answer(None, self._closed)
+            answer(self._closed)
         self._waiting.clear()
         for subscription in self._subscriptions.values():
             subscription._end(None if self._is_closing else self._closed)
@@ -309,31 +326,28 @@ class Client:
         elif kind == "ended":
             self._end(said["subscription"], said["refusal"])
         elif kind == "refused":
-            answer = self._waiting.pop(said["request"], None)
             if said["request"] == 0:
                 # The last that the host says.
                 self._why = said["refusal"]["detail"]
-            elif answer is None:
-                self._end(said["request"], said["refusal"])
+            elif said["request"] in self._waiting:
+                self._answer(said["request"], Refused.of_frame(said["refusal"]))
             else:
-                answer(None, Refused.of_frame(said["refusal"]))
+                self._end(said["request"], said["refusal"])
         elif kind in ("published", "settled"):
-            answer = self._waiting.pop(said["request"], None)
-            if answer is not None:
-                answer(said, None)
+            self._answer(said["request"], said)
         elif kind == "closing":
             self._why = said["detail"]
         if self._queue:
             self._let_some_in()
 
+    def _answer(self, request: int, said: Frame | WasmillError) -> None:
+        answer = self._waiting.get(request)
+        if answer is not None:
+            # It waits on if what was said cannot be understood, for then the connection ends.
+            answer(said)
+            del self._waiting[request]
+
     def _end(self, name: int, why: Frame) -> None:
         subscription = self._subscriptions.pop(name, None)
         if subscription is not None:
             subscription._end(Refused.of_frame(why))
-
-
-def refusal(exception: Any) -> Refused | None:
-    """The refusal that one of many was answered with, if it was."""
-    if isinstance(exception, dict) and "refused" in exception:
-        return Refused.of_frame(exception["refused"])
-    return None

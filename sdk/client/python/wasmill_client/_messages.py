@@ -3,11 +3,57 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field, fields
+from dataclasses import KW_ONLY, dataclass, field, fields
 from datetime import timedelta
-from typing import Any, Union
+from typing import Any, Mapping, Sequence, Union
 
 Frame = dict[str, Any]
+
+
+@dataclass(slots=True)
+class Outgoing:
+    """A message to publish with :meth:`Client.publish_all`; what is wrong with it is said there.
+
+    It goes to whatever queues bind ``topic``, or with ``topic=None`` to ``queue`` and no other.
+    """
+
+    topic: str | None
+    data: bytes | str = b""
+    _: KW_ONLY
+    queue: str | None = None
+    id: str | None = None
+    """At most 255 bytes. Publishing the same id again within the host's window adds nothing."""
+    key: str | None = None
+    """Messages with the same key belong together. At most 255 bytes."""
+    content_type: str | None = None
+    """The media type of the data."""
+    headers: Mapping[str, str] | Sequence[tuple[str, str]] = ()
+    """At most 64, 16 KiB together."""
+    delay: timedelta | None = None
+    """Hold it back for so long, in whole milliseconds, at most 10 years."""
+    expires_after: timedelta | None = None
+    """It is of no use after so long, in whole milliseconds."""
+
+    def frame(self) -> Frame:
+        data = self.data
+        if not isinstance(data, (str, bytes, bytearray, memoryview)):
+            raise TypeError(f"data is bytes or a str, not {type(data).__name__}")
+        frame: Frame = {"data": data.encode() if isinstance(data, str) else bytes(data)}
+        for name in ("topic", "queue", "id", "key", "content_type"):
+            value = getattr(self, name)
+            if value is not None:
+                frame[name] = text(name, value)
+        if self.headers:
+            # An iterator would be empty when the message is published again.
+            if not isinstance(self.headers, (Mapping, Sequence)):
+                raise TypeError(f"headers are a mapping or a sequence of pairs, not {type(self.headers).__name__}")
+            pairs = self.headers.items() if isinstance(self.headers, Mapping) else self.headers
+            frame["headers"] = [(text("a header", name), text("a header", value)) for name, value in pairs]
+        if self.delay is not None:
+            frame["delay_ms"] = ms(self.delay)
+        if self.expires_after is not None:
+            frame["expires_after_ms"] = ms(self.expires_after)
+        return frame
 
 
 @dataclass(frozen=True)

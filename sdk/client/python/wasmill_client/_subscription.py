@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Iterable
 
 from ._errors import Refused, WasmillError
 from ._messages import Delivery, Failure, Frame, ms
+from ._publishing import refusal
 
 if TYPE_CHECKING:
     from ._client import Client
@@ -64,8 +65,6 @@ class Subscription:
         await self._each("settle", "settlements", settlements, {"subscription": self._name})
 
     async def _each(self, kind: str, name: str, items: list[list[Any]], more: Frame) -> None:
-        from ._client import refusal
-
         refused: Refused | None = None
         for start in range(0, len(items), SETTLEMENTS_MAX):
             part = items[start : start + SETTLEMENTS_MAX]
