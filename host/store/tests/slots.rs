@@ -326,11 +326,10 @@ fn bytes_of(number: u64) -> usize {
     }
 }
 
-/// What the next test runs in a process of its own, and kills.
+/// What the next test runs in a process of its own, and kills. By itself it does nothing.
 #[test]
-#[ignore = "it runs until it is killed"]
 fn append_and_trim_for_ever() {
-    let folder = std::env::var("STORE_TO_BE_KILLED").unwrap();
+    let Ok(folder) = std::env::var("STORE_TO_BE_KILLED") else { return };
     let seed: u64 = std::env::var("SEED").unwrap().parse().unwrap();
     let durability = match seed % 2 {
         0 => Durability::Fsync,
@@ -371,7 +370,7 @@ fn a_process_that_is_killed_leaves_slots_and_maps_in_order() {
     let mut ends = BTreeSet::new();
     for seed in 0..20_u64 {
         let mut process = Command::new(std::env::current_exe().unwrap())
-            .args(["append_and_trim_for_ever", "--exact", "--ignored"])
+            .args(["append_and_trim_for_ever", "--exact"])
             .env("STORE_TO_BE_KILLED", folder.path())
             .env("SEED", seed.to_string())
             .stdout(Stdio::null())
