@@ -52,6 +52,8 @@ pub struct Metrics {
     jobs_ended: [AtomicU64; JobState::ALL.len()],
     /// In the order of [`names::CALLBACK_OUTCOMES`].
     callbacks: [AtomicU64; names::CALLBACK_OUTCOMES.len()],
+    streams_open: AtomicU64,
+    streams_refused: AtomicU64,
     commits: Histogram<{ names::COMMIT_BUCKETS_US.len() }>,
 }
 
@@ -65,6 +67,17 @@ impl Metrics {
     /// The callback of a job was called.
     pub(crate) fn callback_called(&self, delivered: bool) {
         self.callbacks[usize::from(!delivered)].fetch_add(1, Relaxed);
+    }
+
+    /// A stream is open, until the answer is dropped.
+    pub(crate) fn stream_opened(self: &Arc<Self>) -> OpenStream {
+        self.streams_open.fetch_add(1, Relaxed);
+        OpenStream(Arc::clone(self))
+    }
+
+    /// A stream was refused, because as many as may be are open.
+    pub(crate) fn stream_refused(&self) {
+        self.streams_refused.fetch_add(1, Relaxed);
     }
 
     /// Everything as OpenMetrics text. When the host has stopped, only what was counted is there.
@@ -92,6 +105,15 @@ impl Metrics {
         self.settled.retain(|queue| gauges.has_queue(queue));
         self.settled_outside.retain(|queue| gauges.has_queue(queue));
         self.handlers.retain(|handler| gauges.has_handler(handler));
+    }
+}
+
+/// A stream that is counted as open.
+pub(crate) struct OpenStream(Arc<Metrics>);
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        self.0.streams_open.fetch_sub(1, Relaxed);
     }
 }
 

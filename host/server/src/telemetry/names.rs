@@ -79,6 +79,11 @@ pub const QUARANTINE_MESSAGES: Name = metric("wasmill_quarantine_messages", "Del
 pub const SCHEDULES_LATE: Name =
     metric("wasmill_schedules_late", "Schedules that are due and whose message cannot be published");
 /// Gauge.
+pub const STREAMS_OPEN: Name = metric("wasmill_streams_open", "Streams (WebSockets) of clients that are open");
+/// Counter.
+pub const STREAMS_REFUSED: Name =
+    metric("wasmill_streams_refused", "Streams that were refused because as many as may be were open");
+/// Gauge.
 pub const STORE_BYTES: Name = metric("wasmill_store_bytes", "The size of the store on the disk");
 
 /// Label: a queue's name.

@@ -246,6 +246,9 @@ async fn as_many_streams_as_may_be() {
         Err(Error::Http(response)) => assert_eq!(response.status().as_u16(), 503),
         other => panic!("{other:?}"),
     }
+    let counted = async || server.get("/metrics").await.expect_status(200).text;
+    let text = counted().await;
+    assert!(text.contains("wasmill_streams_open 2\n") && text.contains("wasmill_streams_refused_total 1\n"), "{text}");
     drop(first);
     let started = std::time::Instant::now();
     while connect(&server, SUBPROTOCOL).await.is_err() {
@@ -253,6 +256,10 @@ async fn as_many_streams_as_may_be() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     drop(second);
+    while !counted().await.contains("wasmill_streams_open 0\n") {
+        assert!(started.elapsed() < PATIENCE, "streams that are gone are not counted");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
 
 #[tokio::test]

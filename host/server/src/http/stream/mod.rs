@@ -65,16 +65,18 @@ fn open(
         return Err(Problem::malformed("unknown-subprotocol", detail));
     }
     let Ok(place) = Arc::clone(&streams.places).try_acquire_owned() else {
+        app.metrics.stream_refused();
         return Err(Problem::busy(format!("{} streams are open, which is the limit", app.limits.sockets_max)));
     };
     let frame_bytes_max = app.host.data_bytes_max() + FRAME_MORE_BYTES_MAX;
     let publishing = Arc::clone(&streams.publishing);
     // A server that stops waits for it from now on.
     let attendant = app.draining.attend();
+    let open = app.metrics.stream_opened();
     let upgrade = upgrade.protocols([SUBPROTOCOL]).max_message_size(frame_bytes_max).max_frame_size(frame_bytes_max);
     Ok(upgrade.on_upgrade(move |socket| async move {
         Connection::new(app, publishing, frame_bytes_max, socket).run(attendant).await;
-        drop(place);
+        drop((open, place));
     }))
 }
 
