@@ -97,3 +97,24 @@ fn why_prints_the_tree() {
     assert!(why.contains(&format!("└ {new}  t.a, 20")) && why.contains("a redrive of quarantined 1"), "{why}");
     assert!(host.refused(&["why", "never"]).contains("nothing is kept of message never"));
 }
+
+#[test]
+fn a_consumer_that_is_full_says_so() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let config = folder.path().join("limits.toml");
+    std::fs::write(&config, "[limits]\npending-max = 3\n").expect("our own folder");
+    let host = Served::start(folder.path(), &["--config", config.to_str().expect("text")]);
+    host.ok(&["handler", "load", "h", guest("guest-panic").to_str().expect("text")]);
+    host.ok(&["queue", "put", "q", "--bind", "t.#"]);
+    host.ok(&["consumer", "put", "q/h", "--backoff-fixed", "1h"]);
+    let state = || host.ok(&["consumer", "list"]).lines().nth(1).expect("a row").to_owned();
+    for (published, pending) in [(2, 2), (1, 3), (2, 3)] {
+        (0..published).for_each(|_| drop(host.ok(&["publish", "t.a", "1"])));
+        host.json_until(&["consumer", "show", "q/h"], |shown| shown["pending"] == pending && shown["in_flight"] == 0);
+        assert!(state().ends_with(if pending == 3 { "full" } else { "running" }), "{}", state());
+    }
+    let shown = host.ok(&["consumer", "show", "q/h"]);
+    assert!(shown.contains("full: 3 deliveries wait for a retry or a delay, so new messages wait"), "{shown}");
+    assert!(shown.contains("3 (at most 3)"), "{shown}");
+    assert_eq!(host.json(&["consumer", "show", "q/h"])["lag"], 2, "they wait in the log");
+}

@@ -44,10 +44,20 @@ pub struct ConsumerView {
     pub in_flight: u64,
     /// Deliveries off the log: waiting for a retry or a delay, leased ones among them.
     pub pending: u64,
+    /// How many these may be. With as many, no new message is delivered until one of them is done.
+    pub pending_max: u64,
     /// Deliveries that may have been running when the host stopped, which run one at a time.
     pub suspects: u64,
     /// Deliveries in quarantine.
     pub quarantined: u64,
+}
+
+impl ConsumerView {
+    /// Whether so many deliveries wait for a retry or a delay that new messages wait too.
+    #[must_use]
+    pub const fn is_full(&self) -> bool {
+        self.pending >= self.pending_max
+    }
 }
 
 impl Engine {
@@ -103,6 +113,7 @@ impl Engine {
                 lag: consumer.lag(&queue.logs),
                 in_flight: consumer.in_flight.len() as u64,
                 pending: consumer.pending.len() as u64,
+                pending_max: self.limits.pending_max,
                 suspects: consumer.suspects.len() as u64,
                 quarantined: quarantined.get(id).copied().unwrap_or_default(),
             })

@@ -187,7 +187,11 @@ async fn show_all(client: &Client, json: bool) -> Result<()> {
     }
     let model::Consumers { consumers } = read(&answer)?;
     let rows = consumers.into_iter().map(|consumer| {
-        let state = consumer.paused.map_or_else(|| "running".to_owned(), |paused| format!("paused: {}", paused.kind));
+        let state = match &consumer.paused {
+            Some(paused) => format!("paused: {}", paused.kind),
+            None if consumer.is_full() => "full".to_owned(),
+            None => "running".to_owned(),
+        };
         vec![
             format!("{}/{}", consumer.queue, consumer.name),
             handler(consumer.handler),
@@ -210,11 +214,11 @@ fn show(consumer: model::Consumer) -> String {
     let storm = &consumer.storm;
     facts(&[
         ("consumer", format!("{}/{}", consumer.queue, consumer.name)),
+        ("state", state(&consumer)),
         ("handler", handler(consumer.handler)),
-        ("state", consumer.paused.as_ref().map_or_else(|| "running".to_owned(), state)),
         ("lag", consumer.lag.to_string()),
         ("in flight", format!("{} (at most {})", consumer.in_flight, consumer.in_flight_max)),
-        ("pending", consumer.pending.to_string()),
+        ("pending", format!("{} (at most {})", consumer.pending, consumer.pending_max)),
         ("suspects", consumer.suspects.to_string()),
         ("quarantined", consumer.quarantined.to_string()),
         ("floor", format!("every sequence below {} is settled", consumer.floor)),
@@ -240,7 +244,19 @@ fn show(consumer: model::Consumer) -> String {
     ])
 }
 
-fn state(paused: &model::Paused) -> String {
+fn state(consumer: &model::Consumer) -> String {
+    match &consumer.paused {
+        Some(paused) => paused_because(paused),
+        None if consumer.is_full() => format!(
+            "full: {} deliveries wait for a retry or a delay, so new messages wait until one is done (`pending-max` in \
+             [limits])",
+            consumer.pending
+        ),
+        None => "running".to_owned(),
+    }
+}
+
+fn paused_because(paused: &model::Paused) -> String {
     let why = match paused {
         model::Paused { fingerprint: Some(fingerprint), .. } => {
             Some(format!("most deliveries fail alike: {fingerprint}"))

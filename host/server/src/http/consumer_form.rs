@@ -83,6 +83,7 @@ pub(super) struct ConsumerInfo {
     lag: u64,
     in_flight: u64,
     pending: u64,
+    pending_max: u64,
     suspects: u64,
     quarantined: u64,
 }
@@ -113,6 +114,7 @@ impl From<ConsumerView> for ConsumerInfo {
             lag: view.lag,
             in_flight: view.in_flight,
             pending: view.pending,
+            pending_max: view.pending_max,
             suspects: view.suspects,
             quarantined: view.quarantined,
         }

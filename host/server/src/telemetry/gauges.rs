@@ -91,9 +91,10 @@ impl Gauges {
 
     fn encode_consumers(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
         type Of = fn(&ConsumerView) -> u64;
-        let of: [(names::Name, Of); 4] = [
+        let of: [(names::Name, Of); 5] = [
             (names::CONSUMER_LAG, |view| view.lag),
             (names::CONSUMER_PAUSED, |view| view.record.paused.is_some().into()),
+            (names::CONSUMER_FULL, |view| view.is_full().into()),
             (names::CONSUMER_SUSPECTS, |view| view.suspects),
             (names::QUARANTINE_MESSAGES, |view| view.quarantined),
         ];

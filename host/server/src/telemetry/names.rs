@@ -59,6 +59,11 @@ pub const CONSUMER_LAG: Name =
     metric("wasmill_consumer_lag_messages", "Messages of the log that a consumer has not settled");
 /// Gauge by queue, consumer and handler, 1 or 0.
 pub const CONSUMER_PAUSED: Name = metric("wasmill_consumer_paused", "Whether a consumer takes nothing");
+/// Gauge by queue, consumer and handler, 1 or 0.
+pub const CONSUMER_FULL: Name = metric(
+    "wasmill_consumer_full",
+    "Whether as many deliveries wait for a retry or a delay as may, so that new messages wait too",
+);
 /// Gauge by queue, consumer and handler.
 pub const CONSUMER_SUSPECTS: Name = metric(
     "wasmill_consumer_suspects",

@@ -89,6 +89,7 @@ async fn metrics_tell_what_happened() {
         (r#"wasmill_consumer_suspects{queue="orders",consumer="c",handler="check"}"#, 0.0),
         ("wasmill_delayed_messages", 0.0),
         (r#"wasmill_consumer_paused{queue="orders",consumer="c",handler="check"}"#, 0.0),
+        (r#"wasmill_consumer_full{queue="orders",consumer="c",handler="check"}"#, 0.0),
         (&format!(r#"wasmill_handler_active_info{{handler="check",digest="{digest}"}}"#), 1.0),
     ] {
         assert_eq!(value(&samples, series), Some(expected), "{series} in\n{}", answer.text);

@@ -38,7 +38,8 @@ const ACTIVE_QUEUES_MAX: u64 = 1_000;
 const DECLARE_AT_ONCE: usize = 16;
 /// How often progress is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
-const CONFIG: &str = "[limits]\ninstances-max = 4096\ndata-bytes-max = \"2MiB\"\n";
+/// A consumer with as many retries waiting as `pending-max` says takes no new message; its default is the last point of that curve.
+const CONFIG: &str = "[limits]\ninstances-max = 4096\npending-max = 2000000\ndata-bytes-max = \"2MiB\"\n";
 
 /// A host with a folder of its own.
 struct Fresh {
