@@ -397,7 +397,7 @@ fn a_process_that_is_killed_leaves_slots_and_maps_in_order() {
         }
         ends.insert(next);
     }
-    assert!(ends.len() > 10, "hardly anything was written: {ends:?}");
+    assert!(ends.len() > 3, "hardly anything was written: {ends:?}");
 }
 
 #[test]
