@@ -18,8 +18,8 @@ pub enum Durability {
 pub struct StoreOptions {
     /// When a commit is durable.
     pub durability: Durability,
-    /// What the database may keep of its pages in memory, in bytes. It keeps at least 256 pages of about 16 values,
-    /// which is some 100 MB when most values are chunks of the default size.
+    /// What the database may keep of its pages in memory, in bytes. It keeps at least 256 pages,
+    /// which is some 8 MB when each is a chunk of the default size.
     pub cache_bytes: u64,
     /// A chunk of a queue's log is cut before it grows past so many bytes; a larger message has a chunk of its own.
     /// Above 32 KiB a chunk is stored in parts, and nothing is gained.

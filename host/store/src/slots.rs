@@ -18,7 +18,7 @@
 //! over and over until it happens: then they are small, and the space of what they held is free. What is not small yet when the
 //! process ends keeps its space until it is taken again.
 //!
-//! Slots are never unmade. Each takes about 400 bytes of memory, because sled remembers where each page lies, and some 200 bytes
+//! Slots are never unmade. Each takes about 400 bytes of memory, because sled remembers where each page lies, and as many
 //! on the disk when it is free. So a backlog takes as much memory as a hundredth of what it takes on the disk.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -49,7 +49,7 @@ const CHANGES_OF_A_PAGE: usize = 9;
 /// Slots that are free and still have the space of what they held, which is at most 32 KiB for every second change. There are
 /// more while more are emptied than a commit makes small.
 const EMPTIED_MAX: usize = 128;
-/// Slots that one commit makes small, at some 10 us each.
+/// Slots that one commit makes small, at some 16 us each.
 const MADE_SMALL_MAX: usize = 64;
 /// Slots of one map.
 const MAP_SLOTS: u32 = 2_048;

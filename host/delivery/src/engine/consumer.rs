@@ -128,6 +128,11 @@ impl Consumer {
         (self.record.config.in_flight_max as usize).saturating_sub(self.in_flight.len())
     }
 
+    /// Whether so many deliveries wait for a retry or a delay that new messages wait too.
+    pub(super) fn is_full(&self, pending_max: u64) -> bool {
+        self.pending.len() as u64 >= pending_max
+    }
+
     pub(super) const fn ordered_by(&self, hash: Option<KeyHash>) -> Option<KeyHash> {
         self.record.config.order.group(hash)
     }

@@ -160,7 +160,7 @@ impl Engine {
         let mut room = consumer.room().min(deliveries_max as usize).min(open).min(consumer.bucket.room(rate, tick.now));
         let queue = consumer.record.queue;
         let logs = &self.queues.get(&queue)?.logs;
-        let mut log_is_open = (consumer.pending.len() as u64) < self.limits.pending_max;
+        let mut log_is_open = !consumer.is_full(self.limits.pending_max);
         if !log_is_open && consumer.waits_for_log() {
             // All that is off the log waits for messages in it, which must go first; one at a time adds one at most.
             log_is_open = true;
@@ -311,7 +311,7 @@ impl Engine {
         let has_room = sequencing.window_len() * 2 <= self.limits.order_window_max;
         let from = if from < end && has_room {
             Some(from)
-        } else if from < end && !sequencing.has_ready() && (consumer.pending.len() as u64) < self.limits.pending_max {
+        } else if from < end && !sequencing.has_ready() && !consumer.is_full(self.limits.pending_max) {
             sequencing.first_stuck()
         } else {
             None
@@ -362,7 +362,7 @@ impl Engine {
             return;
         }
         for (sequence, message) in messages {
-            if consumer.pending.len() as u64 >= self.limits.pending_max {
+            if consumer.is_full(self.limits.pending_max) {
                 return;
             }
             let Some(sequencing) = &mut consumer.sequencing else { return };

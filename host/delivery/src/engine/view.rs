@@ -44,20 +44,14 @@ pub struct ConsumerView {
     pub in_flight: u64,
     /// Deliveries off the log: waiting for a retry or a delay, leased ones among them.
     pub pending: u64,
-    /// How many these may be. With as many, no new message is delivered until one of them is done.
+    /// How many these may be.
     pub pending_max: u64,
+    /// Whether they are as many, so that no new message is delivered until one of them is done.
+    pub is_full: bool,
     /// Deliveries that may have been running when the host stopped, which run one at a time.
     pub suspects: u64,
     /// Deliveries in quarantine.
     pub quarantined: u64,
-}
-
-impl ConsumerView {
-    /// Whether so many deliveries wait for a retry or a delay that new messages wait too.
-    #[must_use]
-    pub const fn is_full(&self) -> bool {
-        self.pending >= self.pending_max
-    }
 }
 
 impl Engine {
@@ -114,6 +108,7 @@ impl Engine {
                 in_flight: consumer.in_flight.len() as u64,
                 pending: consumer.pending.len() as u64,
                 pending_max: self.limits.pending_max,
+                is_full: consumer.is_full(self.limits.pending_max),
                 suspects: consumer.suspects.len() as u64,
                 quarantined: quarantined.get(id).copied().unwrap_or_default(),
             })

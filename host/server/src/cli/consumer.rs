@@ -189,7 +189,7 @@ async fn show_all(client: &Client, json: bool) -> Result<()> {
     let rows = consumers.into_iter().map(|consumer| {
         let state = match &consumer.paused {
             Some(paused) => format!("paused: {}", paused.kind),
-            None if consumer.is_full() => "full".to_owned(),
+            None if consumer.full => "full".to_owned(),
             None => "running".to_owned(),
         };
         vec![
@@ -211,11 +211,11 @@ fn handler(handler: Option<String>) -> String {
 }
 
 fn show(consumer: model::Consumer) -> String {
-    let storm = &consumer.storm;
+    let (storm, state) = (&consumer.storm, state(&consumer));
     facts(&[
         ("consumer", format!("{}/{}", consumer.queue, consumer.name)),
-        ("state", state(&consumer)),
         ("handler", handler(consumer.handler)),
+        ("state", state),
         ("lag", consumer.lag.to_string()),
         ("in flight", format!("{} (at most {})", consumer.in_flight, consumer.in_flight_max)),
         ("pending", format!("{} (at most {})", consumer.pending, consumer.pending_max)),
@@ -247,7 +247,7 @@ fn show(consumer: model::Consumer) -> String {
 fn state(consumer: &model::Consumer) -> String {
     match &consumer.paused {
         Some(paused) => paused_because(paused),
-        None if consumer.is_full() => format!(
+        None if consumer.full => format!(
             "full: {} deliveries wait for a retry or a delay, so new messages wait until one is done (`pending-max` in \
              [limits])",
             consumer.pending

@@ -159,15 +159,9 @@ pub(crate) struct Consumer {
     pub(crate) in_flight: u64,
     pub(crate) pending: u64,
     pub(crate) pending_max: u64,
+    pub(crate) full: bool,
     pub(crate) suspects: u64,
     pub(crate) quarantined: u64,
-}
-
-impl Consumer {
-    /// Whether so many deliveries wait for a retry or a delay that new messages wait too.
-    pub(crate) const fn is_full(&self) -> bool {
-        self.pending >= self.pending_max
-    }
 }
 
 #[derive(Debug, Deserialize)]

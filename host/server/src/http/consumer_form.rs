@@ -84,6 +84,7 @@ pub(super) struct ConsumerInfo {
     in_flight: u64,
     pending: u64,
     pending_max: u64,
+    full: bool,
     suspects: u64,
     quarantined: u64,
 }
@@ -115,6 +116,7 @@ impl From<ConsumerView> for ConsumerInfo {
             in_flight: view.in_flight,
             pending: view.pending,
             pending_max: view.pending_max,
+            full: view.is_full,
             suspects: view.suspects,
             quarantined: view.quarantined,
         }

@@ -34,8 +34,8 @@ impl Collector for Metrics {
         let mut metric = begin(&mut encoder, names::CALLBACKS, MetricType::Counter)?;
         put_words(&mut metric, [], names::OUTCOME, &names::CALLBACK_OUTCOMES, &self.callbacks)?;
         begin(&mut encoder, names::STREAMS_OPEN, MetricType::Gauge)?.encode_gauge(&self.streams_open.load(Relaxed))?;
-        let metric = begin(&mut encoder, names::STREAMS_REFUSED, MetricType::Counter)?;
-        put_count(metric, self.streams_refused.load(Relaxed))?;
+        begin(&mut encoder, names::STREAMS_REFUSED, MetricType::Counter)?
+            .encode_counter(&self.streams_refused.load(Relaxed), None::<&Exemplar<NoLabelSet, f64>>)?;
         let mut metric = begin(&mut encoder, names::COMMIT_DURATION, MetricType::Histogram)?;
         put_histogram(&mut metric, &self.commits.counted(&names::COMMIT_BUCKETS_US))
     }
@@ -119,10 +119,6 @@ pub(super) fn put_gauge(metric: &mut MetricEncoder<'_>, labels: &[Label<'_>], va
 
 fn put_counter(metric: &mut MetricEncoder<'_>, labels: &[Label<'_>], value: u64) -> Result<(), Error> {
     metric.encode_family(&labels)?.encode_counter(&value, None::<&Exemplar<NoLabelSet, f64>>)
-}
-
-fn put_count(mut metric: MetricEncoder<'_>, value: u64) -> Result<(), Error> {
-    metric.encode_counter(&value, None::<&Exemplar<NoLabelSet, f64>>)
 }
 
 /// A counter for each word that was counted at least once.

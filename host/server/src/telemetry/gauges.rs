@@ -94,7 +94,7 @@ impl Gauges {
         let of: [(names::Name, Of); 5] = [
             (names::CONSUMER_LAG, |view| view.lag),
             (names::CONSUMER_PAUSED, |view| view.record.paused.is_some().into()),
-            (names::CONSUMER_FULL, |view| view.is_full().into()),
+            (names::CONSUMER_FULL, |view| view.is_full.into()),
             (names::CONSUMER_SUSPECTS, |view| view.suspects),
             (names::QUARANTINE_MESSAGES, |view| view.quarantined),
         ];

@@ -21,7 +21,7 @@ async fn a_consumer_is_declared_paused_resumed_and_removed() {
         "backoff": {"initial_ms": 10, "factor": 2, "cap_ms": 60_000, "jitter": false}, "start": "end", "order": "none",
         "poison": "park", "deterministic": true, "storm": {"deliveries": 20, "percent": 80, "probe_ms": 1000},
         "rate_per_second": null, "key_rate_per_second": null, "retry_share": 50, "expired": "drop", "lease_ms": 30_000, "paused": null,
-        "floor": 1, "lag": 0, "in_flight": 0, "pending": 0, "pending_max": 1_000_000, "suspects": 0, "quarantined": 0,
+        "floor": 1, "lag": 0, "in_flight": 0, "pending": 0, "pending_max": 1_000_000, "full": false, "suspects": 0, "quarantined": 0,
     });
     assert_eq!(server.put_json(path, given).await.expect_status(201).json(), expected);
     server.put_json(path, given).await.expect_status(200);
