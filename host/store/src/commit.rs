@@ -1,8 +1,7 @@
-//! From writes to the changes of one batch.
+//! From writes to changes of entries.
 
 use std::collections::BTreeMap;
 
-use sled::Batch;
 use wasmill_delivery::{
     name::{ConsumerId, HandlerName, QueueId, Sequence},
     priority::Priority,
@@ -15,6 +14,7 @@ use crate::{
     error::StoreError,
     key::{self, Key, KeyRange},
     record,
+    redo::Changes,
     slots::Slots,
     staging::Staging,
     sweep::Sweep,
@@ -47,7 +47,7 @@ pub(crate) struct Commit<'a> {
 /// A commit that is ready.
 pub(crate) struct Ready {
     /// None when nothing changes.
-    pub(crate) batch: Option<Batch>,
+    pub(crate) changes: Option<Changes>,
     /// For the tail cache.
     pub(crate) appended: Vec<(QueueId, Chunk)>,
     /// Messages of the queue below the place, which the tail cache can forget.
@@ -127,13 +127,13 @@ impl<'a> Commit<'a> {
             }
         }
         self.memory.sweep.step(&mut self.staging)?;
-        let batch = if self.staging.is_empty() {
+        let changes = if self.staging.is_empty() {
             self.memory.slots.idle(self.staging.database())?;
             None
         } else {
-            Some(self.staging.into_batch(&mut self.memory.slots)?)
+            Some(self.staging.into_changes(&mut self.memory.slots)?)
         };
-        Ok(Ready { batch, appended, trimmed: self.trimmed })
+        Ok(Ready { changes, appended, trimmed: self.trimmed })
     }
 
     /// Everything before the chunk that holds `below`, or before the last one of the log.

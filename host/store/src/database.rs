@@ -1,10 +1,11 @@
-//! The only file that calls sled: one tree, one writer, batches, and what makes them durable.
+//! The only file that calls sled: one tree, one writer, and what makes durable what was written.
 
 use std::{
     fs::File,
     io,
     ops::Bound,
     path::{Path, PathBuf},
+    sync::{PoisonError, RwLock, RwLockReadGuard},
     thread,
     time::{Duration, Instant},
 };
@@ -25,10 +26,15 @@ const SEGMENT_BYTES: usize = 16 * 1024 * 1024;
 /// How long another handle of a closed database may linger.
 const LOCK_WAIT_MAX: Duration = Duration::from_secs(5);
 
+/// An entry's key and what it will be; none when it is deleted.
+pub(crate) type Change = (Key, Option<Vec<u8>>);
+
 pub(crate) struct Database {
     sled: sled::Db,
     /// An own handle of sled's file, for the fsync that sled leaves out.
     file: File,
+    /// Held while changes are applied, so that every read sees all of them or none.
+    applying: RwLock<()>,
     path: PathBuf,
 }
 
@@ -47,11 +53,12 @@ impl Database {
         let file = File::open(&file_path).map_err(|error| StoreError::io("open", &file_path, error))?;
         sync(&path.join("conf"))?;
         sync(path)?;
-        Ok(Self { sled, file, path: path.to_owned() })
+        Ok(Self { sled, file, applying: RwLock::default(), path: path.to_owned() })
     }
 
     /// One entry, as it is.
     pub(crate) fn find_as_it_is(&self, key: &[u8]) -> Result<Option<IVec>, StoreError> {
+        let _whole = self.nobody_applies();
         self.sled.get(key).map_err(|error| self.failed("read", &error))
     }
 
@@ -95,12 +102,35 @@ impl Database {
         range: &KeyRange,
     ) -> impl DoubleEndedIterator<Item = Result<(IVec, IVec), StoreError>> + use<'a> {
         let bounds: (Bound<&Key>, Bound<&Key>) = (Bound::Included(&range.start), Bound::Excluded(&range.end));
-        self.sled.range::<&Key, _>(bounds).map(|entry| entry.map_err(|error| self.failed("read", &error)))
+        let entries = self.sled.range::<&Key, _>(bounds);
+        OneByOne { database: self, entries }
     }
 
-    /// Apply a batch: all or nothing, also after a crash. It is durable after [`Self::make_durable`].
-    pub(crate) fn apply(&self, batch: Batch) -> Result<(), StoreError> {
+    /// Apply changes: all or nothing for who reads. After a crash there are those up to any one of them. They are durable after
+    /// [`Self::make_durable`].
+    pub(crate) fn apply_in_order(&self, changes: impl IntoIterator<Item = Change>) -> Result<(), StoreError> {
+        let _alone = self.applying.write().unwrap_or_else(PoisonError::into_inner);
+        changes.into_iter().try_for_each(|(key, value)| match value {
+            Some(value) => self.set(&key, &value),
+            None => self.sled.remove(&key).map(drop).map_err(|error| self.failed("write", &error)),
+        })
+    }
+
+    /// Apply changes: all or nothing, also after a crash. They are durable after [`Self::make_durable`].
+    pub(crate) fn apply_as_batch(&self, changes: impl IntoIterator<Item = Change>) -> Result<(), StoreError> {
+        let mut batch = Batch::default();
+        for (key, value) in changes {
+            match value {
+                Some(value) => batch.insert(key, value),
+                None => batch.remove(key),
+            }
+        }
+        let _alone = self.applying.write().unwrap_or_else(PoisonError::into_inner);
         self.sled.apply_batch(batch).map_err(|error| self.failed("write", &error))
+    }
+
+    fn nobody_applies(&self) -> RwLockReadGuard<'_, ()> {
+        self.applying.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Set one entry at once. It is durable after [`Self::make_durable`], and not before what was applied before it.
@@ -121,6 +151,37 @@ impl Database {
 
     fn failed(&self, action: &'static str, error: &sled::Error) -> StoreError {
         StoreError::database(action, &self.path, error)
+    }
+}
+
+/// Entries of a range, each read while nobody applies changes.
+struct OneByOne<'a> {
+    database: &'a Database,
+    entries: sled::Iter,
+}
+
+impl OneByOne<'_> {
+    fn read(
+        &mut self,
+        read: impl FnOnce(&mut sled::Iter) -> Option<sled::Result<(IVec, IVec)>>,
+    ) -> Option<<Self as Iterator>::Item> {
+        let _whole = self.database.nobody_applies();
+        let entry = read(&mut self.entries)?;
+        Some(entry.map_err(|error| self.database.failed("read", &error)))
+    }
+}
+
+impl Iterator for OneByOne<'_> {
+    type Item = Result<(IVec, IVec), StoreError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.read(Iterator::next)
+    }
+}
+
+impl DoubleEndedIterator for OneByOne<'_> {
+    fn next_back(&mut self) -> Option<Self::Item> {
+        self.read(DoubleEndedIterator::next_back)
     }
 }
 

@@ -19,8 +19,11 @@ use crate::{
 ///
 /// | format | since then |
 /// |---|---|
-/// | 2 | large chunks of logs lie in slots; a store of format 1 becomes one of format 2 when it is opened |
-pub(crate) const FORMAT: u32 = 2;
+/// | 2 | large chunks of logs lie in slots |
+/// | 3 | the last commit may have to be finished when the store is opened |
+///
+/// A store of an older format becomes one of the newest when it is opened.
+pub(crate) const FORMAT: u32 = 3;
 const FORMAT_TITLE: &str = "wasmill store format ";
 
 /// A folder that is locked and has a format that is known.

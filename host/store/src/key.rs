@@ -31,6 +31,8 @@ pub(crate) const DEDUP: u8 = b'd';
 /// Where chunks of logs lie, see [`crate::slots`].
 pub(crate) const SLOT: u8 = b'v';
 pub(crate) const SLOT_MAP: u8 = b'b';
+/// The changes of the last commit, see [`crate::redo`].
+pub(crate) const REDO: u8 = b'a';
 /// What did not fit into one entry; the rest of the key is the key of that entry and the number of the part.
 pub(crate) const PART: u8 = b'~';
 
@@ -194,6 +196,10 @@ pub(crate) fn slot_map(map: u32) -> Key {
     with_u32(SLOT_MAP, map)
 }
 
+pub(crate) fn redo() -> Key {
+    vec![REDO]
+}
+
 /// The key of what did not fit into the entry of `owner`; `number` counts from 1.
 pub(crate) fn part(owner: &[u8], number: u16) -> Key {
     [&[PART], owner, &number.to_be_bytes()].concat()
@@ -326,6 +332,7 @@ fn describe_known(key: &[u8]) -> Option<String> {
         }
         SLOT => format!("slot {}", take_u32(rest)?.0),
         SLOT_MAP => format!("map {} of slots", take_u32(rest)?.0),
+        REDO => "redo record of the last commit".to_owned(),
         PART => {
             let (owner, number) = rest.split_last_chunk()?;
             format!("{}, part {}", describe_known(owner)?, u16::from_be_bytes(*number))

@@ -18,17 +18,20 @@
 //! over and over until it happens: then they are small, and the space of what they held is free. What is not small yet when the
 //! process ends keeps its space until it is taken again.
 //!
+//! A commit fills slots before it is known to be one ([`crate::redo`]), so each commit names those that the next one may fill.
+//! They were looked at and are empty, so what they hold after a crash, when no map says that they are taken, is of a commit
+//! that never was.
+//!
 //! Slots are never unmade. Each takes about 400 bytes of memory, because sled remembers where each page lies, and as many
 //! on the disk when it is free. So a backlog takes as much memory as a hundredth of what it takes on the disk.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use sled::{Batch, IVec};
-
 use crate::{
     database::Database,
     error::StoreError,
     key::{self, Key, KeyRange},
+    redo::Changes,
     value::{self, Payload, Pointer},
 };
 
@@ -51,6 +54,8 @@ const CHANGES_OF_A_PAGE: usize = 9;
 const EMPTIED_MAX: usize = 128;
 /// Slots that one commit makes small, at some 16 us each.
 const MADE_SMALL_MAX: usize = 64;
+/// Slots that a commit names for the next one. A commit that fills more has a megabyte or more, and is a batch of sled.
+const NAMED_MAX: usize = 32;
 /// Slots of one map.
 const MAP_SLOTS: u32 = 2_048;
 const MAP_BYTES: usize = MAP_SLOTS as usize / 8;
@@ -61,18 +66,28 @@ pub(crate) struct Slots {
     made: u32,
     /// Free and small. The last is taken first.
     free: Vec<u32>,
-    /// Free, with the space of what they held. The last is taken first of all.
+    /// Free, with the space of what they held. The last is taken before all these.
     emptied: VecDeque<u32>,
     /// Emptied by this commit; free for the next one.
     emptied_now: Vec<u32>,
+    /// Free and empty, and named by the last commit. The last is taken first of all.
+    named: Vec<Named>,
     maps: BTreeMap<u32, Vec<u8>>,
     /// Maps that this commit changes.
     changed: BTreeSet<u32>,
 }
 
+/// A slot that the next commit may fill.
+struct Named {
+    slot: u32,
+    /// Whether it has the space of what it held.
+    is_large: bool,
+}
+
 impl Slots {
-    /// Those of a store that is opened. A map that is damaged is made anew from all that lies in slots.
-    pub(crate) fn open(database: &Database) -> Result<Self, StoreError> {
+    /// Those of a store that is opened. A map that is damaged is made anew from all that lies in slots. What lies in those of
+    /// `may_be_filled` that nobody has taken is thrown away.
+    pub(crate) fn open(database: &Database, may_be_filled: &[u32]) -> Result<Self, StoreError> {
         let mut slots = Self::default();
         if let Some((last, _)) = database.range(&KeyRange::of_kind(key::SLOT)).next_back().transpose()? {
             let (slot, filling) = key::parse_slot(&last)?;
@@ -93,51 +108,72 @@ impl Slots {
         }
         // The first ones come first.
         slots.free = (FIRST..slots.made).rev().filter(|slot| !slots.is_taken(*slot)).collect();
+        slots.empty_untaken(may_be_filled, database)?;
         Ok(slots)
     }
 
-    /// The batch that makes these changes, by key what the entry will be; a key of a log that has a value now is not set. Whatever
-    /// the batch changes in slots was read before: a page that cannot be read in the midst of a batch would tear it.
-    pub(crate) fn batch(
+    fn empty_untaken(&mut self, may_be_filled: &[u32], database: &Database) -> Result<(), StoreError> {
+        for slot in may_be_filled {
+            let key = key::slot(*slot);
+            if !self.is_taken(*slot) && database.find_as_it_is(&key)?.is_some_and(|found| value::may_be_one(&found)) {
+                database.set(&key, &[])?;
+                self.free.retain(|free| free != slot);
+                self.emptied.push_back(*slot);
+            }
+        }
+        Ok(())
+    }
+
+    /// The changes of entries that make these, by key what the value will be; a key of a log that has a value now is not set. Whatever
+    /// they change in slots was read before: a page that cannot be read in their midst would tear the commit.
+    pub(crate) fn place(
         &mut self,
-        changes: BTreeMap<Key, Option<Vec<u8>>>,
+        values: BTreeMap<Key, Option<Vec<u8>>>,
         database: &Database,
-    ) -> Result<Batch, StoreError> {
+    ) -> Result<Changes, StoreError> {
         self.emptied.extend(self.emptied_now.drain(..));
-        let mut batch = Batch::default();
-        for (key, value) in changes {
+        let mut changes = Changes { filled: Vec::new(), filled_are_named: true, others: Vec::new(), named: Vec::new() };
+        for (key, value) in values {
             match value {
                 Some(value) if is_for(&key, &value) => {
-                    let slot = self.take(database)?;
-                    batch.insert(key::slot(slot), value.as_slice());
-                    batch.insert(key.as_slice(), Pointer::new(slot, &value).seal(&key, &value));
+                    let (slot, is_named) = self.take(database)?;
+                    changes.filled_are_named &= is_named;
+                    let pointer = Pointer::new(slot, &value).seal(&key, &value);
+                    changes.filled.push((key::slot(slot), value));
+                    changes.others.push((key, Some(pointer)));
                 }
-                Some(value) => batch.insert(key, value),
+                Some(value) => changes.others.push((key, Some(value))),
                 None => {
                     if may_lie_in_one(&key) {
-                        self.empty(&key, database, &mut batch)?;
+                        let slot = self.empty(&key, database)?;
+                        changes.others.extend(slot.map(|slot| (slot, Some(Vec::new()))));
                     }
-                    batch.remove(key);
+                    changes.others.push((key, None));
                 }
             }
         }
         self.make_small(EMPTIED_MAX, database)?;
         for map in std::mem::take(&mut self.changed) {
-            for (key, value) in Payload::of(&self.maps[&map]).seal(key::slot_map(map)) {
-                batch.insert(key, value);
-            }
+            let entries = Payload::of(&self.maps[&map]).seal(key::slot_map(map));
+            changes.others.extend(entries.into_iter().map(|(key, value)| (key, Some(value))));
         }
-        Ok(batch)
+        self.name(database)?;
+        changes.named = self.named.iter().map(|named| named.slot).collect();
+        Ok(changes)
     }
 
     /// Whether free slots still have the space of what they held.
     pub(crate) fn are_small(&self) -> bool {
-        self.emptied.is_empty() && self.emptied_now.is_empty()
+        self.emptied.is_empty() && self.emptied_now.is_empty() && self.named.iter().all(|named| !named.is_large)
     }
 
     /// Go on to give back the space of what was emptied, when there is no batch.
     pub(crate) fn idle(&mut self, database: &Database) -> Result<(), StoreError> {
         self.emptied.extend(self.emptied_now.drain(..));
+        for named in self.named.iter_mut().filter(|named| named.is_large) {
+            make_small(named.slot, database)?;
+            named.is_large = false;
+        }
         self.make_small(0, database)
     }
 
@@ -145,26 +181,45 @@ impl Slots {
     fn make_small(&mut self, except: usize, database: &Database) -> Result<(), StoreError> {
         let count = self.emptied.len().saturating_sub(except).min(MADE_SMALL_MAX);
         for slot in self.emptied.drain(..count) {
-            for change in 1..=CHANGES_OF_A_PAGE {
-                // A change to what is there already would be none.
-                let value: &[u8] = if change % 2 == 1 { &[0] } else { &[] };
-                database.set(&key::slot(slot), value)?;
-            }
+            make_small(slot, database)?;
             self.free.push(slot);
         }
         Ok(())
     }
 
-    fn take(&mut self, database: &Database) -> Result<u32, StoreError> {
+    /// A slot to fill, and whether it was named.
+    fn take(&mut self, database: &Database) -> Result<(u32, bool), StoreError> {
+        let named = self.named.pop();
+        let slot = match &named {
+            Some(named) => named.slot,
+            None => self.free_one(database)?.slot,
+        };
+        self.set(slot, true);
+        Ok((slot, named.is_some()))
+    }
+
+    /// Name slots for the next commit.
+    fn name(&mut self, database: &Database) -> Result<(), StoreError> {
+        while self.named.len() < NAMED_MAX && (!self.emptied.is_empty() || self.free.len() > KEPT_FREE) {
+            let slot = self.free_one(database)?;
+            self.named.push(slot);
+        }
+        Ok(())
+    }
+
+    /// A slot that is free and empty, and not free any more.
+    fn free_one(&mut self, database: &Database) -> Result<Named, StoreError> {
         loop {
             if self.emptied.is_empty() && self.free.len() <= KEPT_FREE {
                 self.make(database)?;
             }
-            let slot = self.emptied.pop_back().or_else(|| self.free.pop()).expect("more than some are free");
-            self.set(slot, true);
+            let (slot, is_large) = match self.emptied.pop_back() {
+                Some(slot) => (slot, true),
+                None => (self.free.pop().expect("more than some are free"), false),
+            };
             let found = database.find_as_it_is(&key::slot(slot))?;
             if found.is_some_and(|found| !value::may_be_one(&found)) {
-                return Ok(slot);
+                return Ok(Named { slot, is_large });
             }
             tracing::warn!(slot, "a free slot is missing or not empty; it is left as it is, and not used any more");
         }
@@ -183,21 +238,21 @@ impl Slots {
         Ok(())
     }
 
-    /// Empty the slot in which the value of a key lies, unless something else lies there.
-    fn empty(&mut self, key: &[u8], database: &Database, batch: &mut Batch) -> Result<(), StoreError> {
-        let Some(found) = database.find_as_it_is(key)? else { return Ok(()) };
+    /// The slot to be emptied when a key is deleted: the one in which its value lies, unless something else lies there.
+    fn empty(&mut self, key: &[u8], database: &Database) -> Result<Option<Key>, StoreError> {
+        let Some(found) = database.find_as_it_is(key)? else { return Ok(None) };
         // What is damaged can be deleted; its slot is lost.
-        let Ok(Some(pointer)) = Pointer::open(key, &found) else { return Ok(()) };
+        let Ok(Some(pointer)) = Pointer::open(key, &found) else { return Ok(None) };
         let slot = key::slot(pointer.slot);
-        if database.find_as_it_is(&slot)?.is_some_and(|value| pointer.is_to(&value)) {
-            batch.insert(slot, IVec::default());
-            // Whatever the map says of it, nobody may be given it twice.
-            if self.is_taken(pointer.slot) {
-                self.set(pointer.slot, false);
-                self.emptied_now.push(pointer.slot);
-            }
+        if !database.find_as_it_is(&slot)?.is_some_and(|value| pointer.is_to(&value)) {
+            return Ok(None);
         }
-        Ok(())
+        // Whatever the map says of it, nobody may be given it twice.
+        if self.is_taken(pointer.slot) {
+            self.set(pointer.slot, false);
+            self.emptied_now.push(pointer.slot);
+        }
+        Ok(Some(slot))
     }
 
     fn mark_what_lies(&mut self, database: &Database) -> Result<(), StoreError> {
@@ -232,6 +287,14 @@ impl Slots {
         }
         self.changed.insert(map);
     }
+}
+
+fn make_small(slot: u32, database: &Database) -> Result<(), StoreError> {
+    (1..=CHANGES_OF_A_PAGE).try_for_each(|change| {
+        // A change to what is there already would be none.
+        let value: &[u8] = if change % 2 == 1 { &[0] } else { &[] };
+        database.set(&key::slot(slot), value)
+    })
 }
 
 fn is_for(key: &[u8], value: &[u8]) -> bool {

@@ -4,12 +4,13 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use sled::{Batch, IVec};
+use sled::IVec;
 
 use crate::{
     database::Database,
     error::StoreError,
     key::{self, Key, KeyRange},
+    redo::Changes,
     slots::Slots,
     value::{self, Payload},
 };
@@ -75,8 +76,8 @@ impl<'a> Staging<'a> {
         staged.iter().try_for_each(|key| self.delete(key))
     }
 
-    pub(crate) fn into_batch(self, slots: &mut Slots) -> Result<Batch, StoreError> {
-        slots.batch(self.changes, self.database)
+    pub(crate) fn into_changes(self, slots: &mut Slots) -> Result<Changes, StoreError> {
+        slots.place(self.changes, self.database)
     }
 
     fn find(&self, key: &[u8]) -> Result<Option<IVec>, StoreError> {

@@ -21,7 +21,7 @@ use crate::{
     folder::Folder,
     options::{Durability, StoreOptions},
     reader::Reader,
-    recover,
+    recover, redo,
     shared::Shared,
     slots::Slots,
     staging::Staging,
@@ -111,9 +111,9 @@ impl Store {
         let staging = Staging::new(&self.shared.database);
         let mut commit = Commit::new(staging, &mut self.memory, self.options.chunk_bytes);
         writes.iter().try_for_each(|write| commit.stage(write))?;
-        let Ready { batch, appended, trimmed } = commit.finish()?;
-        if let Some(batch) = batch {
-            self.shared.database.apply(batch)?;
+        let Ready { changes, appended, trimmed } = commit.finish()?;
+        if let Some(changes) = changes {
+            changes.apply(&self.shared.database)?;
             self.make_durable()?;
         }
         self.shared.gone.replace(self.memory.sweep.open_ranges());
@@ -137,9 +137,23 @@ impl Store {
     }
 }
 
-/// A removal may not have been swept to its end before the store was closed.
+impl Drop for Store {
+    fn drop(&mut self) {
+        if self.shared.failed.get().is_some() {
+            return;
+        }
+        // When it fails, the next one to open the store makes changes that are made already.
+        let ended = redo::forget(&self.shared.database).and_then(|()| self.make_durable());
+        if let Err(error) = ended {
+            tracing::warn!(%error, "the end of the store could not be written; nothing is lost");
+        }
+    }
+}
+
+/// What the last host left half done is finished. A removal may not have been swept to its end before the store was closed.
 fn memory_of(shared: &Shared) -> Result<Memory, StoreError> {
-    let mut memory = Memory::new(Slots::open(&shared.database)?);
+    let may_be_filled = redo::finish(&shared.database)?;
+    let mut memory = Memory::new(Slots::open(&shared.database, &may_be_filled)?);
     let (queues, consumers) = recover::orphans(shared)?;
     for queue in queues {
         memory.sweep.remove_logs(QueueId(queue));

@@ -112,7 +112,7 @@ fn put_text(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(text.as_bytes());
 }
 
-fn put_number(out: &mut Vec<u8>, mut number: u64) {
+pub(crate) fn put_number(out: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
         out.push((number & 0x7F) as u8 | 0x80);
         number >>= 7;
@@ -138,7 +138,7 @@ impl<'a> Take<'a> {
         Ok(*taken)
     }
 
-    fn number(&mut self) -> Result<u64, String> {
+    pub(crate) fn number(&mut self) -> Result<u64, String> {
         let mut number = 0_u64;
         for shift in (0..64).step_by(7) {
             let [byte] = self.array()?;
@@ -150,9 +150,14 @@ impl<'a> Take<'a> {
         Err("a number in it is longer than 10 bytes".to_owned())
     }
 
+    /// Bytes with their length before them.
+    pub(crate) fn counted(&mut self) -> Result<&'a [u8], String> {
+        let length = usize::try_from(self.number()?).map_err(|_| "a length in it is too large")?;
+        self.bytes(length)
+    }
+
     fn text(&mut self) -> Result<&'a str, String> {
-        let length = usize::try_from(self.number()?).map_err(|_| "a text in it is too long")?;
-        std::str::from_utf8(self.bytes(length)?).map_err(|_| "a text in it is not UTF-8".to_owned())
+        std::str::from_utf8(self.counted()?).map_err(|_| "a text in it is not UTF-8".to_owned())
     }
 }
 

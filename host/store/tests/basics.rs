@@ -3,9 +3,17 @@
 
 mod common;
 
-use std::{fs, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    fs,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+};
 
-use common::{Log, message, open, pending, put_consumer, quarantined, queue, recovered};
+use common::{Log, handler_name, message, open, pending, put_consumer, quarantined, queue, recovered};
 use wasmill_delivery::{
     cursor::Cursor,
     message::Message,
@@ -72,7 +80,7 @@ fn a_large_message_is_kept_in_pieces_and_never_in_a_file_of_its_own() {
 fn a_large_value_that_is_replaced_or_deleted_leaves_nothing_behind() {
     let folder = tempfile::tempdir().unwrap();
     let mut store = open(folder.path());
-    let handler = common::handler_name(1);
+    let handler = handler_name(1);
     let put =
         |bytes: usize| Write::PutState { handler: handler.clone(), key: "k".to_owned(), value: vec![1; bytes].into() };
     store.commit(&[put(1 << 20), put(700_000)]).unwrap();
@@ -214,7 +222,7 @@ fn a_removed_consumer_takes_its_cursor_and_pending_deliveries_along() {
 fn sums_stop_at_the_ends_and_see_what_the_commit_did_before() {
     let folder = tempfile::tempdir().unwrap();
     let mut store = open(folder.path());
-    let handler = common::handler_name(1);
+    let handler = handler_name(1);
     let add = |delta| Write::AddState { handler: handler.clone(), key: "n".to_owned(), delta };
     let put =
         |text: &'static str| Write::PutState { handler: handler.clone(), key: "n".to_owned(), value: text.into() };
@@ -303,4 +311,35 @@ fn components_are_kept_by_digest() {
     assert_eq!(components.get(digest).unwrap().unwrap(), b"wasm");
     assert_eq!(components.path(digest), folder.path().join(format!("components/{}.wasm", "ab".repeat(32))));
     assert_eq!(fs::read_dir(folder.path().join("components")).unwrap().count(), 1, "no temporary file is left");
+}
+
+/// A commit is a row of entries, and a reader comes between two commits or waits.
+#[test]
+fn a_reader_never_sees_half_a_commit() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = StoreOptions { durability: Durability::Interval { flush_ms: 100 }, ..StoreOptions::default() };
+    let mut store = Store::open(folder.path(), options).unwrap();
+    let key = |number: u32| format!("{number:03}");
+    let reader = store.reader();
+    let ended = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for round in 1..=1_000_u32 {
+                let put = |number| Write::PutState {
+                    handler: handler_name(1),
+                    key: key(number),
+                    value: round.to_be_bytes().to_vec().into(),
+                };
+                store.commit(&(0..100).map(put).collect::<Vec<_>>()).unwrap();
+            }
+            ended.store(true, Ordering::Relaxed);
+        });
+        let mut seen = BTreeSet::new();
+        while !ended.load(Ordering::Relaxed) {
+            let [first, last] = [0, 99].map(|number| reader.state(&handler_name(1), &key(number)).unwrap());
+            assert!(last >= first, "{first:?} is there, and {last:?} of an earlier commit");
+            seen.insert(first);
+        }
+        assert!(seen.len() > 50, "only {} commits were seen", seen.len());
+    });
 }

@@ -69,10 +69,11 @@ async fn metrics_tell_what_happened() {
     }
     server.get_until("/v1/queues/orders/consumers/c", "all deliveries", |consumer| consumer["floor"] == 4).await;
     let answer = loop {
-        // A delivery is counted just after it is settled.
+        // A delivery is counted just after it is settled, and this store writes its file some milliseconds later.
         let answer = server.get("/metrics").await.expect_status(200);
         let settled = r#"wasmill_deliveries_settled_total{queue="orders",handler="check",outcome="success"}"#;
-        if value(&samples(&answer.text), settled) == Some(3.0) {
+        let samples = samples(&answer.text);
+        if value(&samples, settled) == Some(3.0) && value(&samples, "wasmill_store_bytes") > Some(0.0) {
             break answer;
         }
     };

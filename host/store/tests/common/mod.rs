@@ -2,7 +2,11 @@
 
 #![allow(dead_code, reason = "each test crate uses some of it")]
 
-use std::{path::Path, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    sync::Arc,
+};
 
 use wasmill_delivery::{
     cursor::Cursor,
@@ -122,6 +126,20 @@ pub(crate) struct Log {
 }
 
 impl Log {
+    /// The log of a queue as it is.
+    pub(crate) fn of(store: &Store, of: u32) -> Self {
+        let mut bounds = None;
+        for found in recovered(store) {
+            if let Recovered::Queue { record, logs, .. } = found
+                && record.id == QueueId(of)
+            {
+                bounds = Some(logs[0]);
+            }
+        }
+        let bounds = bounds.unwrap();
+        Self { next: bounds.next.0 - 1, bytes: bounds.bytes_before_next }
+    }
+
     pub(crate) fn append(&mut self, queue: u32, messages: Vec<Arc<Message>>) -> Write {
         let (first, bytes_before) = (Sequence(self.next + 1), self.bytes);
         self.next += messages.len() as u64;
@@ -152,4 +170,42 @@ pub(crate) fn raw(folder: &Path) -> sled::Db {
             Err(error) => panic!("{error}"),
         }
     }
+}
+
+/// The key of a slot.
+pub(crate) fn slot_key(slot: u32) -> Vec<u8> {
+    [b"v".as_slice(), &slot.to_be_bytes(), &[0]].concat()
+}
+
+/// The slot of each chunk and part that lies in one.
+pub(crate) fn pointers(db: &sled::Db) -> BTreeMap<Vec<u8>, u32> {
+    let entries = db.scan_prefix("l").chain(db.scan_prefix("~l")).map(Result::unwrap);
+    let pointers = entries.filter(|(_, value)| value[0] == u8::MAX);
+    pointers.map(|(key, value)| (key.to_vec(), u32::from_le_bytes(value[11..].try_into().unwrap()))).collect()
+}
+
+/// What holds of the slots of a store that is closed. Answers how many slots there are, and how many are taken.
+#[track_caller]
+pub(crate) fn check_slots(folder: &Path) -> (usize, usize) {
+    let db = raw(folder);
+    let pointers = pointers(&db);
+    let taken: BTreeSet<u32> = pointers.values().copied().collect();
+    assert_eq!(taken.len(), pointers.len(), "two chunks lie in one slot");
+    let mut marked = BTreeSet::new();
+    for entry in db.scan_prefix("b") {
+        let (key, value) = entry.unwrap();
+        let map = u32::from_be_bytes(key[1..5].try_into().unwrap());
+        for (byte, bits) in (0..).zip(&value[11..]) {
+            marked.extend((0..8).filter(|bit| bits & (1 << bit) != 0).map(|bit| map * 2_048 + byte * 8 + bit));
+        }
+    }
+    assert_eq!(marked, taken, "the maps say otherwise");
+    let mut slots = 0;
+    for entry in db.scan_prefix("v") {
+        let (key, value) = entry.unwrap();
+        let slot = u32::from_be_bytes(key[1..5].try_into().unwrap());
+        slots += usize::from(key[5] == 0);
+        assert_eq!(value.len() > 1, key[5] == 0 && taken.contains(&slot), "slot {slot}, filling {}", key[5]);
+    }
+    (slots, taken.len())
 }
