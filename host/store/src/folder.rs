@@ -20,7 +20,7 @@ use crate::{
 /// | format | since then |
 /// |---|---|
 /// | 2 | large chunks of logs lie in slots |
-/// | 3 | the last commit may have to be finished when the store is opened |
+/// | 3 | the last commit may have to be finished when the store is opened; no map says which slots are taken |
 ///
 /// A store of an older format becomes one of the newest when it is opened.
 pub(crate) const FORMAT: u32 = 3;

@@ -30,6 +30,7 @@ pub(crate) const STATE: u8 = b's';
 pub(crate) const DEDUP: u8 = b'd';
 /// Where chunks of logs lie, see [`crate::slots`].
 pub(crate) const SLOT: u8 = b'v';
+/// Of format 2, and deleted when such a store is opened.
 pub(crate) const SLOT_MAP: u8 = b'b';
 /// The changes of the last commit, see [`crate::redo`].
 pub(crate) const REDO: u8 = b'a';
@@ -192,10 +193,6 @@ pub(crate) fn filling(slot: u32, filling: u8) -> Key {
     key
 }
 
-pub(crate) fn slot_map(map: u32) -> Key {
-    with_u32(SLOT_MAP, map)
-}
-
 pub(crate) fn redo() -> Key {
     vec![REDO]
 }
@@ -259,7 +256,7 @@ pub(crate) fn parse_slot(key: &[u8]) -> Result<(u32, u8), StoreError> {
     }
 }
 
-/// The number of the queue, the consumer or the map in a key that begins with one.
+/// The number of the queue or the consumer in a key that begins with one.
 pub(crate) fn parse_owner(key: &[u8]) -> Result<u32, StoreError> {
     key.get(1..).and_then(take_u32).map(|(owner, _)| owner).ok_or_else(|| not_a_key(key))
 }
@@ -331,7 +328,6 @@ fn describe_known(key: &[u8]) -> Option<String> {
             format!("ids published at {at} ms, mark {}", last_u64(mark)?)
         }
         SLOT => format!("slot {}", take_u32(rest)?.0),
-        SLOT_MAP => format!("map {} of slots", take_u32(rest)?.0),
         REDO => "redo record of the last commit".to_owned(),
         PART => {
             let (owner, number) = rest.split_last_chunk()?;

@@ -11,7 +11,8 @@
 //! | under the key of a log's chunk or a part of it | a [`Pointer`]: which slot, and the checksum of what lies there |
 //! | slot, filling 0 | that value, sealed under the key of the chunk; less than a value when the slot is free |
 //! | slot, filling 1 to 8 | nothing |
-//! | map | a bit for each of 2,048 slots: whether it is taken |
+//!
+//! A slot is taken when an entry points to it. Nothing else says so: when a store is opened all pointers are read.
 //!
 //! sled keeps what an entry held until its page is written anew, at its tenth change. Slots that are emptied and taken in turns
 //! have that by themselves. When more are emptied than taken, or there is nothing else to do, those that were emptied first are changed
@@ -19,20 +20,19 @@
 //! process ends keeps its space until it is taken again.
 //!
 //! A commit fills slots before it is known to be one ([`crate::redo`]), so each commit names those that the next one may fill.
-//! They were looked at and are empty, so what they hold after a crash, when no map says that they are taken, is of a commit
-//! that never was.
+//! They were looked at and are empty, so what they hold after a crash, when nobody points to it, is of a commit that never was.
 //!
 //! Slots are never unmade. Each takes about 400 bytes of memory, because sled remembers where each page lies, and as many
 //! on the disk when it is free. So a backlog takes as much memory as a hundredth of what it takes on the disk.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use crate::{
     database::Database,
     error::StoreError,
     key::{self, Key, KeyRange},
     redo::Changes,
-    value::{self, Payload, Pointer},
+    value::{self, Pointer},
 };
 
 /// Smaller values stay under their own keys: a slot for each would take too much memory.
@@ -56,14 +56,11 @@ const EMPTIED_MAX: usize = 128;
 const MADE_SMALL_MAX: usize = 64;
 /// Slots that a commit names for the next one. A commit that fills more has a megabyte or more, and is a batch of sled.
 const NAMED_MAX: usize = 32;
-/// Slots of one map.
-const MAP_SLOTS: u32 = 2_048;
-const MAP_BYTES: usize = MAP_SLOTS as usize / 8;
-
-/// Which slots there are, and which are free. Belongs to the writer. Takes a bit for each slot and 4 bytes for each free one.
+/// Which slots there are, and which are free. Belongs to the writer. Takes a byte for each slot, and 4 for each free one.
 #[derive(Default)]
 pub(crate) struct Slots {
-    made: u32,
+    /// Of each slot that was made, whether an entry points to it.
+    taken: Vec<bool>,
     /// Free and small. The last is taken first.
     free: Vec<u32>,
     /// Free, with the space of what they held. The last is taken before all these.
@@ -72,9 +69,6 @@ pub(crate) struct Slots {
     emptied_now: Vec<u32>,
     /// Free and empty, and named by the last commit. The last is taken first of all.
     named: Vec<Named>,
-    maps: BTreeMap<u32, Vec<u8>>,
-    /// Maps that this commit changes.
-    changed: BTreeSet<u32>,
 }
 
 /// A slot that the next commit may fill.
@@ -85,30 +79,27 @@ struct Named {
 }
 
 impl Slots {
-    /// Those of a store that is opened. A map that is damaged is made anew from all that lies in slots. What lies in those of
-    /// `may_be_filled` that nobody has taken is thrown away.
+    /// Those of a store that is opened. What lies in those of `may_be_filled` that nobody has taken is thrown away.
     pub(crate) fn open(database: &Database, may_be_filled: &[u32]) -> Result<Self, StoreError> {
         let mut slots = Self::default();
         if let Some((last, _)) = database.range(&KeyRange::of_kind(key::SLOT)).next_back().transpose()? {
             let (slot, filling) = key::parse_slot(&last)?;
             // The process may have ended while it made one.
-            slots.made = if filling == FILLINGS { slot + 1 } else { slot };
+            let made = if filling == FILLINGS { slot + 1 } else { slot };
+            slots.taken.resize(made as usize, false);
         }
-        match read_maps(database) {
-            Ok(maps) if (0..).zip(maps.keys()).all(|(number, map)| number == *map) => slots.maps = maps,
-            Ok(_) => {
-                tracing::warn!("a map of slots is missing; they are made anew");
-                slots.mark_what_lies(database)?;
-            }
-            Err(error @ (StoreError::Database { .. } | StoreError::NewerValue { .. })) => return Err(error),
-            Err(error) => {
-                tracing::warn!(%error, "the maps of slots are made anew");
-                slots.mark_what_lies(database)?;
+        let chunks = KeyRange::of_kind(key::LOG);
+        let parts = KeyRange::of_prefix(vec![key::PART, key::LOG]);
+        for entry in database.range(&chunks).chain(database.range(&parts)) {
+            let (key, found) = entry?;
+            if let Ok(Some(pointer)) = Pointer::open(&key, &found) {
+                slots.set(pointer.slot, true);
             }
         }
         // The first ones come first.
-        slots.free = (FIRST..slots.made).rev().filter(|slot| !slots.is_taken(*slot)).collect();
+        slots.free = (FIRST..slots.made()).rev().filter(|slot| !slots.is_taken(*slot)).collect();
         slots.empty_untaken(may_be_filled, database)?;
+        delete_maps(database)?;
         Ok(slots)
     }
 
@@ -153,10 +144,6 @@ impl Slots {
             }
         }
         self.make_small(EMPTIED_MAX, database)?;
-        for map in std::mem::take(&mut self.changed) {
-            let entries = Payload::of(&self.maps[&map]).seal(key::slot_map(map));
-            changes.others.extend(entries.into_iter().map(|(key, value)| (key, Some(value))));
-        }
         self.name(database)?;
         changes.named = self.named.iter().map(|named| named.slot).collect();
         Ok(changes)
@@ -227,13 +214,13 @@ impl Slots {
 
     /// Make some more. They are free, so it does no harm when the process ends before the commit.
     fn make(&mut self, database: &Database) -> Result<(), StoreError> {
-        let made = self.made..self.made + MADE_AT_ONCE;
+        let made = self.made()..self.made() + MADE_AT_ONCE;
         for slot in made.clone() {
             for filling in 0..=FILLINGS {
                 database.set(&key::filling(slot, filling), &[])?;
             }
         }
-        self.made = made.end;
+        self.taken.resize(made.end as usize, false);
         self.free.splice(0..0, made.rev().filter(|slot| *slot >= FIRST));
         Ok(())
     }
@@ -247,7 +234,7 @@ impl Slots {
         if !database.find_as_it_is(&slot)?.is_some_and(|value| pointer.is_to(&value)) {
             return Ok(None);
         }
-        // Whatever the map says of it, nobody may be given it twice.
+        // Two entries may point to it when one is damaged, and nobody may be given it twice.
         if self.is_taken(pointer.slot) {
             self.set(pointer.slot, false);
             self.emptied_now.push(pointer.slot);
@@ -255,38 +242,26 @@ impl Slots {
         Ok(Some(slot))
     }
 
-    fn mark_what_lies(&mut self, database: &Database) -> Result<(), StoreError> {
-        let chunks = KeyRange::of_kind(key::LOG);
-        let parts = KeyRange::of_prefix(vec![key::PART, key::LOG]);
-        for entry in database.range(&chunks).chain(database.range(&parts)) {
-            let (key, found) = entry?;
-            if let Ok(Some(pointer)) = Pointer::open(&key, &found) {
-                self.set(pointer.slot, true);
-            }
-        }
-        // All are written with the next commit, as far as there are slots.
-        for map in 0..self.made.div_ceil(MAP_SLOTS) {
-            self.maps.entry(map).or_insert_with(no_slots);
-            self.changed.insert(map);
-        }
-        Ok(())
+    fn made(&self) -> u32 {
+        u32::try_from(self.taken.len()).expect("a slot's number has 32 bits")
     }
 
     fn is_taken(&self, slot: u32) -> bool {
-        let (map, byte, bit) = place(slot);
-        self.maps.get(&map).is_some_and(|map| map[byte] & bit != 0)
+        self.taken.get(slot as usize).is_some_and(|taken| *taken)
     }
 
-    fn set(&mut self, slot: u32, taken: bool) {
-        let (map, byte, bit) = place(slot);
-        let bits = self.maps.entry(map).or_insert_with(no_slots);
-        if taken {
-            bits[byte] |= bit;
-        } else {
-            bits[byte] &= !bit;
+    /// A slot that was never made cannot be taken.
+    fn set(&mut self, slot: u32, is_taken: bool) {
+        if let Some(taken) = self.taken.get_mut(slot as usize) {
+            *taken = is_taken;
         }
-        self.changed.insert(map);
     }
+}
+
+/// Stores of format 2 said in maps which slots are taken.
+fn delete_maps(database: &Database) -> Result<(), StoreError> {
+    let maps = database.range(&KeyRange::of_kind(key::SLOT_MAP)).map(|entry| Ok((entry?.0.to_vec(), None)));
+    database.apply_in_order(maps.collect::<Result<Vec<_>, StoreError>>()?)
 }
 
 fn make_small(slot: u32, database: &Database) -> Result<(), StoreError> {
@@ -304,27 +279,4 @@ fn is_for(key: &[u8], value: &[u8]) -> bool {
 fn may_lie_in_one(key: &[u8]) -> bool {
     let kind = if key[0] == key::PART { key.get(1) } else { key.first() };
     kind == Some(&key::LOG)
-}
-
-fn read_maps(database: &Database) -> Result<BTreeMap<u32, Vec<u8>>, StoreError> {
-    let maps = database.range(&KeyRange::of_kind(key::SLOT_MAP)).map(|entry| {
-        let (key, found) = entry?;
-        let map = value::open(&key, found)?.payload;
-        if map.len() != MAP_BYTES {
-            let problem = format!("it has {} bytes, and a map has {MAP_BYTES}", map.len());
-            return Err(StoreError::damaged(key::describe(&key), problem));
-        }
-        Ok((key::parse_owner(&key)?, map.to_vec()))
-    });
-    maps.collect()
-}
-
-fn no_slots() -> Vec<u8> {
-    vec![0; MAP_BYTES]
-}
-
-/// The map of a slot, and its bit there.
-fn place(slot: u32) -> (u32, usize, u8) {
-    let at = slot % MAP_SLOTS;
-    (slot / MAP_SLOTS, at as usize / 8, 1 << (at % 8))
 }

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use common::{Log, check_slots, message, open, pointers, queue, raw, recovered, slot_key};
+use common::{Log, check_slots, message, open, pointers, queue, raw, slot_key};
 use wasmill_delivery::{
     message::Message,
     name::{QueueId, Sequence},
@@ -110,7 +110,7 @@ fn a_store_of_format_1_is_read_and_becomes_one_of_the_newest() {
     for (key, slot) in pointers(&db) {
         db.insert(key, db.get(slot_key(slot)).unwrap().unwrap()).unwrap();
     }
-    for key in db.scan_prefix("v").keys().chain(db.scan_prefix("b").keys()).map(Result::unwrap).collect::<Vec<_>>() {
+    for key in db.scan_prefix("v").keys().map(Result::unwrap).collect::<Vec<_>>() {
         db.remove(key).unwrap();
     }
     db.flush().unwrap();
@@ -211,49 +211,43 @@ fn a_chunk_whose_slot_holds_another_ones_can_be_trimmed_and_that_stays() {
     assert_eq!(db.get(slot_key(slots[0])).unwrap().unwrap(), other);
 }
 
-/// Maps may say that a slot is free which is not, for whatever reason: nothing is written over, and no slot is given
-/// twice. The last map may be missing for a good reason, so nobody finds out that it should be there.
+/// Nobody knows then that the slot is taken. Nothing is written over, so the chunk is there again when the pointer is.
 #[test]
-fn whatever_is_wrong_with_maps_nothing_is_written_over() {
-    let options = StoreOptions { chunk_bytes: 5_000, ..StoreOptions::default() };
-    for (map, missing) in [(0, false), (1, false), (0, true), (1, true)] {
-        let folder = tempfile::tempdir().unwrap();
-        let mut log = Log::default();
-        let mut store = Store::open(folder.path(), options).unwrap();
-        store.commit(&[Write::PutQueue { record: queue(1) }]).unwrap();
-        let mut next = 1;
-        let mut append = |store: &mut Store, count: u64| {
-            store.commit(&[log.append(1, messages(next, count, 4_500))]).unwrap();
-            next += count;
-        };
-        // A chunk each, so that they need two maps.
-        (0..25).for_each(|_| append(&mut store, 100));
-        drop(store);
-        let db = raw(folder.path());
-        let maps: Vec<_> = db.scan_prefix("b").map(Result::unwrap).collect();
-        assert_eq!(maps.len(), 2);
-        let (key, value) = maps[map].clone();
-        let mut value = value.to_vec();
-        value[50] ^= 1;
-        match missing {
-            true => drop(db.remove(key).unwrap()),
-            false => drop(db.insert(key, value).unwrap()),
-        }
-        db.flush().unwrap();
-        drop(db);
-        let mut store = Store::open(folder.path(), options).unwrap();
-        for below in (101..=2_401).step_by(100) {
-            store.commit(&[trim(1, below)]).unwrap();
-            append(&mut store, 100);
-        }
-        // More than what was given back last, in one commit.
-        store.commit(&[trim(1, 2_451)]).unwrap();
-        append(&mut store, 500);
-        drop(store);
-        let store = Store::open(folder.path(), options).unwrap();
-        let kept: Vec<u64> = page(&store, 1, 1).iter().map(|(sequence, _)| sequence.0).collect();
-        assert_eq!(kept, (2_451..=5_400).collect::<Vec<_>>(), "map {map}, missing: {missing}");
+fn what_a_damaged_pointer_pointed_to_is_not_written_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut log = Log::default();
+    let mut store = open(folder.path());
+    store.commit(&[Write::PutQueue { record: queue(1) }]).unwrap();
+    let mut next = 1;
+    let mut append = |store: &mut Store, count: u64| {
+        store.commit(&[log.append(1, messages(next, count, 4_500))]).unwrap();
+        next += count;
+    };
+    (0..25).for_each(|_| append(&mut store, 20));
+    drop(store);
+    let db = raw(folder.path());
+    let (key, _) = pointers(&db).into_iter().nth(30).unwrap();
+    let pointer = db.get(&key).unwrap().unwrap();
+    let mut damaged = pointer.to_vec();
+    damaged[11] ^= 1;
+    db.insert(&key, damaged).unwrap();
+    db.flush().unwrap();
+    drop(db);
+    let mut store = open(folder.path());
+    // As many as are trimmed, so that slots are taken again, and then more in one commit than were given back.
+    for below in (21..=161).step_by(20) {
+        store.commit(&[trim(1, below)]).unwrap();
+        append(&mut store, 20);
     }
+    append(&mut store, 400);
+    drop(store);
+    let db = raw(folder.path());
+    db.insert(key, pointer).unwrap();
+    db.flush().unwrap();
+    drop(db);
+    let kept = page(&open(folder.path()), 1, 161);
+    assert_eq!(kept.iter().map(|(sequence, _)| sequence.0).collect::<Vec<_>>(), (161..=1_060).collect::<Vec<_>>());
+    check_slots(folder.path());
 }
 
 /// The process may end while it makes slots.
@@ -325,7 +319,7 @@ fn append_and_trim_for_ever(folder: &Path, seed: u64) -> ! {
 
 /// It runs itself in a process of its own, which it kills.
 #[test]
-fn a_process_that_is_killed_leaves_slots_and_maps_in_order() {
+fn a_process_that_is_killed_leaves_slots_in_order() {
     if let (Ok(folder), Ok(seed)) = (std::env::var("STORE_TO_BE_KILLED"), std::env::var("SEED")) {
         append_and_trim_for_ever(Path::new(&folder), seed.parse().unwrap());
     }
@@ -333,7 +327,7 @@ fn a_process_that_is_killed_leaves_slots_and_maps_in_order() {
     let mut ends = BTreeSet::new();
     for seed in 0..20_u64 {
         let mut process = Command::new(std::env::current_exe().unwrap())
-            .args(["a_process_that_is_killed_leaves_slots_and_maps_in_order", "--exact"])
+            .args(["a_process_that_is_killed_leaves_slots_in_order", "--exact"])
             .env("STORE_TO_BE_KILLED", folder.path())
             .env("SEED", seed.to_string())
             .stdout(Stdio::null())
@@ -366,33 +360,20 @@ fn a_process_that_is_killed_leaves_slots_and_maps_in_order() {
 }
 
 #[test]
-fn a_map_that_is_damaged_is_made_anew() {
-    for whole in [false, true] {
-        let folder = tempfile::tempdir().unwrap();
-        with_two_chunks(folder.path());
-        let mut store = open(folder.path());
-        store
-            .commit(&[Write::PutQueue { record: queue(2) }, Log::default().append(2, messages(1, 1, 100_000))])
-            .unwrap();
-        drop(store);
-        let before = check_slots(folder.path());
-        let db = raw(folder.path());
-        let (key, value) = db.scan_prefix("b").next().unwrap().unwrap();
-        let mut value = value.to_vec();
-        if whole {
-            value.pop();
-        } else {
-            *value.last_mut().unwrap() ^= 1;
-        }
-        db.insert(key, value).unwrap();
-        db.flush().unwrap();
-        drop(db);
-        let mut store = open(folder.path());
-        assert_eq!(recovered(&store).len(), 2);
-        store.commit(&[Write::PutQueue { record: queue(3) }]).unwrap();
-        drop(store);
-        assert_eq!(check_slots(folder.path()), before);
-    }
+fn maps_of_format_2_are_deleted() {
+    let folder = tempfile::tempdir().unwrap();
+    with_two_chunks(folder.path());
+    let before = check_slots(folder.path());
+    let db = raw(folder.path());
+    db.insert([b"b".as_slice(), &0_u32.to_be_bytes()].concat(), "a map").unwrap();
+    db.flush().unwrap();
+    drop(db);
+    fs::write(folder.path().join("FORMAT"), "wasmill store format 2\n").unwrap();
+    let store = open(folder.path());
+    assert_eq!(page(&store, 1, 1).len(), 100);
+    drop(store);
+    assert_eq!(raw(folder.path()).scan_prefix("b").count(), 0);
+    assert_eq!(check_slots(folder.path()), before);
 }
 
 /// sled keeps the space of a page's old values until the page is written anew. Without the changes that make it do so the file grew
