@@ -9,18 +9,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{
-    database::{Database, sync},
-    error::StoreError,
-    options::StoreOptions,
-};
+use crate::{database::sync, error::StoreError};
 
 /// The format that is written, and the latest that is known.
 ///
 /// | format | since then |
 /// |---|---|
 /// | 2 | large chunks of logs lie in slots |
-/// | 3 | the last commit may have to be finished when the store is opened; no map says which slots are taken |
+/// | 3 | the last commit may have to be finished when the store is opened; no map says at all times which slots are taken |
 ///
 /// A store of an older format becomes one of the newest when it is opened.
 pub(crate) const FORMAT: u32 = 3;
@@ -50,11 +46,8 @@ impl Folder {
         Ok(Self { path: path.to_owned(), lock })
     }
 
-    /// Open the database. What is opened has the newest format from then on; what cannot be opened stays as it is.
-    pub(crate) fn open_database(&self, options: &StoreOptions) -> Result<Database, StoreError> {
-        let database = Database::open(&self.path.join("db"), options)?;
-        write_format(&self.path)?;
-        Ok(database)
+    pub(crate) fn database(&self) -> PathBuf {
+        self.path.join("db")
     }
 
     pub(crate) fn components(&self) -> PathBuf {
@@ -122,7 +115,8 @@ fn check_format(folder: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn write_format(folder: &Path) -> Result<(), StoreError> {
+/// What was opened has the newest format from then on; what cannot be opened stays as it is.
+pub(crate) fn write_format(folder: &Path) -> Result<(), StoreError> {
     let path = folder.join("FORMAT");
     let text = format!("{FORMAT_TITLE}{FORMAT}\n");
     if fs::read_to_string(&path).is_ok_and(|found| found == text) {

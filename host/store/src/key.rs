@@ -30,8 +30,8 @@ pub(crate) const STATE: u8 = b's';
 pub(crate) const DEDUP: u8 = b'd';
 /// Where chunks of logs lie, see [`crate::slots`].
 pub(crate) const SLOT: u8 = b'v';
-/// Of format 2, and deleted when such a store is opened.
-pub(crate) const SLOT_MAP: u8 = b'b';
+/// Which slots are taken, when no host has the store open. Format 2 had maps of this kind at all times.
+pub(crate) const TAKEN: u8 = b'b';
 /// The changes of the last commit, see [`crate::redo`].
 pub(crate) const REDO: u8 = b'a';
 /// What did not fit into one entry; the rest of the key is the key of that entry and the number of the part.
@@ -193,8 +193,17 @@ pub(crate) fn filling(slot: u32, filling: u8) -> Key {
     key
 }
 
+pub(crate) fn taken() -> Key {
+    vec![TAKEN]
+}
+
 pub(crate) fn redo() -> Key {
     vec![REDO]
+}
+
+/// The keys of what fills the redo record's page.
+pub(crate) fn redo_filling(filling: u8) -> Key {
+    vec![REDO, filling]
 }
 
 /// The key of what did not fit into the entry of `owner`; `number` counts from 1.
@@ -328,6 +337,7 @@ fn describe_known(key: &[u8]) -> Option<String> {
             format!("ids published at {at} ms, mark {}", last_u64(mark)?)
         }
         SLOT => format!("slot {}", take_u32(rest)?.0),
+        TAKEN => "list of slots that are taken".to_owned(),
         REDO => "redo record of the last commit".to_owned(),
         PART => {
             let (owner, number) = rest.split_last_chunk()?;

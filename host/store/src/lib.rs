@@ -45,6 +45,8 @@
 //! | `d` | time u64, mark u64 | ids, 16 bytes each |
 //! | `v` | slot u32, filling u8 | a chunk of a log, or a part of one, of 4 KiB or more; the entry under its own key says which slot |
 //! | `a` | | slots that the next commit fills first, and the changes of the last commit, to make again after a crash |
+//! | `a` | filling u8 | nothing |
+//! | `b` | | which slots are taken, when no host has the store open |
 //! | `~` | another entry's key, number u16 | a part of what does not fit into that entry |
 //!
 //! # Values

@@ -10,7 +10,7 @@
 //! never was. What it put into slots is thrown away: the record of the commit before names them. When it ends behind the
 //! record, whoever opens the store makes the changes once more; they are the same however often they are made.
 //!
-//! A commit with many bytes is a batch of sled, because everything in the record is written twice; so is one that needs more
+//! A commit with many bytes outside of slots is a batch of sled, because everything in the record is written twice; so is one that needs more
 //! slots than were named, such as the first one after a start. The record is in the batch then, and has no changes.
 
 use crate::{
@@ -24,6 +24,9 @@ use crate::{
 /// A longer record would cost more than a batch.
 const RECORD_BYTES_MAX: usize = 16 * 1024;
 const _: () = assert!(RECORD_BYTES_MAX <= PART_BYTES_MAX, "a record is one entry");
+
+/// Entries behind the record: sled cuts a page of 17 entries into 9 and 8, so the first page of the tree has the record and eight of these.
+const FILLINGS: u8 = 16;
 
 /// What stands for the length of a value that is deleted; other lengths are one more.
 const DELETED: u64 = 0;
@@ -68,9 +71,17 @@ pub(crate) fn finish(database: &Database) -> Result<Vec<u32>, StoreError> {
     Ok(record.named)
 }
 
-/// Say that there is nothing to finish, when a host ends in order.
-pub(crate) fn forget(database: &Database) -> Result<(), StoreError> {
-    database.apply_in_order([(key::redo(), None)])
+/// Say that there is nothing to finish, when a host ends in order, after these changes.
+pub(crate) fn end(database: &Database, changes: Vec<Change>) -> Result<(), StoreError> {
+    database.apply_in_order(changes.into_iter().chain([(key::redo(), None)]))
+}
+
+/// Give the record a page of its own. sled writes a page anew at its tenth change, and the record changes with every commit.
+pub(crate) fn fill_page(database: &Database) -> Result<(), StoreError> {
+    if database.find_as_it_is(&key::redo_filling(FILLINGS))?.is_some() {
+        return Ok(());
+    }
+    (1..=FILLINGS).try_for_each(|filling| database.set(&key::redo_filling(filling), &[]))
 }
 
 fn entry(record: Payload) -> impl IntoIterator<Item = Change> {

@@ -12,7 +12,8 @@
 //! | slot, filling 0 | that value, sealed under the key of the chunk; less than a value when the slot is free |
 //! | slot, filling 1 to 8 | nothing |
 //!
-//! A slot is taken when an entry points to it. Nothing else says so: when a store is opened all pointers are read.
+//! A slot is taken when an entry points to it. A host that ends in order writes down which are; after a kill all entries of logs are
+//! read when the store is opened, which takes as long as reading their pointers and what lies in no slot.
 //!
 //! sled keeps what an entry held until its page is written anew, at its tenth change. Slots that are emptied and taken in turns
 //! have that by themselves. When more are emptied than taken, or there is nothing else to do, those that were emptied first are changed
@@ -28,11 +29,11 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::{
-    database::Database,
+    database::{Change, Database},
     error::StoreError,
     key::{self, Key, KeyRange},
     redo::Changes,
-    value::{self, Pointer},
+    value::{self, Payload, Pointer},
 };
 
 /// Smaller values stay under their own keys: a slot for each would take too much memory.
@@ -49,13 +50,16 @@ const FILLINGS: u8 = 8;
 /// After so many changes a page was written anew, and without what its slot held before: sled does so at the tenth, which may
 /// have been the one that filled the slot, and one more emptied it.
 const CHANGES_OF_A_PAGE: usize = 9;
-/// Slots that are free and still have the space of what they held, which is at most 32 KiB for every second change. There are
-/// more while more are emptied than a commit makes small.
+/// Slots that are free and still have the space of what they held, which is at most 32 KiB for every second change, besides
+/// those that are named. There are more while more are emptied than a commit makes small.
 const EMPTIED_MAX: usize = 128;
 /// Slots that one commit makes small, at some 16 us each.
 const MADE_SMALL_MAX: usize = 64;
-/// Slots that a commit names for the next one. A commit that fills more has a megabyte or more, and is a batch of sled.
+/// Slots that a commit names for the next one. A commit that fills more, 128 KiB at least and a megabyte as a rule, is a batch of sled.
 const NAMED_MAX: usize = 32;
+/// What stands for a slot that is taken.
+const TAKEN: u8 = 1;
+
 /// Which slots there are, and which are free. Belongs to the writer. Takes a byte for each slot, and 4 for each free one.
 #[derive(Default)]
 pub(crate) struct Slots {
@@ -88,19 +92,53 @@ impl Slots {
             let made = if filling == FILLINGS { slot + 1 } else { slot };
             slots.taken.resize(made as usize, false);
         }
-        let chunks = KeyRange::of_kind(key::LOG);
-        let parts = KeyRange::of_prefix(vec![key::PART, key::LOG]);
-        for entry in database.range(&chunks).chain(database.range(&parts)) {
-            let (key, found) = entry?;
-            if let Ok(Some(pointer)) = Pointer::open(&key, &found) {
-                slots.set(pointer.slot, true);
-            }
+        match slots.written_down(database) {
+            Some(taken) => slots.taken = taken,
+            None => slots.find_taken(database),
         }
         // The first ones come first.
         slots.free = (FIRST..slots.made()).rev().filter(|slot| !slots.is_taken(*slot)).collect();
         slots.empty_untaken(may_be_filled, database)?;
-        delete_maps(database)?;
         Ok(slots)
+    }
+
+    /// Which slots are taken, when the last host ended in order; none when it is not known, or not of these slots.
+    fn written_down(&self, database: &Database) -> Option<Vec<bool>> {
+        let written = database.read(&key::taken()).ok().flatten()?;
+        let taken: Vec<bool> = written.iter().map(|taken| *taken == TAKEN).collect();
+        (taken.len() == self.taken.len()).then_some(taken)
+    }
+
+    /// What the next host reads first, if nothing is written after it.
+    pub(crate) fn write_down(&self) -> Vec<Change> {
+        let written: Vec<u8> = self.taken.iter().map(|taken| if *taken { TAKEN } else { 0 }).collect();
+        Payload::of(&written).seal(key::taken()).into_iter().map(|(key, value)| (key, Some(value))).collect()
+    }
+
+    /// Before anything is written.
+    pub(crate) fn forget_written_down(database: &Database) -> Result<(), StoreError> {
+        let kinds = [KeyRange::of_kind(key::TAKEN), KeyRange::of_prefix(vec![key::PART, key::TAKEN])];
+        let entries = kinds.iter().flat_map(|kind| database.range(kind)).map(|entry| Ok((entry?.0.to_vec(), None)));
+        database.apply_in_order(entries.collect::<Result<Vec<_>, StoreError>>()?)
+    }
+
+    /// Follow all pointers. Behind one that cannot be read there may be more, whose slots look free then; what is not empty is not
+    /// filled, so they stay as they are.
+    fn find_taken(&mut self, database: &Database) {
+        for kind in [KeyRange::of_kind(key::LOG), KeyRange::of_prefix(vec![key::PART, key::LOG])] {
+            for entry in database.range(&kind) {
+                let (key, found) = match entry {
+                    Ok(entry) => entry,
+                    Err(error) => {
+                        tracing::error!(%error, "not all entries of logs can be read; the slots of the others are not used again");
+                        break;
+                    }
+                };
+                if let Ok(Some(pointer)) = Pointer::open(&key, &found) {
+                    self.set(pointer.slot, true);
+                }
+            }
+        }
     }
 
     fn empty_untaken(&mut self, may_be_filled: &[u32], database: &Database) -> Result<(), StoreError> {
@@ -116,7 +154,7 @@ impl Slots {
     }
 
     /// The changes of entries that make these, by key what the value will be; a key of a log that has a value now is not set. Whatever
-    /// they change in slots was read before: a page that cannot be read in their midst would tear the commit.
+    /// they change in slots was read before: a page that cannot be read in their midst would end the host, and the start of the next.
     pub(crate) fn place(
         &mut self,
         values: BTreeMap<Key, Option<Vec<u8>>>,
@@ -154,7 +192,7 @@ impl Slots {
         self.emptied.is_empty() && self.emptied_now.is_empty() && self.named.iter().all(|named| !named.is_large)
     }
 
-    /// Go on to give back the space of what was emptied, when there is no batch.
+    /// Go on to give back the space of what was emptied, when there is no commit.
     pub(crate) fn idle(&mut self, database: &Database) -> Result<(), StoreError> {
         self.emptied.extend(self.emptied_now.drain(..));
         for named in self.named.iter_mut().filter(|named| named.is_large) {
@@ -256,12 +294,6 @@ impl Slots {
             *taken = is_taken;
         }
     }
-}
-
-/// Stores of format 2 said in maps which slots are taken.
-fn delete_maps(database: &Database) -> Result<(), StoreError> {
-    let maps = database.range(&KeyRange::of_kind(key::SLOT_MAP)).map(|entry| Ok((entry?.0.to_vec(), None)));
-    database.apply_in_order(maps.collect::<Result<Vec<_>, StoreError>>()?)
 }
 
 fn make_small(slot: u32, database: &Database) -> Result<(), StoreError> {

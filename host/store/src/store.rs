@@ -16,9 +16,10 @@ use wasmill_delivery::{
 use crate::{
     commit::{Commit, Memory, Ready},
     components::Components,
+    database::Database,
     error::StoreError,
     flusher::Flusher,
-    folder::Folder,
+    folder::{self, Folder},
     options::{Durability, StoreOptions},
     reader::Reader,
     recover, redo,
@@ -36,6 +37,8 @@ pub struct Store {
     options: StoreOptions,
     memory: Memory,
     components: Components,
+    /// Still true when a commit has failed or panicked.
+    is_committing: bool,
     /// Before `shared`, so that it flushes while the database is there.
     _flusher: Option<Flusher>,
     shared: Arc<Shared>,
@@ -52,7 +55,7 @@ impl Store {
         let components = Components::new(&folder.components());
         let shared = Arc::new(Shared {
             path: folder.path.clone(),
-            database: folder.open_database(&options)?,
+            database: Database::open(&folder.database(), &options)?,
             tail: Tail::new(options.log_cache_bytes),
             gone: Gone::default(),
             dirty: AtomicBool::new(false),
@@ -60,8 +63,11 @@ impl Store {
             _lock: folder.lock,
         });
         let memory = memory_of(&shared)?;
+        folder::write_format(&shared.path)?;
+        Slots::forget_written_down(&shared.database)?;
+        redo::fill_page(&shared.database)?;
         let flusher = flusher_for(options.durability, &shared)?;
-        Ok(Self { options, memory, components, _flusher: flusher, shared })
+        Ok(Self { options, memory, components, is_committing: false, _flusher: flusher, shared })
     }
 
     /// Visit all that is durable, in the order that [`Recovered`] documents. It streams: memory does not grow with
@@ -84,8 +90,13 @@ impl Store {
         if let Some(first) = self.shared.failed.get() {
             return Err(StoreError::Poisoned { first: first.clone() });
         }
-        let result = self.try_commit(writes);
-        result.inspect_err(|error| self.shared.poison(error))
+        if self.is_committing {
+            return Err(StoreError::Poisoned { first: "a panic in the midst of a commit".to_owned() });
+        }
+        self.is_committing = true;
+        self.try_commit(writes).inspect_err(|error| self.shared.poison(error))?;
+        self.is_committing = false;
+        Ok(())
     }
 
     /// Whether something that was deleted still takes space, because commits delete a bounded number of entries
@@ -139,11 +150,11 @@ impl Store {
 
 impl Drop for Store {
     fn drop(&mut self) {
-        if self.shared.failed.get().is_some() {
+        // What was left half done is finished by the next one who opens the store.
+        if self.shared.failed.get().is_some() || self.is_committing {
             return;
         }
-        // When it fails, the next one to open the store makes changes that are made already.
-        let ended = redo::forget(&self.shared.database).and_then(|()| self.make_durable());
+        let ended = redo::end(&self.shared.database, self.memory.slots.write_down()).and_then(|()| self.make_durable());
         if let Err(error) = ended {
             tracing::warn!(%error, "the end of the store could not be written; nothing is lost");
         }
@@ -169,5 +180,42 @@ fn flusher_for(durability: Durability, shared: &Arc<Shared>) -> Result<Option<Fl
     match durability {
         Durability::Fsync => Ok(None),
         Durability::Interval { flush_ms } => Flusher::start(Arc::clone(shared), flush_ms).map(Some),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wasmill_delivery::name::HandlerName;
+
+    use super::*;
+    use crate::{redo::Changes, value::Payload};
+
+    /// A panic of sled, say.
+    #[test]
+    fn a_commit_that_panicked_is_finished_by_the_next_host() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut store = Store::open(folder.path(), StoreOptions::default()).expect("opens");
+        let handler = HandlerName::new("h").expect("good");
+        let keys = ["a", "b"].map(|name| crate::key::state(&handler, name));
+        let others =
+            keys.iter().flat_map(|key| Payload::of(b"1").seal(key.clone())).map(|(key, value)| (key, Some(value)));
+        let changes =
+            Changes { filled: Vec::new(), filled_are_named: true, others: others.collect(), named: Vec::new() };
+        // All of it was made but the last change.
+        store.is_committing = true;
+        changes.apply(&store.shared.database).expect("applies");
+        store.shared.database.apply_in_order([(keys[1].clone(), None)]).expect("applies");
+
+        let refused = store.commit(&[]).expect_err("nobody knows what a commit after it would mean");
+        assert!(refused.to_string().contains("a panic in the midst of a commit"), "{refused}");
+        drop(store);
+        let store = Store::open(folder.path(), StoreOptions::default()).expect("opens");
+        for name in ["a", "b"] {
+            assert_eq!(
+                store.reader().state(&handler, name).expect("reads").as_deref(),
+                Some(b"1".as_slice()),
+                "{name}"
+            );
+        }
     }
 }

@@ -10,7 +10,8 @@ use common::{Log, handler, message, open, put_consumer, queue, raw};
 use wasmill_delivery::{
     cursor::Cursor,
     name::{ConsumerId, QueueId, Sequence},
-    write::Write,
+    time::Timestamp,
+    write::{DedupId, Write},
 };
 use wasmill_store::{Durability, Store, StoreOptions};
 
@@ -56,15 +57,20 @@ fn a_byte_of_a_log_is_hardly_written_twice() {
     }
 }
 
-/// What a commit of a cursor writes, with a chunk in the first slot or none in any.
-fn written_for_a_cursor(messages: u64) -> u64 {
+/// What a commit of a cursor writes, with a log of so many messages in one chunk, and ids that were published.
+fn written_for_a_cursor(messages: u64, ids: u128) -> u64 {
     let folder = tempfile::tempdir().unwrap();
     let options = StoreOptions { durability: Durability::Interval { flush_ms: 20 }, ..StoreOptions::default() };
     let mut store = Store::open(folder.path(), options).unwrap();
-    store.commit(&[Write::PutQueue { record: queue(1) }, Write::PutHandler { record: handler(1) }]).unwrap();
+    store.commit(&[Write::PutQueue { record: queue(1) }]).unwrap();
+    // So many that ids and cursors have pages of their own.
+    store.commit(&(1..=20).map(|number| Write::PutHandler { record: handler(number) }).collect::<Vec<_>>()).unwrap();
     store.commit(&put_consumer(1, 1)).unwrap();
     let chunk = (1..=messages).map(|number| message(number, 256)).collect();
     store.commit(&[Log::default().append(1, chunk)]).unwrap();
+    for at in 0..20 {
+        store.commit(&[Write::PutDedup { at: Timestamp(at), ids: (0..ids).map(DedupId).collect() }]).unwrap();
+    }
     let before = written();
     for floor in 1..=5_000 {
         let cursor = Cursor::starting_at(Sequence(floor));
@@ -74,13 +80,15 @@ fn written_for_a_cursor(messages: u64) -> u64 {
     (written() - before) / 5_000
 }
 
-/// sled writes an entry's neighbours with it, and other kinds lie beside the first slots.
+/// sled writes an entry's neighbours with it. Other kinds lie beside the first slots, and the redo record beside the first entries.
 #[test]
-fn a_cursor_is_not_written_with_a_chunk() {
+fn a_cursor_is_not_written_with_a_chunk_or_with_ids() {
     let _alone = ALONE.lock().unwrap();
-    let (without, with) = (written_for_a_cursor(5), written_for_a_cursor(90));
-    println!("bytes written for a cursor: {with}, without slots {without}");
-    assert!(with < without * 3 / 2 + 100, "{with}, without slots {without}");
+    let without = written_for_a_cursor(5, 1);
+    for (what, with) in [("a chunk", written_for_a_cursor(90, 1)), ("ids", written_for_a_cursor(5, 800))] {
+        println!("bytes written for a cursor with {what}: {with}, without {without}");
+        assert!(with < without * 3 / 2 + 100, "{with} with {what}, without {without}");
+    }
 }
 
 /// How many slots are free, and how many of these still take more than 16 KiB of the disk.

@@ -89,7 +89,7 @@ fn a_large_value_that_is_replaced_or_deleted_leaves_nothing_behind() {
     assert_eq!(store.reader().state(&handler, "k").unwrap().unwrap().len(), 300_000);
     store.commit(&[Write::DeleteState { handler: handler.clone(), key: "k".to_owned() }]).unwrap();
     drop(store);
-    assert_eq!(common::raw(folder.path()).len(), 0);
+    assert_eq!(common::left(folder.path()), 0);
 }
 
 #[test]
@@ -188,7 +188,7 @@ fn a_removed_queue_is_gone_at_once_and_swept_also_after_a_restart() {
     assert!(sweep(&mut store) >= 2);
     drop(store);
     assert!(!open(folder.path()).is_sweeping());
-    assert_eq!(common::raw(folder.path()).len(), 0);
+    assert_eq!(common::left(folder.path()), 0);
 }
 
 #[test]

@@ -250,6 +250,48 @@ fn what_a_damaged_pointer_pointed_to_is_not_written_over() {
     check_slots(folder.path());
 }
 
+/// After a kill all pointers are read. One page of them that cannot be read takes no others along.
+#[test]
+fn a_page_of_pointers_that_cannot_be_read_does_not_keep_a_store_closed() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut log = Log::default();
+    let mut store = open(folder.path());
+    store.commit(&[Write::PutQueue { record: queue(1) }]).unwrap();
+    // Several of sled's segments, so that it does not read the first of them when it is opened.
+    for first in (1..=149_900).step_by(100) {
+        store.commit(&[log.append(1, messages(first, 100, 300))]).unwrap();
+    }
+    drop(store);
+    let db = raw(folder.path());
+    let (key, pointer) = db.scan_prefix("l").map(Result::unwrap).nth(25).unwrap();
+    let lost = u64::from_be_bytes(*key.last_chunk().unwrap());
+    // As after a kill.
+    db.remove("b").unwrap();
+    db.flush().unwrap();
+    drop(db);
+    // Once more, so that sled has a snapshot and does not read its log as far as that.
+    drop(raw(folder.path()));
+    let path = folder.path().join("db/db");
+    let mut bytes = fs::read(&path).unwrap();
+    let found: Vec<usize> =
+        bytes.windows(pointer.len()).enumerate().filter(|(_, found)| *found == &*pointer).map(|(at, _)| at).collect();
+    found.iter().for_each(|at| bytes[*at] ^= 1);
+    fs::write(&path, bytes).unwrap();
+
+    let mut store = open(folder.path());
+    assert!(store.reader().messages(QueueId(1), &[Sequence(lost)]).is_err(), "it should be damaged");
+    store.commit(&[Write::PutQueue { record: queue(2) }]).unwrap();
+    let mut other = Log::default();
+    for first in (1..=4_900).step_by(100) {
+        store.commit(&[other.append(2, messages(first, 100, 300))]).unwrap();
+    }
+    assert_eq!(page(&store, 2, 1).len(), 4_900);
+    for sequence in [1, 149_900] {
+        let found = store.reader().messages(QueueId(1), &[Sequence(sequence)]).unwrap();
+        assert_eq!(found[0].as_ref().unwrap().id.as_str(), format!("id-{sequence}"));
+    }
+}
+
 /// The process may end while it makes slots.
 #[test]
 fn a_slot_that_is_half_made_is_made_anew() {
@@ -337,6 +379,10 @@ fn a_process_that_is_killed_leaves_slots_in_order() {
         assert!(process.try_wait().unwrap().is_none(), "it ended by itself");
         process.kill().unwrap();
         process.wait().unwrap();
+        if seed % 3 == 1 {
+            // The next process comes right after a kill.
+            continue;
+        }
         // Whoever opens it finishes what was under way.
         drop(open(folder.path()));
         check_slots(folder.path());
@@ -372,7 +418,9 @@ fn maps_of_format_2_are_deleted() {
     let store = open(folder.path());
     assert_eq!(page(&store, 1, 1).len(), 100);
     drop(store);
-    assert_eq!(raw(folder.path()).scan_prefix("b").count(), 0);
+    let db = raw(folder.path());
+    assert_eq!(db.scan_prefix("b").keys().map(|key| key.unwrap().len()).collect::<Vec<_>>(), [1]);
+    drop(db);
     assert_eq!(check_slots(folder.path()), before);
 }
 

@@ -172,6 +172,11 @@ pub(crate) fn raw(folder: &Path) -> sled::Db {
     }
 }
 
+/// Entries of a store that is closed, without those of its own account.
+pub(crate) fn left(folder: &Path) -> usize {
+    raw(folder).iter().keys().filter(|key| !matches!(key.as_ref().unwrap()[0], b'a' | b'b')).count()
+}
+
 /// The key of a slot.
 pub(crate) fn slot_key(slot: u32) -> Vec<u8> {
     [b"v".as_slice(), &slot.to_be_bytes(), &[0]].concat()
