@@ -106,8 +106,8 @@ impl Database {
         OneByOne { database: self, entries }
     }
 
-    /// Apply changes: all or nothing for who reads, unless one of them fails, which leaves those before it. After a crash there are those up
-    /// to any one of them. They are durable after [`Self::make_durable`].
+    /// Apply changes: all or nothing for who reads, unless one of them fails, which leaves those before it. After a crash there
+    /// are those up to any one of them. They are durable after [`Self::make_durable`].
     pub(crate) fn apply_in_order(&self, changes: impl IntoIterator<Item = Change>) -> Result<(), StoreError> {
         let _alone = self.applying.write().unwrap_or_else(PoisonError::into_inner);
         changes.into_iter().try_for_each(|(key, value)| match value {
