@@ -10,8 +10,9 @@
 //! never was. What it put into slots is thrown away: the record of the commit before names them. When it ends behind the
 //! record, whoever opens the store makes the changes once more; they are the same however often they are made.
 //!
-//! A commit with many bytes outside of slots is a batch of sled, because everything in the record is written twice; so is one that needs more
-//! slots than were named, such as the first one after a start. The record is in the batch then, and has no changes.
+//! A commit with many bytes outside of slots is a batch of sled, because everything in the record is written twice; so is one
+//! that needs more slots than were named, such as the first one after a start. The record is in the batch then, and has no
+//! changes.
 
 use crate::{
     database::{Change, Database},
