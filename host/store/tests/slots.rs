@@ -1,5 +1,5 @@
 //! Where chunks lie: no slot is held twice, none is lost, and what is damaged is named.
-#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test that panics has failed, and tells what it saw")]
 
 mod common;
 
@@ -8,7 +8,10 @@ use std::{
     fs,
     path::Path,
     process::{Command, Stdio},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::Duration,
 };
@@ -209,6 +212,50 @@ fn a_chunk_whose_slot_holds_another_ones_can_be_trimmed_and_that_stays() {
     let db = raw(folder.path());
     assert_eq!(pointers(&db).len(), 1);
     assert_eq!(db.get(slot_key(slots[0])).unwrap().unwrap(), other);
+}
+
+/// Slots are filled and emptied under the reader, and it never calls that damage.
+#[test]
+fn a_log_is_read_while_its_slots_come_and_go() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = StoreOptions {
+        durability: Durability::Interval { flush_ms: 50 },
+        log_cache_bytes: 0,
+        ..StoreOptions::default()
+    };
+    let mut store = Store::open(folder.path(), options).unwrap();
+    store.commit(&[Write::PutQueue { record: queue(1) }]).unwrap();
+    let reader = store.reader();
+    let ended = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut log = Log::default();
+            for first in (1..=60_000).step_by(50) {
+                let below = u64::saturating_sub(first, 500).max(1);
+                store.commit(&[log.append(1, messages(first, 50, 300)), trim(1, below)]).unwrap();
+            }
+            ended.store(true, Ordering::Relaxed);
+        });
+        let (mut pages, mut firsts) = (0, BTreeSet::new());
+        while !ended.load(Ordering::Relaxed) {
+            let page = reader.log_page(QueueId(1), Sequence(1), 200).unwrap();
+            for pair in page.windows(2) {
+                let (last, next) = (pair[0].0.0, pair[1].0.0);
+                // What a trim takes away while the page is read is missing in it, and gone.
+                if last + 1 != next {
+                    let missing = reader.messages(QueueId(1), &[Sequence(last + 1), Sequence(next - 1)]).unwrap();
+                    assert_eq!(missing, [None, None], "a page has a hole behind {last}");
+                }
+            }
+            for (sequence, found) in &page {
+                assert_eq!(**found, *message(sequence.0, 300));
+            }
+            firsts.extend(page.first().map(|(sequence, _)| sequence.0));
+            pages += 1;
+        }
+        println!("{pages} pages, from {} places", firsts.len());
+        assert!(firsts.len() > 5, "{pages} pages, from {} places", firsts.len());
+    });
 }
 
 /// Nobody knows then that the slot is taken. Nothing is written over, so the chunk is there again when the pointer is.
