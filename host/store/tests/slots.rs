@@ -1,4 +1,4 @@
-//! Where chunks lie: no slot is held twice, none is lost, and what is damaged is named.
+//! Where chunks lie: no slot is held twice, and none is lost.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test that panics has failed, and tells what it saw")]
 
 mod common;
@@ -8,33 +8,19 @@ use std::{
     fs,
     path::Path,
     process::{Command, Stdio},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::atomic::{AtomicBool, Ordering},
     thread,
     time::Duration,
 };
 
-use common::{Log, check_slots, message, open, pointers, queue, raw, slot_key};
+use common::{
+    Log, change, check_slots, message, messages, open, page, pointers, queue, raw, slot_key, trim, with_two_chunks,
+};
 use wasmill_delivery::{
-    message::Message,
     name::{QueueId, Sequence},
     write::{Recovered, Write},
 };
-use wasmill_store::{Durability, Store, StoreError, StoreOptions};
-
-fn messages(first: u64, count: u64, bytes: usize) -> Vec<Arc<Message>> {
-    (first..first + count).map(|number| message(number, bytes)).collect()
-}
-
-fn trim(queue: u32, below: u64) -> Write {
-    Write::Trim { queue: QueueId(queue), below: Sequence(below) }
-}
-
-fn page(store: &Store, queue: u32, from: u64) -> Vec<(Sequence, Arc<Message>)> {
-    store.reader().log_page(QueueId(queue), Sequence(from), 1_000_000).unwrap()
-}
+use wasmill_store::{Durability, Store, StoreOptions};
 
 #[test]
 fn slots_are_taken_again_also_after_a_restart() {
@@ -95,14 +81,6 @@ fn a_removed_queue_gives_its_slots_back() {
     assert_eq!(check_slots(folder.path()).0, slots, "no new ones were made");
 }
 
-/// A store with two large chunks of queue 1.
-fn with_two_chunks(folder: &Path) {
-    let mut store = open(folder);
-    let mut log = Log::default();
-    store.commit(&[Write::PutQueue { record: queue(1) }, log.append(1, messages(1, 50, 300))]).unwrap();
-    store.commit(&[log.append(1, messages(51, 50, 300))]).unwrap();
-}
-
 #[test]
 fn a_store_of_format_1_is_read_and_becomes_one_of_the_newest() {
     let folder = tempfile::tempdir().unwrap();
@@ -130,88 +108,6 @@ fn a_store_of_format_1_is_read_and_becomes_one_of_the_newest() {
     assert_eq!(kept, (51..=150).collect::<Vec<_>>());
     drop(store);
     assert_eq!(check_slots(folder.path()).1, 1);
-}
-
-/// What a use of the store says after an entry was changed.
-fn after(change: impl Fn(&sled::Db), using: impl Fn(&Store) -> Result<(), StoreError>) -> String {
-    let folder = tempfile::tempdir().unwrap();
-    with_two_chunks(folder.path());
-    let db = raw(folder.path());
-    change(&db);
-    db.flush().unwrap();
-    drop(db);
-    using(&open(folder.path())).expect_err("it is damaged").to_string()
-}
-
-#[test]
-fn what_is_wrong_with_a_slot_is_told_of_the_chunk() {
-    let slot_of = |db: &sled::Db, first: u64| {
-        let key = [b"l".as_slice(), &1_u32.to_be_bytes(), &first.to_be_bytes()].concat();
-        (pointers(db)[&key], key)
-    };
-    let read = |store: &Store| store.reader().messages(QueueId(1), &[Sequence(60)]).map(drop);
-    let recover = |store: &Store| store.recover(&mut |_| ());
-    let flip = |db: &sled::Db| {
-        let (slot, _) = slot_of(db, 51);
-        let mut value = db.get(slot_key(slot)).unwrap().unwrap().to_vec();
-        value[100] ^= 1;
-        db.insert(slot_key(slot), value).unwrap();
-    };
-    let swap = |db: &sled::Db| {
-        let ((_, first), (_, second)) = (slot_of(db, 1), slot_of(db, 51));
-        db.insert(second, db.get(first).unwrap().unwrap()).unwrap();
-    };
-    let lose = |db: &sled::Db| drop(db.remove(slot_key(slot_of(db, 51).0)).unwrap());
-    let bend = |db: &sled::Db| {
-        let (_, key) = slot_of(db, 51);
-        let mut pointer = db.get(&key).unwrap().unwrap().to_vec();
-        pointer[11] ^= 1;
-        db.insert(key, pointer).unwrap();
-    };
-    let cut = |db: &sled::Db| drop(db.insert(slot_of(db, 51).1, &[u8::MAX; 9]).unwrap());
-    for change in [&flip as &dyn Fn(&sled::Db), &swap, &lose, &bend, &cut] {
-        for error in [after(change, read), after(change, recover)] {
-            assert!(error.contains("log of queue 1, chunk at 51 is damaged"), "{error}");
-        }
-    }
-    assert!(after(lose, read).contains("should lie in slot"));
-}
-
-/// Deleting what is damaged must not delete what lies in the slot of another.
-#[test]
-fn a_damaged_chunk_can_be_trimmed_and_the_others_stay() {
-    let folder = tempfile::tempdir().unwrap();
-    with_two_chunks(folder.path());
-    let db = raw(folder.path());
-    let key = |first: u64| [b"l".as_slice(), &1_u32.to_be_bytes(), &first.to_be_bytes()].concat();
-    // The first now says that it lies where the second does.
-    let pointer = db.get(key(51)).unwrap().unwrap();
-    db.insert(key(1), pointer).unwrap();
-    db.flush().unwrap();
-    drop(db);
-    let mut store = open(folder.path());
-    store.commit(&[trim(1, 51)]).unwrap();
-    assert_eq!(page(&store, 1, 51).len(), 50);
-    drop(store);
-    assert_eq!(page(&open(folder.path()), 1, 1).len(), 50);
-}
-
-#[test]
-fn a_chunk_whose_slot_holds_another_ones_can_be_trimmed_and_that_stays() {
-    let folder = tempfile::tempdir().unwrap();
-    with_two_chunks(folder.path());
-    let db = raw(folder.path());
-    let slots: Vec<u32> = pointers(&db).into_values().collect();
-    let other = db.get(slot_key(slots[1])).unwrap().unwrap();
-    db.insert(slot_key(slots[0]), other.clone()).unwrap();
-    db.flush().unwrap();
-    drop(db);
-    let mut store = open(folder.path());
-    store.commit(&[trim(1, 51)]).unwrap();
-    drop(store);
-    let db = raw(folder.path());
-    assert_eq!(pointers(&db).len(), 1);
-    assert_eq!(db.get(slot_key(slots[0])).unwrap().unwrap(), other);
 }
 
 /// Slots are filled and emptied under the reader, and it never calls that damage.
@@ -256,87 +152,6 @@ fn a_log_is_read_while_its_slots_come_and_go() {
         println!("{pages} pages, from {} places", firsts.len());
         assert!(firsts.len() > 5, "{pages} pages, from {} places", firsts.len());
     });
-}
-
-/// Nobody knows then that the slot is taken. Nothing is written over, so the chunk is there again when the pointer is.
-#[test]
-fn what_a_damaged_pointer_pointed_to_is_not_written_over() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut log = Log::default();
-    let mut store = open(folder.path());
-    store.commit(&[Write::PutQueue { record: queue(1) }]).unwrap();
-    let mut next = 1;
-    let mut append = |store: &mut Store, count: u64| {
-        store.commit(&[log.append(1, messages(next, count, 4_500))]).unwrap();
-        next += count;
-    };
-    (0..25).for_each(|_| append(&mut store, 20));
-    drop(store);
-    let db = raw(folder.path());
-    let (key, _) = pointers(&db).into_iter().nth(30).unwrap();
-    let pointer = db.get(&key).unwrap().unwrap();
-    let mut damaged = pointer.to_vec();
-    damaged[11] ^= 1;
-    db.insert(&key, damaged).unwrap();
-    db.flush().unwrap();
-    drop(db);
-    let mut store = open(folder.path());
-    // As many as are trimmed, so that slots are taken again, and then more in one commit than were given back.
-    for below in (21..=161).step_by(20) {
-        store.commit(&[trim(1, below)]).unwrap();
-        append(&mut store, 20);
-    }
-    append(&mut store, 400);
-    drop(store);
-    let db = raw(folder.path());
-    db.insert(key, pointer).unwrap();
-    db.flush().unwrap();
-    drop(db);
-    let kept = page(&open(folder.path()), 1, 161);
-    assert_eq!(kept.iter().map(|(sequence, _)| sequence.0).collect::<Vec<_>>(), (161..=1_060).collect::<Vec<_>>());
-    check_slots(folder.path());
-}
-
-/// After a kill all pointers are read. One page of them that cannot be read takes no others along.
-#[test]
-fn a_page_of_pointers_that_cannot_be_read_does_not_keep_a_store_closed() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut log = Log::default();
-    let mut store = open(folder.path());
-    store.commit(&[Write::PutQueue { record: queue(1) }]).unwrap();
-    // Several of sled's segments, so that it does not read the first of them when it is opened.
-    for first in (1..=149_900).step_by(100) {
-        store.commit(&[log.append(1, messages(first, 100, 300))]).unwrap();
-    }
-    drop(store);
-    let db = raw(folder.path());
-    let (key, pointer) = db.scan_prefix("l").map(Result::unwrap).nth(25).unwrap();
-    let lost = u64::from_be_bytes(*key.last_chunk().unwrap());
-    // As after a kill.
-    db.remove("b").unwrap();
-    db.flush().unwrap();
-    drop(db);
-    // Once more, so that sled has a snapshot and does not read its log as far as that.
-    drop(raw(folder.path()));
-    let path = folder.path().join("db/db");
-    let mut bytes = fs::read(&path).unwrap();
-    let found: Vec<usize> =
-        bytes.windows(pointer.len()).enumerate().filter(|(_, found)| *found == &*pointer).map(|(at, _)| at).collect();
-    found.iter().for_each(|at| bytes[*at] ^= 1);
-    fs::write(&path, bytes).unwrap();
-
-    let mut store = open(folder.path());
-    assert!(store.reader().messages(QueueId(1), &[Sequence(lost)]).is_err(), "it should be damaged");
-    store.commit(&[Write::PutQueue { record: queue(2) }]).unwrap();
-    let mut other = Log::default();
-    for first in (1..=4_900).step_by(100) {
-        store.commit(&[other.append(2, messages(first, 100, 300))]).unwrap();
-    }
-    assert_eq!(page(&store, 2, 1).len(), 4_900);
-    for sequence in [1, 149_900] {
-        let found = store.reader().messages(QueueId(1), &[Sequence(sequence)]).unwrap();
-        assert_eq!(found[0].as_ref().unwrap().id.as_str(), format!("id-{sequence}"));
-    }
 }
 
 /// The process may end while it makes slots.
@@ -457,10 +272,7 @@ fn maps_of_format_2_are_deleted() {
     let folder = tempfile::tempdir().unwrap();
     with_two_chunks(folder.path());
     let before = check_slots(folder.path());
-    let db = raw(folder.path());
-    db.insert([b"b".as_slice(), &0_u32.to_be_bytes()].concat(), "a map").unwrap();
-    db.flush().unwrap();
-    drop(db);
+    change(folder.path(), |db| db.insert([b"b".as_slice(), &0_u32.to_be_bytes()].concat(), "a map").unwrap());
     fs::write(folder.path().join("FORMAT"), "wasmill store format 2\n").unwrap();
     let store = open(folder.path());
     assert_eq!(page(&store, 1, 1).len(), 100);

@@ -205,3 +205,34 @@ pub(crate) fn check_slots(folder: &Path) -> (usize, usize) {
     }
     (slots, taken.len())
 }
+
+/// Messages with these numbers.
+pub(crate) fn messages(first: u64, count: u64, bytes: usize) -> Vec<Arc<Message>> {
+    (first..first + count).map(|number| message(number, bytes)).collect()
+}
+
+/// The log of a queue without what is below.
+pub(crate) fn trim(queue: u32, below: u64) -> Write {
+    Write::Trim { queue: QueueId(queue), below: Sequence(below) }
+}
+
+/// What the log of a queue has from there on.
+pub(crate) fn page(store: &Store, queue: u32, from: u64) -> Vec<(Sequence, Arc<Message>)> {
+    store.reader().log_page(QueueId(queue), Sequence(from), 1_000_000).unwrap()
+}
+
+/// A store with two large chunks of queue 1.
+pub(crate) fn with_two_chunks(folder: &Path) {
+    let mut store = open(folder);
+    let mut log = Log::default();
+    store.commit(&[Write::PutQueue { record: queue(1) }, log.append(1, messages(1, 50, 300))]).unwrap();
+    store.commit(&[log.append(1, messages(51, 50, 300))]).unwrap();
+}
+
+/// Change a store that is closed, below it.
+pub(crate) fn change<T>(folder: &Path, change: impl FnOnce(&sled::Db) -> T) -> T {
+    let db = raw(folder);
+    let changed = change(&db);
+    db.flush().unwrap();
+    changed
+}
