@@ -11,10 +11,10 @@ use wasmill_delivery::{
 
 use crate::{
     chunk::{Chunk, Cutter},
+    database::Changes,
     error::StoreError,
     key::{self, Key, KeyRange},
     record,
-    redo::Changes,
     slots::Slots,
     staging::Staging,
     sweep::Sweep,

@@ -29,6 +29,15 @@ const LOCK_WAIT_MAX: Duration = Duration::from_secs(5);
 /// An entry's key and what it will be; none when it is deleted.
 pub(crate) type Change = (Key, Option<Vec<u8>>);
 
+/// All that a commit changes.
+#[derive(Default)]
+pub(crate) struct Changes {
+    /// Slots that it needs and that were not there, in the order in which their pages must be made.
+    pub(crate) made: Vec<Change>,
+    /// Everything else.
+    pub(crate) others: Vec<Change>,
+}
+
 pub(crate) struct Database {
     sled: sled::Db,
     /// An own handle of sled's file, for the fsync that sled leaves out.
@@ -116,7 +125,7 @@ impl Database {
         })
     }
 
-    /// Apply changes: all or nothing, also after a crash. They are durable after [`Self::make_durable`].
+    /// Apply changes, in any order: all or nothing, also after a crash. They are durable after [`Self::make_durable`].
     pub(crate) fn apply_as_batch(&self, changes: impl IntoIterator<Item = Change>) -> Result<(), StoreError> {
         let mut batch = Batch::default();
         for (key, value) in changes {

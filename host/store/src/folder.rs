@@ -1,7 +1,8 @@
 //! The store's folder: what is in it, who may open it, and which format it has.
 //!
-//! `db/` is sled's, `components/` holds handlers' components by digest, `compiled/` belongs to the sandbox, `LOCK`
-//! is held by the process that has the store open and names it, `FORMAT` has the number of the store's format.
+//! `db/` is sled's, `wal-0` and `wal-1` are the write-ahead log, `components/` holds handlers' components by digest,
+//! `compiled/` belongs to the sandbox, `LOCK` is held by the process that has the store open and names it, `FORMAT` has
+//! the number of the store's format.
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, TryLockError},
@@ -16,10 +17,11 @@ use crate::{database::sync, error::StoreError};
 /// | format | since then |
 /// |---|---|
 /// | 2 | large chunks of logs lie in slots |
-/// | 3 | the last commit may have to be finished when the store is opened; no map says at all times which slots are taken |
+/// | 3 | no map says at all times which slots are taken; a redo record in the tree has the last commit while a host runs |
+/// | 4 | commits are in a write-ahead log before they are in the tree |
 ///
 /// A store of an older format becomes one of the newest when it is opened.
-pub(crate) const FORMAT: u32 = 3;
+pub(crate) const FORMAT: u32 = 4;
 const FORMAT_TITLE: &str = "wasmill store format ";
 
 /// A folder that is locked and has a format that is known.

@@ -32,7 +32,9 @@ pub(crate) const DEDUP: u8 = b'd';
 pub(crate) const SLOT: u8 = b'v';
 /// Which slots are taken, when no host has the store open. Format 2 had maps of this kind at all times.
 pub(crate) const TAKEN: u8 = b'b';
-/// The changes of the last commit, see [`crate::redo`].
+/// Up to which number commits of the write-ahead log are in the tree, see [`crate::wal`].
+pub(crate) const APPLIED: u8 = b'w';
+/// The redo record of format 3, which had no write-ahead log, and what filled its page.
 pub(crate) const REDO: u8 = b'a';
 /// What did not fit into one entry; the rest of the key is the key of that entry and the number of the part.
 pub(crate) const PART: u8 = b'~';
@@ -197,13 +199,12 @@ pub(crate) fn taken() -> Key {
     vec![TAKEN]
 }
 
-pub(crate) fn redo() -> Key {
-    vec![REDO]
+pub(crate) fn applied() -> Key {
+    vec![APPLIED]
 }
 
-/// The keys of what fills the redo record's page.
-pub(crate) fn redo_filling(filling: u8) -> Key {
-    vec![REDO, filling]
+pub(crate) fn redo() -> Key {
+    vec![REDO]
 }
 
 /// The key of what did not fit into the entry of `owner`; `number` counts from 1.
@@ -338,7 +339,7 @@ fn describe_known(key: &[u8]) -> Option<String> {
         }
         SLOT => format!("slot {}", take_u32(rest)?.0),
         TAKEN => "list of slots that are taken".to_owned(),
-        REDO => "redo record of the last commit".to_owned(),
+        APPLIED => "number of the last commit in the tree".to_owned(),
         PART => {
             let (owner, number) = rest.split_last_chunk()?;
             format!("{}, part {}", describe_known(owner)?, u16::from_be_bytes(*number))

@@ -6,7 +6,7 @@
 //!
 //! # The promise
 //! [`Store::commit`] is all or nothing, also after a crash or a loss of power. With [`Durability::Fsync`] it is
-//! durable when it returns: sled has written it and the disk has confirmed an `fdatasync`. With
+//! durable when it returns: it is in the write-ahead log, and the disk has confirmed an `fdatasync`. With
 //! [`Durability::Interval`] it is durable some milliseconds later, and what a crash takes is taken from the end.
 //! After a commit that failed none is taken any more, because nobody knows what a failed fsync left on the disk.
 //! What is read is checked: a value that is not what was written is an error that names it, never a panic.
@@ -18,6 +18,7 @@
 //! | name | what |
 //! |---|---|
 //! | `db/` | sled's files: one tree |
+//! | `wal-0`, `wal-1` | the write-ahead log, up to 1 MiB each: what the tree may not have yet |
 //! | `components/` | handlers' components, `<digest>.wasm`, see [`Components`] |
 //! | `compiled/` | the sandbox's cache; this crate only makes the folder |
 //! | `LOCK` | held while the store is open; the number of the process is in it |
@@ -44,8 +45,7 @@
 //! | `s` | handler, a zero byte, key | the handler's bytes |
 //! | `d` | time u64, mark u64 | ids, 16 bytes each |
 //! | `v` | slot u32, filling u8 | a chunk of a log, or a part of one, of 4 KiB or more; the entry under its own key says which slot |
-//! | `a` | | slots that the next commit fills first, and the changes of the last commit, to make again after a crash |
-//! | `a` | filling u8 | nothing |
+//! | `w` | | up to which number commits of the write-ahead log are in the tree |
 //! | `b` | | which slots are taken, when no host has the store open |
 //! | `~` | another entry's key, number u16 | a part of what does not fit into that entry |
 //!
@@ -73,6 +73,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod checkpoint;
 mod chunk;
 mod commit;
 mod components;
@@ -80,6 +81,7 @@ mod database;
 mod error;
 mod flusher;
 mod folder;
+mod journal;
 mod key;
 #[doc(hidden)]
 pub mod measure;
@@ -87,7 +89,6 @@ mod options;
 mod reader;
 mod record;
 mod recover;
-mod redo;
 mod shared;
 mod slots;
 mod staging;
@@ -95,6 +96,7 @@ mod store;
 mod sweep;
 mod tail;
 mod value;
+mod wal;
 mod wire;
 
 pub use components::Components;

@@ -20,19 +20,15 @@
 //! over and over until it happens: then they are small, and the space of what they held is free. What is not small yet when the
 //! process ends keeps its space until it is taken again.
 //!
-//! A commit fills slots before it is known to be one ([`crate::redo`]), so each commit names those that the next one may fill.
-//! They were looked at and are empty, so what they hold after a crash, when nobody points to it, is of a commit that never was.
-//!
 //! Slots are never unmade. Each takes about 400 bytes of memory, because sled remembers where each page lies, and as many
 //! on the disk when it is free. So a backlog takes as much memory as a hundredth of what it takes on the disk.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::{
-    database::{Change, Database},
+    database::{Change, Changes, Database},
     error::StoreError,
     key::{self, Key, KeyRange},
-    redo::Changes,
     value::{self, Payload, Pointer},
 };
 
@@ -50,13 +46,11 @@ const FILLINGS: u8 = 8;
 /// After so many changes a page was written anew, and without what its slot held before: sled does so at the tenth, which may
 /// have been the one that filled the slot, and one more emptied it.
 const CHANGES_OF_A_PAGE: usize = 9;
-/// Slots that are free and still have the space of what they held, which is at most 32 KiB for every second change, besides
-/// those that are named. There are more while more are emptied than a commit makes small.
+/// Slots that are free and still have the space of what they held, which is at most 32 KiB for every second change.
+/// There are more while more are emptied than a commit makes small.
 const EMPTIED_MAX: usize = 128;
 /// Slots that one commit makes small, at some 16 us each.
 const MADE_SMALL_MAX: usize = 64;
-/// Slots that a commit names for the next one. A commit that fills more, 128 KiB at least and a megabyte as a rule, is a batch of sled.
-const NAMED_MAX: usize = 32;
 /// What stands for a slot that is taken.
 const TAKEN: u8 = 1;
 
@@ -71,20 +65,11 @@ pub(crate) struct Slots {
     emptied: VecDeque<u32>,
     /// Emptied by this commit; free for the next one.
     emptied_now: Vec<u32>,
-    /// Free and empty, and named by the last commit. The last is taken first of all.
-    named: Vec<Named>,
-}
-
-/// A slot that the next commit may fill.
-struct Named {
-    slot: u32,
-    /// Whether it has the space of what it held.
-    is_large: bool,
 }
 
 impl Slots {
-    /// Those of a store that is opened. What lies in those of `may_be_filled` that nobody has taken is thrown away.
-    pub(crate) fn open(database: &Database, may_be_filled: &[u32]) -> Result<Self, StoreError> {
+    /// Those of a store that is opened.
+    pub(crate) fn open(database: &Database) -> Result<Self, StoreError> {
         let mut slots = Self::default();
         if let Some((last, _)) = database.range(&KeyRange::of_kind(key::SLOT)).next_back().transpose()? {
             let (slot, filling) = key::parse_slot(&last)?;
@@ -98,7 +83,6 @@ impl Slots {
         }
         // The first ones come first.
         slots.free = (FIRST..slots.made()).rev().filter(|slot| !slots.is_taken(*slot)).collect();
-        slots.empty_untaken(may_be_filled, database)?;
         Ok(slots)
     }
 
@@ -141,18 +125,6 @@ impl Slots {
         }
     }
 
-    fn empty_untaken(&mut self, may_be_filled: &[u32], database: &Database) -> Result<(), StoreError> {
-        for slot in may_be_filled {
-            let key = key::slot(*slot);
-            if !self.is_taken(*slot) && database.find_as_it_is(&key)?.is_some_and(|found| value::may_be_one(&found)) {
-                database.set(&key, &[])?;
-                self.free.retain(|free| free != slot);
-                self.emptied.push_back(*slot);
-            }
-        }
-        Ok(())
-    }
-
     /// The changes of entries that make these, by key what the value will be; a key of a log that has a value now is not set. Whatever
     /// they change in slots was read before: a page that cannot be read in their midst would end the host, and the start of the next.
     pub(crate) fn place(
@@ -161,15 +133,13 @@ impl Slots {
         database: &Database,
     ) -> Result<Changes, StoreError> {
         self.emptied.extend(self.emptied_now.drain(..));
-        let mut changes = Changes { filled: Vec::new(), filled_are_named: true, others: Vec::new(), named: Vec::new() };
+        let mut changes = Changes::default();
         for (key, value) in values {
             match value {
                 Some(value) if is_for(&key, &value) => {
-                    let (slot, is_named) = self.take(database)?;
-                    changes.filled_are_named &= is_named;
+                    let slot = self.take(&mut changes.made, database)?;
                     let pointer = Pointer::new(slot, &value).seal(&key, &value);
-                    changes.filled.push((key::slot(slot), value));
-                    changes.others.push((key, Some(pointer)));
+                    changes.others.extend([(key::slot(slot), Some(value)), (key, Some(pointer))]);
                 }
                 Some(value) => changes.others.push((key, Some(value))),
                 None => {
@@ -182,23 +152,17 @@ impl Slots {
             }
         }
         self.make_small(EMPTIED_MAX, database)?;
-        self.name(database)?;
-        changes.named = self.named.iter().map(|named| named.slot).collect();
         Ok(changes)
     }
 
     /// Whether free slots still have the space of what they held.
     pub(crate) fn are_small(&self) -> bool {
-        self.emptied.is_empty() && self.emptied_now.is_empty() && self.named.iter().all(|named| !named.is_large)
+        self.emptied.is_empty() && self.emptied_now.is_empty()
     }
 
     /// Go on to give back the space of what was emptied, when there is no commit.
     pub(crate) fn idle(&mut self, database: &Database) -> Result<(), StoreError> {
         self.emptied.extend(self.emptied_now.drain(..));
-        for named in self.named.iter_mut().filter(|named| named.is_large) {
-            make_small(named.slot, database)?;
-            named.is_large = false;
-        }
         self.make_small(0, database)
     }
 
@@ -212,55 +176,28 @@ impl Slots {
         Ok(())
     }
 
-    /// A slot to fill, and whether it was named.
-    fn take(&mut self, database: &Database) -> Result<(u32, bool), StoreError> {
-        let named = self.named.pop();
-        let slot = match &named {
-            Some(named) => named.slot,
-            None => self.free_one(database)?.slot,
-        };
-        self.set(slot, true);
-        Ok((slot, named.is_some()))
-    }
-
-    /// Name slots for the next commit.
-    fn name(&mut self, database: &Database) -> Result<(), StoreError> {
-        while self.named.len() < NAMED_MAX && (!self.emptied.is_empty() || self.free.len() > KEPT_FREE) {
-            let slot = self.free_one(database)?;
-            self.named.push(slot);
-        }
-        Ok(())
-    }
-
-    /// A slot that is free and empty, and not free any more.
-    fn free_one(&mut self, database: &Database) -> Result<Named, StoreError> {
+    /// A slot to fill: one that is free and empty, and not free any more. When there is none, some are `made`.
+    fn take(&mut self, made: &mut Vec<Change>, database: &Database) -> Result<u32, StoreError> {
         loop {
             if self.emptied.is_empty() && self.free.len() <= KEPT_FREE {
-                self.make(database)?;
+                made.extend(self.make());
             }
-            let (slot, is_large) = match self.emptied.pop_back() {
-                Some(slot) => (slot, true),
-                None => (self.free.pop().expect("more than some are free"), false),
-            };
-            let found = database.find_as_it_is(&key::slot(slot))?;
-            if found.is_some_and(|found| !value::may_be_one(&found)) {
-                return Ok(Named { slot, is_large });
+            let slot = self.emptied.pop_back().or_else(|| self.free.pop()).expect("more than some are free");
+            let is_new = made.first().is_some_and(|(first, _)| key::slot(slot) >= *first);
+            if is_new || database.find_as_it_is(&key::slot(slot))?.is_some_and(|found| !value::may_be_one(&found)) {
+                self.set(slot, true);
+                return Ok(slot);
             }
             tracing::warn!(slot, "a free slot is missing or not empty; it is left as it is, and not used any more");
         }
     }
 
-    /// Make some more. They are free, so it does no harm when the process ends before the commit.
-    fn make(&mut self, database: &Database) -> Result<(), StoreError> {
+    /// Some more, which are free.
+    fn make(&mut self) -> impl Iterator<Item = Change> + use<> {
         let made = self.made()..self.made() + MADE_AT_ONCE;
-        for slot in made.clone() {
-            for filling in 0..=FILLINGS {
-                database.set(&key::filling(slot, filling), &[])?;
-            }
-        }
         self.taken.resize(made.end as usize, false);
-        self.free.splice(0..0, made.rev().filter(|slot| *slot >= FIRST));
-        Ok(())
+        self.free.splice(0..0, made.clone().rev().filter(|slot| *slot >= FIRST));
+        made.flat_map(|slot| (0..=FILLINGS).map(move |filling| (key::filling(slot, filling), Some(Vec::new()))))
     }
 
     /// The slot to be emptied when a key is deleted: the one in which its value lies, unless something else lies there.

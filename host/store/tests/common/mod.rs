@@ -174,7 +174,7 @@ pub(crate) fn raw(folder: &Path) -> sled::Db {
 
 /// Entries of a store that is closed, without those of its own account.
 pub(crate) fn left(folder: &Path) -> usize {
-    raw(folder).iter().keys().filter(|key| !matches!(key.as_ref().unwrap()[0], b'a' | b'b')).count()
+    raw(folder).iter().keys().filter(|key| !matches!(key.as_ref().unwrap()[0], b'b' | b'w')).count()
 }
 
 /// The key of a slot.

@@ -1,0 +1,384 @@
+//! The write-ahead log: what makes a commit one, and durable with one write and one wait for the disk.
+//!
+//! sled takes twice as long to be durable: it waits for what it writes, then its new size must become durable too, and each write
+//! wakes the seven threads of its pool. So a commit is first a record of all its changes in a file that does not grow. Once that is
+//! durable, so is the commit; then its changes are made in sled, which writes them when it likes, and a checkpoint
+//! ([`crate::checkpoint`]) makes durable now and then.
+//!
+//! | in `wal-0`, `wal-1` | what |
+//! |---|---|
+//! | first block | a salt, 8 random bytes |
+//! | records, each from the beginning of a block | `crc u32`, `length u32`, `number u64`, changes |
+//! | a change | `key length`, `key`, `value length + 1` or 0, `value` |
+//! | the rest | what was there before, or zeros |
+//!
+//! Numbers are little-endian, lengths in the changes LEB128. The checksum covers the salt and everything behind it, and each host takes
+//! another salt: what somebody has put into a message is never taken for a record. Commits are numbered without gaps. When a file is
+//! full the other one is written from its beginning, once a checkpoint has made durable what that one had. sled's tree says up
+//! to which number it has everything ([`crate::key::applied`]). Whoever opens the store of a host that was killed makes the changes
+//! of all later records again, in their order; they are the same however often they are made.
+//!
+//! The last record may be in part, because the host ended while it was written: then its commit never was. Any other one is whole,
+//! because each is written when the one before is durable. When one is missing and a later one is there, the log is damaged, and the
+//! store stays closed.
+//!
+//! A commit of many bytes is a batch of sled instead, because everything in a record is written twice. The batch says that it
+//! comes after the last record.
+
+use std::{
+    fs::{File, OpenOptions},
+    hash::{BuildHasher as _, RandomState},
+    io::{self, Seek as _, SeekFrom, Write as _},
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    database::{Change, sync},
+    error::StoreError,
+    wire::{Take, put_number},
+};
+
+/// One file has so many bytes at most. sled calls stable what the disk may not have, so between two checkpoints it must be
+/// given less than one of its segments of 16 MiB. It is given what two of these files have, and adds less than that. With
+/// larger files a checkpoint takes longer, and so does the slowest commit; sled frees no memory meanwhile, so with 4 MiB
+/// it took 100 MiB more.
+pub(crate) const FILE_BYTES: usize = 1024 * 1024;
+/// Commits of more bytes are batches of sled. Of one that is so long the disk takes longer than all waiting.
+pub(crate) const RECORD_BYTES_MAX: usize = 256 * 1024;
+/// A record begins at a multiple of it, so that what the disk has already is not written again.
+const BLOCK_BYTES: usize = 4 * 1024;
+/// A file grows by so many zeros at once, until it is whole: a write into what is there needs half the time.
+const GROWTH_BYTES: usize = 256 * 1024;
+/// `crc | length | number`.
+const HEAD_BYTES: usize = 16;
+const NAMES: [&str; 2] = ["wal-0", "wal-1"];
+/// What stands for the length of a value that is deleted; other lengths are one more.
+const DELETED: u64 = 0;
+/// Of a length: it has at most 32 bits.
+const LENGTH_BYTES_MAX: usize = 5;
+
+/// The number of a commit: the first has 1.
+pub(crate) type Number = u64;
+type Salt = [u8; 8];
+
+/// A commit that was read.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Record {
+    pub(crate) number: Number,
+    pub(crate) changes: Vec<Change>,
+}
+
+/// The records behind `applied`, in their order.
+///
+/// # Errors
+/// When one of them is missing or damaged.
+pub(crate) fn read_after(folder: &Path, applied: Number) -> Result<Vec<Record>, StoreError> {
+    let mut logs = Vec::new();
+    for name in NAMES {
+        let path = folder.join(name);
+        let bytes = match std::fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(StoreError::io("read", path, error)),
+        };
+        let damaged = |problem| StoreError::damaged(format!("the log of commits {}", path.display()), problem);
+        logs.push(read_file(&bytes, applied).map_err(damaged)?);
+    }
+    logs.sort_by_key(|records| records.first().map(|record| record.number));
+    let records: Vec<Record> = logs.into_iter().flatten().collect();
+    match (applied + 1..).zip(&records).find(|(expected, record)| record.number != *expected) {
+        Some((expected, record)) => {
+            let problem =
+                format!("commit {expected} is missing or not what was written, and commit {} is there", record.number);
+            Err(StoreError::damaged(format!("the log of commits in {}", folder.display()), problem))
+        }
+        None => Ok(records),
+    }
+}
+
+/// The records of one file behind `applied`.
+fn read_file(bytes: &[u8], applied: Number) -> Result<Vec<Record>, String> {
+    let Some(salt) = bytes.first_chunk().copied() else { return Ok(Vec::new()) };
+    let mut records: Vec<Record> = Vec::new();
+    let mut at = BLOCK_BYTES;
+    while at < bytes.len() {
+        let Some((number, changes)) = record_at(bytes, at, salt) else {
+            at += BLOCK_BYTES;
+            continue;
+        };
+        at += blocks(HEAD_BYTES + changes.len());
+        if number > applied {
+            records.push(Record { number, changes: decode(changes)? });
+        }
+    }
+    Ok(records)
+}
+
+/// The number and the changes of a record that is whole.
+fn record_at(bytes: &[u8], at: usize, salt: Salt) -> Option<(Number, &[u8])> {
+    let mut take = Take { rest: bytes.get(at..)? };
+    let crc = u32::from_le_bytes(take.array().ok()?);
+    let rest = take.rest;
+    let length = usize::try_from(u32::from_le_bytes(take.array().ok()?)).ok()?;
+    let number = Number::from_le_bytes(take.array().ok()?);
+    let changes = take.bytes(length).ok().filter(|changes| HEAD_BYTES + changes.len() <= RECORD_BYTES_MAX)?;
+    let checked = &rest[..HEAD_BYTES - size_of_val(&crc) + length];
+    (checksum(salt, checked) == crc).then_some((number, changes))
+}
+
+fn checksum(salt: Salt, checked: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&salt);
+    hasher.update(checked);
+    hasher.finalize()
+}
+
+fn decode(bytes: &[u8]) -> Result<Vec<Change>, String> {
+    let mut take = Take { rest: bytes };
+    let mut changes = Vec::new();
+    while !take.rest.is_empty() {
+        let key = take.counted()?.to_vec();
+        let value = match take.number()? {
+            DELETED => None,
+            length => Some(take.bytes(usize::try_from(length - 1).map_err(|_| "a value in it is too long")?)?.to_vec()),
+        };
+        changes.push((key, value));
+    }
+    Ok(changes)
+}
+
+/// Up to the beginning of the next block.
+const fn blocks(bytes: usize) -> usize {
+    bytes.next_multiple_of(BLOCK_BYTES)
+}
+
+/// The end of the log, to be written. Belongs to the writer.
+pub(crate) struct Wal {
+    files: [LogFile; 2],
+    /// Which file is written.
+    active: usize,
+    /// Where the next record goes, which is the first one of its file when it is 0.
+    at: usize,
+    salt: Salt,
+    last: Number,
+    /// The record that is being written, with what fills its last block, and with the first block before it.
+    buffer: Vec<u8>,
+}
+
+struct LogFile {
+    path: PathBuf,
+    file: File,
+    bytes: usize,
+}
+
+/// Where a record goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Room {
+    /// Behind the last one.
+    Here,
+    /// To the beginning of the other file.
+    InTheOtherFile,
+    /// It is too long.
+    Nowhere,
+}
+
+impl Wal {
+    /// Go on behind the commit `last`, which is durable in sled, as are all before it.
+    pub(crate) fn open(folder: &Path, last: Number) -> Result<Self, StoreError> {
+        let [first, second] = NAMES.map(|name| LogFile::open(folder.join(name)));
+        let files = [first?, second?];
+        sync(folder)?;
+        Ok(Self { files, active: 0, at: 0, salt: new_salt(), last, buffer: Vec::new() })
+    }
+
+    /// The number of the last commit that was written here.
+    pub(crate) const fn last(&self) -> Number {
+        self.last
+    }
+
+    /// Whether there is room for a record of these changes in this file, or none in any when there are too many.
+    pub(crate) fn room_for(&self, first: &[Change], then: &[Change]) -> Room {
+        let bytes = |(key, value): &Change| key.len() + value.as_ref().map_or(0, Vec::len) + 2 * LENGTH_BYTES_MAX;
+        let record = HEAD_BYTES + first.iter().chain(then).map(bytes).sum::<usize>();
+        if record > RECORD_BYTES_MAX {
+            Room::Nowhere
+        } else if self.at + BLOCK_BYTES + blocks(record) > FILE_BYTES {
+            Room::InTheOtherFile
+        } else {
+            Room::Here
+        }
+    }
+
+    /// Begin the other file. What it has is lost then: all of it must be durable in sled.
+    pub(crate) const fn turn(&mut self) {
+        self.active = 1 - self.active;
+        self.at = 0;
+    }
+
+    /// Write a record. It is durable when this returns.
+    pub(crate) fn append(&mut self, first: &[Change], then: &[Change]) -> Result<(), StoreError> {
+        self.prepare(first.iter().chain(then));
+        let file = &mut self.files[self.active];
+        let written = file.write(self.at, &self.buffer).and_then(|()| file.file.sync_data());
+        written.map_err(|error| StoreError::io("write", &file.path, error))?;
+        self.at += self.buffer.len();
+        self.last += 1;
+        Ok(())
+    }
+
+    fn prepare<'a>(&mut self, changes: impl Iterator<Item = &'a Change>) {
+        let out = &mut self.buffer;
+        out.clear();
+        if self.at == 0 {
+            out.extend_from_slice(&self.salt);
+            out.resize(BLOCK_BYTES, 0);
+        }
+        let begin = out.len();
+        out.resize(begin + HEAD_BYTES, 0);
+        for (key, value) in changes {
+            put_number(out, key.len() as u64);
+            out.extend_from_slice(key);
+            put_number(out, value.as_ref().map_or(DELETED, |value| value.len() as u64 + 1));
+            value.iter().for_each(|value| out.extend_from_slice(value));
+        }
+        let record = &mut out[begin..];
+        let length = u32::try_from(record.len() - HEAD_BYTES).expect("a record is short");
+        record[4..8].copy_from_slice(&length.to_le_bytes());
+        record[8..HEAD_BYTES].copy_from_slice(&(self.last + 1).to_le_bytes());
+        let crc = checksum(self.salt, &record[4..]);
+        record[..4].copy_from_slice(&crc.to_le_bytes());
+        out.resize(blocks(out.len()), 0);
+    }
+}
+
+/// Nobody can know it who writes messages.
+fn new_salt() -> Salt {
+    RandomState::new().hash_one(()).to_le_bytes()
+}
+
+impl LogFile {
+    fn open(path: PathBuf) -> Result<Self, StoreError> {
+        let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
+        let with_size = opened.and_then(|file| file.metadata().map(|found| (file, found.len())));
+        let (file, bytes) = with_size.map_err(|error| StoreError::io("open", &path, error))?;
+        // A file of any other size was not made here.
+        let bytes = usize::try_from(bytes).map_or(FILE_BYTES, |bytes| bytes.min(FILE_BYTES));
+        Ok(Self { path, file, bytes })
+    }
+
+    fn write(&mut self, at: usize, bytes: &[u8]) -> io::Result<()> {
+        let until = at + bytes.len();
+        if until > self.bytes {
+            let grown = (until + GROWTH_BYTES - 1).min(FILE_BYTES);
+            self.file.seek(SeekFrom::Start(self.bytes as u64))?;
+            self.file.write_all(&vec![0; grown - self.bytes])?;
+            self.bytes = grown;
+        }
+        self.file.seek(SeekFrom::Start(at as u64))?;
+        self.file.write_all(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn change(number: u64, bytes: usize) -> Change {
+        (vec![b's', number.to_le_bytes()[0]], (!number.is_multiple_of(5)).then(|| vec![number.to_le_bytes()[0]; bytes]))
+    }
+
+    /// Records with these numbers, as a host that was killed leaves them.
+    fn write(folder: &Path, numbers: impl Iterator<Item = Number>, bytes: usize) {
+        let mut wal: Option<Wal> = None;
+        for number in numbers {
+            let wal = wal.get_or_insert_with(|| Wal::open(folder, number - 1).expect("opens"));
+            let (first, then) = ([change(number, bytes)], [change(number + 1, bytes), change(number + 5, 0)]);
+            if wal.room_for(&first, &then) == Room::InTheOtherFile {
+                wal.turn();
+            }
+            wal.append(&first, &then).expect("is written");
+            assert_eq!(wal.last(), number);
+        }
+    }
+
+    fn numbers(folder: &Path, applied: Number) -> Vec<Number> {
+        let records = read_after(folder, applied).expect("sound");
+        for record in &records {
+            assert_eq!(record.changes[0].0, change(record.number, 0).0);
+        }
+        records.into_iter().map(|record| record.number).collect()
+    }
+
+    #[test]
+    fn what_was_written_comes_back() {
+        let folder = tempfile::tempdir().expect("a folder");
+        assert!(numbers(folder.path(), 7).is_empty());
+        write(folder.path(), 8..=12, 5_000);
+        assert_eq!(numbers(folder.path(), 7), [8, 9, 10, 11, 12]);
+        assert_eq!(numbers(folder.path(), 10), [11, 12]);
+        assert!(numbers(folder.path(), 12).is_empty());
+        let records = read_after(folder.path(), 7).expect("sound");
+        assert_eq!(records[3].changes, [change(11, 5_000), change(12, 5_000), change(16, 0)]);
+    }
+
+    /// The files are written over in turns; what is behind the last checkpoint is in both.
+    #[test]
+    fn both_files_are_one_log() {
+        let folder = tempfile::tempdir().expect("a folder");
+        write(folder.path(), 1..=100, 50_000);
+        let per_file = FILE_BYTES as u64 / 110_000;
+        assert_eq!(numbers(folder.path(), 100 - per_file), (101 - per_file..=100).collect::<Vec<_>>());
+        let error = read_after(folder.path(), 50).expect_err("these were written over").to_string();
+        assert!(error.contains("commit 51 is missing"), "{error}");
+        for name in NAMES {
+            assert!(std::fs::metadata(folder.path().join(name)).expect("is there").len() <= FILE_BYTES as u64);
+        }
+        // The next host begins with the first file again, and with smaller records, whose ends are elsewhere.
+        write(folder.path(), 101..=103, 10);
+        assert_eq!(numbers(folder.path(), 100), [101, 102, 103]);
+    }
+
+    /// Somebody who knows where a record will lie, and all but the salt, puts one into a message.
+    #[test]
+    fn what_lies_in_a_message_is_no_record() {
+        let [ours, theirs] = [(); 2].map(|()| tempfile::tempdir().expect("a folder"));
+        write(theirs.path(), 1..=2, 10);
+        let forged = std::fs::read(theirs.path().join(NAMES[0])).expect("is there");
+        let forged = &forged[2 * BLOCK_BYTES..3 * BLOCK_BYTES];
+        let mut wal = Wal::open(ours.path(), 0).expect("opens");
+        wal.append(&[change(1, 10)], &[]).expect("is written");
+        // Behind the head, the key with its length, and the length of the value it begins with a block.
+        let value = [&vec![0; BLOCK_BYTES - HEAD_BYTES - 2 - 2], forged].concat();
+        wal.append(&[(b"s".to_vec(), Some(value))], &[]).expect("is written");
+        let path = ours.path().join(NAMES[0]);
+        let mut bytes = std::fs::read(&path).expect("is there");
+        assert_eq!(bytes[3 * BLOCK_BYTES..][..32], forged[..32]);
+        bytes[2 * BLOCK_BYTES] ^= 1;
+        std::fs::write(&path, bytes).expect("is written");
+        assert_eq!(numbers(ours.path(), 0), [1]);
+    }
+
+    #[test]
+    fn the_longest_record_fits_and_a_longer_one_has_no_room() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut wal = Wal::open(folder.path(), 0).expect("opens");
+        let of = |bytes: usize| [(b"s".to_vec(), Some(vec![1; bytes]))];
+        let most = RECORD_BYTES_MAX - HEAD_BYTES - 1 - 2 * LENGTH_BYTES_MAX;
+        assert_eq!(wal.room_for(&of(most + 1), &[]), Room::Nowhere);
+        let mut turns = 0;
+        for number in 1..=9 {
+            match wal.room_for(&[], &of(most)) {
+                Room::Here => {}
+                Room::InTheOtherFile => {
+                    turns += 1;
+                    wal.turn();
+                }
+                Room::Nowhere => panic!("{number}"),
+            }
+            wal.append(&[], &of(most)).expect("is written");
+        }
+        assert!(turns > 1, "{turns}");
+        let read = read_after(folder.path(), 8).expect("sound");
+        assert_eq!((read.len(), &read[0].changes[..]), (1, &of(most)[..]));
+    }
+}
