@@ -19,6 +19,7 @@ use crate::{
     key::{self, Key, KeyRange},
     record,
     shared::Shared,
+    wal,
 };
 
 /// Reads a store. Clones are cheap, and may be used from many threads while the writer commits. It may see what
@@ -218,12 +219,12 @@ impl Reader {
         keys.collect()
     }
 
-    /// What the database takes on the disk, in bytes.
+    /// What the database and its write-ahead log take on the disk, in bytes.
     ///
     /// # Errors
     /// When its files cannot be looked at.
     pub fn size_on_disk_bytes(&self) -> Result<u64, StoreError> {
-        self.shared.database.size_on_disk_bytes()
+        Ok(self.shared.database.size_on_disk_bytes()? + wal::size_on_disk_bytes(&self.shared.path)?)
     }
 
     fn chunk_to_keep(&self, queue: QueueId, sequence: Sequence) -> Result<Option<Arc<Chunk>>, StoreError> {

@@ -96,6 +96,15 @@ pub(crate) fn read_after(folder: &Path, applied: Number) -> Result<Vec<Record>, 
     }
 }
 
+/// What both files take, in bytes.
+pub(crate) fn size_on_disk_bytes(folder: &Path) -> Result<u64, StoreError> {
+    NAMES.iter().try_fold(0, |sum, name| match std::fs::metadata(folder.join(name)) {
+        Ok(found) => Ok(sum + found.len()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(sum),
+        Err(error) => Err(StoreError::io("measure", folder.join(name), error)),
+    })
+}
+
 /// The records of one file behind `applied`.
 fn read_file(bytes: &[u8], applied: Number) -> Result<Vec<Record>, String> {
     let Some(salt) = bytes.first_chunk().copied() else { return Ok(Vec::new()) };
@@ -313,6 +322,7 @@ mod tests {
     fn what_was_written_comes_back() {
         let folder = tempfile::tempdir().expect("a folder");
         assert!(numbers(folder.path(), 7).is_empty());
+        assert_eq!(size_on_disk_bytes(folder.path()).expect("measured"), 0);
         write(folder.path(), 8..=12, 5_000);
         assert_eq!(numbers(folder.path(), 7), [8, 9, 10, 11, 12]);
         assert_eq!(numbers(folder.path(), 10), [11, 12]);
@@ -330,9 +340,7 @@ mod tests {
         assert_eq!(numbers(folder.path(), 100 - per_file), (101 - per_file..=100).collect::<Vec<_>>());
         let error = read_after(folder.path(), 50).expect_err("these were written over").to_string();
         assert!(error.contains("commit 51 is missing"), "{error}");
-        for name in NAMES {
-            assert!(std::fs::metadata(folder.path().join(name)).expect("is there").len() <= FILE_BYTES as u64);
-        }
+        assert_eq!(size_on_disk_bytes(folder.path()).expect("measured"), 2 * FILE_BYTES as u64);
         // The next host begins with the first file again, and with smaller records, whose ends are elsewhere.
         write(folder.path(), 101..=103, 10);
         assert_eq!(numbers(folder.path(), 100), [101, 102, 103]);
