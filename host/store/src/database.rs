@@ -5,7 +5,7 @@ use std::{
     io,
     ops::Bound,
     path::{Path, PathBuf},
-    sync::{PoisonError, RwLock, RwLockReadGuard},
+    sync::{Mutex, PoisonError, RwLock, RwLockReadGuard},
     thread,
     time::{Duration, Instant},
 };
@@ -44,6 +44,8 @@ pub(crate) struct Database {
     file: File,
     /// Held while changes are applied, so that every read sees all of them or none.
     applying: RwLock<()>,
+    /// What the first wait for the disk said that failed.
+    failed: Mutex<Option<String>>,
     path: PathBuf,
 }
 
@@ -62,7 +64,7 @@ impl Database {
         let file = File::open(&file_path).map_err(|error| StoreError::io("open", &file_path, error))?;
         sync(&path.join("conf"))?;
         sync(path)?;
-        Ok(Self { sled, file, applying: RwLock::default(), path: path.to_owned() })
+        Ok(Self { sled, file, applying: RwLock::default(), failed: Mutex::default(), path: path.to_owned() })
     }
 
     /// One entry, as it is.
@@ -149,9 +151,18 @@ impl Database {
 
     /// Wait until all that was applied is on the disk. sled's `flush` ends with `sync_file_range`, which neither
     /// writes the file's size nor empties the disk's cache (its manual page says so), so an fdatasync follows.
+    ///
+    /// One at a time, and none after one that failed: the system tells of a failed write once, to whoever asks first.
     pub(crate) fn make_durable(&self) -> Result<(), StoreError> {
-        self.sled.flush().map_err(|error| self.failed("flush", &error))?;
-        self.file.sync_data().map_err(|error| StoreError::io("make durable", self.path.join("db"), error))
+        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(first) = &*failed {
+            return Err(StoreError::Poisoned { first: first.clone() });
+        }
+        let flushed = self.sled.flush().map_err(|error| self.failed("flush", &error));
+        let durable = flushed.and_then(|_| {
+            self.file.sync_data().map_err(|error| StoreError::io("make durable", self.path.join("db"), error))
+        });
+        durable.inspect_err(|error| *failed = Some(error.to_string()))
     }
 
     pub(crate) fn size_on_disk_bytes(&self) -> Result<u64, StoreError> {
@@ -229,4 +240,20 @@ fn forget_torn_settings(path: &Path) -> Result<(), StoreError> {
 /// Make a file, or the names in a folder, durable.
 pub(crate) fn sync(path: &Path) -> Result<(), StoreError> {
     File::open(path).and_then(|file| file.sync_all()).map_err(|error| StoreError::io("make durable", path, error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The next wait would find nothing wrong, and what was not written would count as durable.
+    #[test]
+    fn after_a_wait_for_the_disk_that_failed_nothing_is_called_durable() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let database = Database::open(folder.path(), &StoreOptions::default()).expect("opens");
+        database.make_durable().expect("is durable");
+        *database.failed.lock().expect("no panic") = Some("the disk is gone".to_owned());
+        let error = database.make_durable().expect_err("it is not known").to_string();
+        assert!(error.contains("the disk is gone"), "{error}");
+    }
 }

@@ -39,6 +39,16 @@ pub enum StoreError {
         /// The latest format this program knows.
         known: u32,
     },
+    /// A host of format 3 was killed, and only that version can finish what it had begun.
+    #[error(
+        "the store {} was left by a host of format 3 that was killed; start that version once, stop it with SIGTERM, and then \
+         start this one (nothing was changed)",
+        path.display()
+    )]
+    UnfinishedFormat {
+        /// The folder.
+        path: PathBuf,
+    },
     /// The folder holds something, but no store that this program can tell the format of.
     #[error("{} is not a store: {problem}; give an empty or a new folder, or restore this one from a backup", path.display())]
     NotAStore {

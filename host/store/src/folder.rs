@@ -20,7 +20,7 @@ use crate::{database::sync, error::StoreError};
 /// | 3 | no map says at all times which slots are taken; a redo record in the tree has the last commit while a host runs |
 /// | 4 | commits are in a write-ahead log before they are in the tree |
 ///
-/// A store of an older format becomes one of the newest when it is opened.
+/// A store of an older format becomes one of the newest when it is opened, unless a host of format 3 was killed.
 pub(crate) const FORMAT: u32 = 4;
 const FORMAT_TITLE: &str = "wasmill store format ";
 

@@ -6,7 +6,7 @@ use crate::{
     checkpoint::Checkpoints,
     database::{Change, Changes, Database},
     error::StoreError,
-    key::{self, KeyRange},
+    key,
     shared::Shared,
     value::Payload,
     wal::{self, Number, Room, Wal},
@@ -16,15 +16,20 @@ use crate::{
 pub(crate) struct Journal {
     wal: Wal,
     checkpoints: Checkpoints,
+    /// How often the store has swept since the last checkpoint, without a commit.
+    swept: u32,
     shared: Arc<Shared>,
 }
+
+/// After so many there is a checkpoint: each may move 64 pages of 32 KiB, and see [`wal::FILE_BYTES`].
+const SWEPT_MAX: u32 = 4;
 
 impl Journal {
     /// Go on behind the commit `last`.
     pub(crate) fn start(shared: Arc<Shared>, last: Number) -> Result<Self, StoreError> {
         let wal = Wal::open(&shared.path, last)?;
         let checkpoints = Checkpoints::start(Arc::clone(&shared))?;
-        Ok(Self { wal, checkpoints, shared })
+        Ok(Self { wal, checkpoints, swept: 0, shared })
     }
 
     pub(crate) const fn last(&self) -> Number {
@@ -41,6 +46,15 @@ impl Journal {
         }
         self.wal.append(&made, &others)?;
         self.shared.database.apply_in_order(made.into_iter().chain(others))
+    }
+
+    /// Something was changed that was no commit.
+    pub(crate) fn idle(&mut self) {
+        self.swept += 1;
+        if self.swept >= SWEPT_MAX {
+            self.swept = 0;
+            self.checkpoints.begin_next();
+        }
     }
 
     fn make_as_batch(&self, made: Vec<Change>, mut others: Vec<Change>) -> Result<(), StoreError> {
@@ -77,9 +91,12 @@ pub(crate) fn mark(last: Number) -> impl IntoIterator<Item = Change> {
 /// Make the changes of the commits that the last host may not have brought to the tree. Answers which one was the last.
 ///
 /// # Errors
-/// When the log is damaged. Nothing was changed then. And when the changes cannot be made.
+/// When the log is damaged, or the store was left by a host of format 3 that was killed. Nothing was changed then. And when the
+/// changes cannot be made.
 pub(crate) fn finish(folder: &Path, database: &Database) -> Result<Number, StoreError> {
-    refuse_redo(folder, database)?;
+    if database.find_as_it_is(&key::redo())?.is_some() {
+        return Err(StoreError::UnfinishedFormat { path: folder.to_owned() });
+    }
     let applied = applied(database)?;
     let records = wal::read_after(folder, applied)?;
     let Some(last) = records.last().map(|record| record.number) else { return Ok(applied) };
@@ -97,14 +114,4 @@ fn applied(database: &Database) -> Result<Number, StoreError> {
     let Some(found) = database.read(&key)? else { return Ok(0) };
     let number = found.first_chunk().copied().map(Number::from_le_bytes);
     number.ok_or_else(|| StoreError::damaged(key::describe(&key), "it is shorter than a number"))
-}
-
-/// A host of format 3 that was killed may have left a commit in part. One that ended has left what filled the record's page.
-fn refuse_redo(folder: &Path, database: &Database) -> Result<(), StoreError> {
-    if database.find_as_it_is(&key::redo())?.is_some() {
-        let problem = "a host of format 3 was killed; start that version once and stop it with SIGTERM".to_owned();
-        return Err(StoreError::NotAStore { path: folder.to_owned(), problem });
-    }
-    let fillings = database.range(&KeyRange::of_kind(key::REDO)).map(|entry| Ok((entry?.0.to_vec(), None)));
-    database.apply_in_order(fillings.collect::<Result<Vec<_>, StoreError>>()?)
 }

@@ -34,7 +34,7 @@ pub(crate) const SLOT: u8 = b'v';
 pub(crate) const TAKEN: u8 = b'b';
 /// Up to which number commits of the write-ahead log are in the tree, see [`crate::wal`].
 pub(crate) const APPLIED: u8 = b'w';
-/// The redo record of format 3, which had no write-ahead log, and what filled its page.
+/// The redo record of format 3, which had no write-ahead log; it is there when a host of it was killed.
 pub(crate) const REDO: u8 = b'a';
 /// What did not fit into one entry; the rest of the key is the key of that entry and the number of the part.
 pub(crate) const PART: u8 = b'~';

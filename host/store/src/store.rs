@@ -45,7 +45,7 @@ pub struct Store {
     last: Number,
     /// What makes durable: before `shared`, so that their threads end while the database is there.
     journal: Option<Journal>,
-    _flusher: Option<Flusher>,
+    flusher: Option<Flusher>,
     shared: Arc<Shared>,
 }
 
@@ -78,7 +78,7 @@ impl Store {
             Durability::Fsync => journal = Some(Journal::start(Arc::clone(&shared), last)?),
             Durability::Interval { flush_ms } => flusher = Some(Flusher::start(Arc::clone(&shared), flush_ms)?),
         }
-        Ok(Self { options, memory, components, is_committing: false, last, journal, _flusher: flusher, shared })
+        Ok(Self { options, memory, components, is_committing: false, last, journal, flusher, shared })
     }
 
     /// Visit all that is durable, in the order that [`Recovered`] documents. It streams: memory does not grow with
@@ -134,8 +134,10 @@ impl Store {
         let mut commit = Commit::new(staging, &mut self.memory, self.options.chunk_bytes);
         writes.iter().try_for_each(|write| commit.stage(write))?;
         let Ready { changes, appended, trimmed } = commit.finish()?;
-        if let Some(changes) = changes {
-            self.make(changes)?;
+        match (changes, &mut self.journal) {
+            (Some(changes), _) => self.make(changes)?,
+            (None, Some(journal)) => journal.idle(),
+            (None, None) => {}
         }
         self.shared.gone.replace(self.memory.sweep.open_ranges());
         for (queue, below) in trimmed {
@@ -157,8 +159,7 @@ impl Store {
     }
 
     /// Say how the store is left, so that the next host finds nothing to finish.
-    fn end(&self) -> Result<(), StoreError> {
-        let last = self.journal.as_ref().map_or(self.last, Journal::last);
+    fn end(&self, last: Number) -> Result<(), StoreError> {
         let database = &self.shared.database;
         database.apply_in_order(self.memory.slots.write_down().into_iter().chain(journal::mark(last)))?;
         database.make_durable()
@@ -167,11 +168,14 @@ impl Store {
 
 impl Drop for Store {
     fn drop(&mut self) {
+        let last = self.journal.take().map_or(self.last, |journal| journal.last());
+        // Their threads have ended then, and said whether they failed.
+        drop(self.flusher.take());
         // What was left half done is finished by the next one who opens the store.
         if self.shared.failed.get().is_some() || self.is_committing {
             return;
         }
-        if let Err(error) = self.end() {
+        if let Err(error) = self.end(last) {
             tracing::warn!(%error, "the end of the store could not be written; nothing is lost");
         }
     }

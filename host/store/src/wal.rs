@@ -7,13 +7,13 @@
 //!
 //! | in `wal-0`, `wal-1` | what |
 //! |---|---|
-//! | first block | a salt, 8 random bytes |
+//! | first block | a salt, 8 random bytes, and its `crc u32` |
 //! | records, each from the beginning of a block | `crc u32`, `length u32`, `number u64`, changes |
 //! | a change | `key length`, `key`, `value length + 1` or 0, `value` |
 //! | the rest | what was there before, or zeros |
 //!
 //! Numbers are little-endian, lengths in the changes LEB128. The checksum covers the salt and everything behind it, and each host takes
-//! another salt: what somebody has put into a message is never taken for a record. Commits are numbered without gaps. When a file is
+//! another salt, which nobody knows who writes messages: what lies in one is not taken for a record. Older records have smaller numbers. Commits are numbered without gaps. When a file is
 //! full the other one is written from its beginning, once a checkpoint has made durable what that one had. sled's tree says up
 //! to which number it has everything ([`crate::key::applied`]). Whoever opens the store of a host that was killed makes the changes
 //! of all later records again, in their order; they are the same however often they are made.
@@ -38,10 +38,9 @@ use crate::{
     wire::{Take, put_number},
 };
 
-/// One file has so many bytes at most. sled calls stable what the disk may not have, so between two checkpoints it must be
-/// given less than one of its segments of 16 MiB. It is given what two of these files have, and adds less than that. With
-/// larger files a checkpoint takes longer, and so does the slowest commit; sled frees no memory meanwhile, so with 4 MiB
-/// it took 100 MiB more.
+/// One file has so many bytes at most. sled calls stable what the disk may not have, so little should be given to it between two
+/// checkpoints. With larger files a checkpoint takes longer, and so does the slowest commit; sled frees no memory
+/// meanwhile, so with 4 MiB it took 100 MiB more.
 pub(crate) const FILE_BYTES: usize = 1024 * 1024;
 /// Commits of more bytes are batches of sled. Of one that is so long the disk takes longer than all waiting.
 pub(crate) const RECORD_BYTES_MAX: usize = 256 * 1024;
@@ -49,6 +48,7 @@ pub(crate) const RECORD_BYTES_MAX: usize = 256 * 1024;
 const BLOCK_BYTES: usize = 4 * 1024;
 /// A file grows by so many zeros at once, until it is whole: a write into what is there needs half the time.
 const GROWTH_BYTES: usize = 256 * 1024;
+const _: () = assert!(FILE_BYTES.is_multiple_of(GROWTH_BYTES), "the last growth makes it whole");
 /// `crc | length | number`.
 const HEAD_BYTES: usize = 16;
 const NAMES: [&str; 2] = ["wal-0", "wal-1"];
@@ -107,7 +107,7 @@ pub(crate) fn size_on_disk_bytes(folder: &Path) -> Result<u64, StoreError> {
 
 /// The records of one file behind `applied`.
 fn read_file(bytes: &[u8], applied: Number) -> Result<Vec<Record>, String> {
-    let Some(salt) = bytes.first_chunk().copied() else { return Ok(Vec::new()) };
+    let Some(salt) = salt_of(bytes)? else { return Ok(Vec::new()) };
     let mut records: Vec<Record> = Vec::new();
     let mut at = BLOCK_BYTES;
     while at < bytes.len() {
@@ -121,6 +121,17 @@ fn read_file(bytes: &[u8], applied: Number) -> Result<Vec<Record>, String> {
         }
     }
     Ok(records)
+}
+
+/// The salt of a file; none when nothing was written to it but zeros. A disk writes so few bytes wholly or not at all.
+fn salt_of(bytes: &[u8]) -> Result<Option<Salt>, String> {
+    let mut take = Take { rest: bytes };
+    match (take.array(), take.array().map(u32::from_le_bytes)) {
+        (Ok(salt), Ok(crc)) if checksum(salt, &[]) == crc => Ok(Some(salt)),
+        (Ok(salt), Ok(0)) if salt == Salt::default() => Ok(None),
+        (Ok(_), Ok(_)) => Err("its first block is not what was written".to_owned()),
+        (Err(_), _) | (_, Err(_)) => Ok(None),
+    }
 }
 
 /// The number and the changes of a record that is whole.
@@ -211,7 +222,7 @@ impl Wal {
         let record = HEAD_BYTES + first.iter().chain(then).map(bytes).sum::<usize>();
         if record > RECORD_BYTES_MAX {
             Room::Nowhere
-        } else if self.at + BLOCK_BYTES + blocks(record) > FILE_BYTES {
+        } else if self.at.max(BLOCK_BYTES) + blocks(record) > FILE_BYTES {
             Room::InTheOtherFile
         } else {
             Room::Here
@@ -240,6 +251,7 @@ impl Wal {
         out.clear();
         if self.at == 0 {
             out.extend_from_slice(&self.salt);
+            out.extend_from_slice(&checksum(self.salt, &[]).to_le_bytes());
             out.resize(BLOCK_BYTES, 0);
         }
         let begin = out.len();
@@ -278,7 +290,7 @@ impl LogFile {
     fn write(&mut self, at: usize, bytes: &[u8]) -> io::Result<()> {
         let until = at + bytes.len();
         if until > self.bytes {
-            let grown = (until + GROWTH_BYTES - 1).min(FILE_BYTES);
+            let grown = until.next_multiple_of(GROWTH_BYTES);
             self.file.seek(SeekFrom::Start(self.bytes as u64))?;
             self.file.write_all(&vec![0; grown - self.bytes])?;
             self.bytes = grown;
@@ -336,8 +348,14 @@ mod tests {
     fn both_files_are_one_log() {
         let folder = tempfile::tempdir().expect("a folder");
         write(folder.path(), 1..=100, 50_000);
-        let per_file = FILE_BYTES as u64 / 110_000;
-        assert_eq!(numbers(folder.path(), 100 - per_file), (101 - per_file..=100).collect::<Vec<_>>());
+        // A file has room for some dozen of them.
+        let since = 80;
+        assert_eq!(numbers(folder.path(), since), (since + 1..=100).collect::<Vec<_>>());
+        for name in NAMES {
+            let bytes = std::fs::read(folder.path().join(name)).expect("is there");
+            let alone = read_file(&bytes, since).expect("sound").len() as u64;
+            assert!((1..100 - since).contains(&alone), "{name} has {alone}");
+        }
         let error = read_after(folder.path(), 50).expect_err("these were written over").to_string();
         assert!(error.contains("commit 51 is missing"), "{error}");
         assert_eq!(size_on_disk_bytes(folder.path()).expect("measured"), 2 * FILE_BYTES as u64);

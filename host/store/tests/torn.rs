@@ -165,14 +165,20 @@ fn what_was_committed_is_there_after_a_kill_at_any_time() {
     let mut store = open(folder.path());
     let mut logs = [Log::default(), Log::default()];
     store.commit(&[Write::PutQueue { record: queue(1) }, Write::PutQueue { record: queue(2) }]).unwrap();
-    for number in 1..=400 {
-        if is_long(number) {
-            store.commit(&[state("b", number)]).unwrap();
-        }
+    for number in 1..=100 {
         commit(&mut store, &mut logs, number);
-        if number % 40 < 3 {
-            let killed = copy_of(folder.path());
-            assert_eq!(last_commit(&open(killed.path())), number);
+        if number % 11 == 0 {
+            assert_eq!(last_commit(&open(copy_of(folder.path()).path())), number);
+        }
+    }
+    // Short ones only, of one block each, and so many that a file has room for fewer.
+    for number in 1..=1_500 {
+        store.commit(&[state("b", number), state("c", number)]).unwrap();
+        if number % 137 == 0 {
+            let reader = open(copy_of(folder.path()).path()).reader();
+            for key in ["b", "c"] {
+                assert_eq!(number_in(reader.state(&handler_name(1), key).unwrap()), number);
+            }
         }
     }
 }
@@ -196,6 +202,11 @@ fn a_log_with_a_hole_is_named_and_stays_as_it_is() {
         assert!(text.contains(&killed.path().display().to_string()), "{text}");
         assert!(text.contains("commit 2 is missing or not what was written, and commit 3 is there"), "{text}");
     }
+    wal[0] ^= 1;
+    fs::write(&path, &wal).unwrap();
+    let error = Store::open(killed.path(), StoreOptions::default()).err().unwrap().to_string();
+    assert!(error.contains("wal-0 is damaged: its first block is not what was written"), "{error}");
+    wal[0] ^= 1;
     // Of the last one the host was writing when it was killed.
     wal[2 * BLOCK + 20] ^= 1;
     wal[3 * BLOCK + 20] ^= 1;
@@ -250,13 +261,11 @@ fn the_redo_record_of_a_killed_host_of_format_3_is_refused() {
     drop(open(folder.path()));
     let db = raw(folder.path());
     db.insert("a", "a record").unwrap();
-    db.insert([b'a', 1], "").unwrap();
     drop(db);
     let error = Store::open(folder.path(), StoreOptions::default()).err().unwrap().to_string();
-    assert!(error.contains("start that version once and stop it with SIGTERM"), "{error}");
+    assert!(error.contains("start that version once, stop it with SIGTERM"), "{error}");
     let db = raw(folder.path());
     db.remove("a").unwrap();
     drop(db);
     drop(open(folder.path()));
-    assert_eq!(raw(folder.path()).scan_prefix("a").count(), 0, "what filled the page of the record is gone");
 }
