@@ -12,11 +12,12 @@
 //! | a change | `key length`, `key`, `value length + 1` or 0, `value` |
 //! | the rest | what was there before, or zeros |
 //!
-//! Numbers are little-endian, lengths in the changes LEB128. The checksum covers the salt and everything behind it, and each host takes
-//! another salt, which nobody knows who writes messages: what lies in one is not taken for a record. Older records have smaller numbers. Commits are numbered without gaps. When a file is
-//! full the other one is written from its beginning, once a checkpoint has made durable what that one had. sled's tree says up
-//! to which number it has everything ([`crate::key::applied`]). Whoever opens the store of a host that was killed makes the changes
-//! of all later records again, in their order; they are the same however often they are made.
+//! Numbers are little-endian, lengths in the changes LEB128. The checksum covers the salt and everything behind it, and each host
+//! takes another salt, which nobody knows who writes messages: what lies in one is not taken for a record. Older records have
+//! smaller numbers, for commits are numbered without gaps. When a file is full the other one is written from its beginning,
+//! once a checkpoint has made durable what that one had. sled's tree says up to which number it has everything
+//! ([`crate::key::applied`]). Whoever opens the store of a host that was killed makes the changes of all later records again, in
+//! their order; they are the same however often they are made.
 //!
 //! The last record may be in part, because the host ended while it was written: then its commit never was. Any other one is whole,
 //! because each is written when the one before is durable. When one is missing and a later one is there, the log is damaged, and the
