@@ -38,6 +38,12 @@ pub(crate) struct Changes {
     pub(crate) others: Vec<Change>,
 }
 
+impl Changes {
+    pub(crate) fn in_order(&self) -> impl Iterator<Item = &Change> {
+        self.made.iter().chain(&self.others)
+    }
+}
+
 pub(crate) struct Database {
     sled: sled::Db,
     /// An own handle of sled's file, for the fsync that sled leaves out.

@@ -1,73 +1,165 @@
-//! The thread behind [`crate::Durability::Interval`]: it makes durable what was committed, every so often. sled has
-//! one of its own, but that only logs an fsync that fails.
+//! The thread that makes durable in sled what was applied: when it is asked, for the write-ahead log ([`crate::wal`]), or every so often,
+//! for [`crate::Durability::Interval`]. sled has one of its own, but that only logs an fsync that fails.
 
 use std::{
-    sync::{Arc, Condvar, Mutex, PoisonError, atomic::Ordering},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread::{self, JoinHandle},
     time::Duration,
 };
 
 use crate::{error::StoreError, shared::Shared};
 
-/// Dropping it flushes once more and ends the thread.
+/// Dropping it ends the thread, after the flush that is under way.
 pub(crate) struct Flusher {
-    stop: Arc<Stop>,
+    work: Arc<Work>,
     thread: Option<JoinHandle<()>>,
 }
 
 #[derive(Default)]
-struct Stop {
-    asked: Mutex<bool>,
+struct Work {
+    state: Mutex<State>,
     changed: Condvar,
 }
 
+#[derive(Default)]
+struct State {
+    /// Something was applied that no flush has begun with.
+    is_wanted: bool,
+    is_wanted_now: bool,
+    is_flushing: bool,
+    is_over: bool,
+}
+
+impl State {
+    const fn is_done(&self) -> bool {
+        !self.is_wanted_now && !self.is_flushing
+    }
+}
+
 impl Flusher {
-    pub(crate) fn start(shared: Arc<Shared>, flush_ms: u64) -> Result<Self, StoreError> {
-        let stop = Arc::new(Stop::default());
+    /// With `every`, what is wanted is flushed so often, also when nobody asks for it now.
+    pub(crate) fn start(shared: Arc<Shared>, every: Option<Duration>) -> Result<Self, StoreError> {
+        let work = Arc::new(Work::default());
         let path = shared.path.clone();
-        let every = Duration::from_millis(flush_ms.max(1));
-        let waits = Arc::clone(&stop);
-        let run = move || {
-            while flush(&shared) && !waits.within(every) {}
-            flush(&shared);
-        };
+        let mine = Arc::clone(&work);
         let thread = thread::Builder::new()
             .name("store-flusher".to_owned())
-            .spawn(run)
+            .spawn(move || while mine.flush_next(&shared, every) {})
             .map_err(|error| StoreError::io("start the thread that flushes", path, error))?;
-        Ok(Self { stop, thread: Some(thread) })
-    }
-}
-
-impl Stop {
-    /// Wait, and say whether it was asked for.
-    fn within(&self, time: Duration) -> bool {
-        let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        let waited = self.changed.wait_timeout_while(asked, time, |asked| !*asked);
-        *waited.unwrap_or_else(PoisonError::into_inner).0
+        Ok(Self { work, thread: Some(thread) })
     }
 
-    fn ask(&self) {
-        *self.asked.lock().unwrap_or_else(PoisonError::into_inner) = true;
-        self.changed.notify_all();
+    /// Make durable what was applied until now, at the next time.
+    pub(crate) fn want(&self) {
+        self.work.lock().is_wanted = true;
     }
-}
 
-/// Make durable what is not, and say whether to go on: after a failure no commit is taken any more.
-fn flush(shared: &Shared) -> bool {
-    if !shared.dirty.swap(false, Ordering::AcqRel) {
-        return true;
+    /// Make durable what was applied until now, without waiting for it, once what was asked for before is durable or has failed. When
+    /// it fails, the store takes no more.
+    pub(crate) fn begin_next(&self) {
+        let state = self.work.lock();
+        let waited = self.work.changed.wait_while(state, |state| !state.is_done());
+        let mut state = waited.unwrap_or_else(PoisonError::into_inner);
+        (state.is_wanted, state.is_wanted_now) = (true, true);
+        self.work.changed.notify_all();
     }
-    let result = shared.database.make_durable();
-    result.inspect_err(|error| shared.poison(error)).is_ok()
+
+    /// End the thread. What is still wanted is not flushed.
+    pub(crate) fn end(&mut self) {
+        self.work.lock().is_over = true;
+        self.work.changed.notify_all();
+        if let Some(thread) = self.thread.take() {
+            // A panic of the thread was reported by the panic hook; there is nobody here to tell.
+            let _ = thread.join();
+        }
+    }
 }
 
 impl Drop for Flusher {
     fn drop(&mut self) {
-        self.stop.ask();
-        if let Some(thread) = self.thread.take() {
-            // A panic of the thread was reported by the panic hook; there is nobody here to tell.
-            let _ = thread.join();
+        self.end();
+    }
+}
+
+impl Work {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Wait until something is to be flushed, and do it. Answers whether there will be a next time.
+    fn flush_next(&self, shared: &Shared, every: Option<Duration>) -> bool {
+        let idle = |state: &mut State| !state.is_wanted_now && !state.is_over;
+        let state = self.lock();
+        let mut state = match every {
+            Some(every) => {
+                self.changed.wait_timeout_while(state, every, idle).unwrap_or_else(PoisonError::into_inner).0
+            }
+            None => self.changed.wait_while(state, idle).unwrap_or_else(PoisonError::into_inner),
+        };
+        if state.is_over {
+            return false;
+        }
+        if state.is_wanted {
+            (state.is_wanted, state.is_wanted_now, state.is_flushing) = (false, false, true);
+            drop(state);
+            let _flushing = Flushing { work: self, shared };
+            if let Err(error) = shared.database.make_durable() {
+                shared.poison(&error);
+            }
+        }
+        true
+    }
+}
+
+/// Ends a flush, also one that panics: nobody may wait for it for ever.
+struct Flushing<'a> {
+    work: &'a Work,
+    shared: &'a Shared,
+}
+
+impl Drop for Flushing<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.shared.poison(&StoreError::Poisoned { first: "a panic in the midst of a flush".to_owned() });
+        }
+        self.work.lock().is_flushing = false;
+        self.work.changed.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+
+    /// Otherwise a file of the log would be written over whose commits are not durable in sled.
+    #[test]
+    fn one_flush_waits_for_the_one_before_it() {
+        // Nobody works here but this test.
+        let flusher = Flusher { work: Arc::default(), thread: None };
+        flusher.begin_next();
+        for is_flushing in [true, false] {
+            let has_begun = AtomicBool::new(false);
+            thread::scope(|scope| {
+                scope.spawn(|| {
+                    flusher.begin_next();
+                    has_begun.store(true, Ordering::Release);
+                });
+                thread::sleep(Duration::from_millis(50));
+                assert!(!has_begun.load(Ordering::Acquire), "flushing: {is_flushing}");
+                let mut state = flusher.work.lock();
+                (state.is_wanted_now, state.is_flushing) = (false, is_flushing);
+                drop(state);
+                flusher.work.changed.notify_all();
+                if is_flushing {
+                    thread::sleep(Duration::from_millis(50));
+                    assert!(!has_begun.load(Ordering::Acquire), "it is under way");
+                    flusher.work.lock().is_flushing = false;
+                    flusher.work.changed.notify_all();
+                }
+            });
+            assert!(has_begun.load(Ordering::Acquire));
         }
     }
 }

@@ -1,51 +1,58 @@
 //! How commits become durable, and what of them is done again when the store of a host that was killed is opened.
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use crate::{
-    checkpoint::Checkpoints,
     database::{Change, Changes, Database},
     error::StoreError,
+    flusher::Flusher,
     key,
+    options::Durability,
     shared::Shared,
     value::Payload,
     wal::{self, Number, Room, Wal},
 };
 
-/// With [`crate::Durability::Fsync`].
+/// Belongs to the writer.
 pub(crate) struct Journal {
-    wal: Wal,
-    checkpoints: Checkpoints,
-    /// How often the store has swept since the last checkpoint, without a commit.
+    /// With [`Durability::Fsync`]; otherwise commits are in the tree alone, and durable later.
+    wal: Option<Wal>,
+    /// The last commit of the write-ahead log when the store was opened.
+    last: Number,
+    flusher: Flusher,
+    /// How often the store has swept without a commit since the last flush for that.
     swept: u32,
     shared: Arc<Shared>,
 }
 
-/// After so many there is a checkpoint: each may move 64 pages of 32 KiB, and see [`wal::FILE_BYTES`].
+/// After so many there is a flush: each may move 64 pages of 32 KiB, and see [`wal::FILE_BYTES`].
 const SWEPT_MAX: u32 = 4;
 
 impl Journal {
     /// Go on behind the commit `last`.
-    pub(crate) fn start(shared: Arc<Shared>, last: Number) -> Result<Self, StoreError> {
-        let wal = Wal::open(&shared.path, last)?;
-        let checkpoints = Checkpoints::start(Arc::clone(&shared))?;
-        Ok(Self { wal, checkpoints, swept: 0, shared })
+    pub(crate) fn start(shared: Arc<Shared>, durability: Durability, last: Number) -> Result<Self, StoreError> {
+        let (wal, every) = match durability {
+            Durability::Fsync => (Some(Wal::open(&shared.path, last)?), None),
+            Durability::Interval { flush_ms } => (None, Some(Duration::from_millis(flush_ms.max(1)))),
+        };
+        let flusher = Flusher::start(Arc::clone(&shared), every)?;
+        Ok(Self { wal, last, flusher, swept: 0, shared })
     }
 
-    pub(crate) const fn last(&self) -> Number {
-        self.wal.last()
-    }
-
-    /// Make these changes: all or none, and durable when this returns.
+    /// Make these changes: all or none. With [`Durability::Fsync`] they are durable when this returns.
     pub(crate) fn make(&mut self, changes: Changes) -> Result<(), StoreError> {
-        let Changes { made, others } = changes;
-        match self.wal.room_for(&made, &others) {
-            Room::Nowhere => return self.make_as_batch(made, others),
-            Room::InTheOtherFile => self.turn()?,
+        let Some(wal) = &mut self.wal else {
+            self.apply_as_batch(changes)?;
+            self.flusher.want();
+            return Ok(());
+        };
+        match wal.room_for(&changes) {
+            Room::Nowhere => return self.make_as_batch(changes),
+            Room::InTheOtherFile => turn(wal, &self.flusher, &self.shared)?,
             Room::Here => {}
         }
-        self.wal.append(&made, &others)?;
-        self.shared.database.apply_in_order(made.into_iter().chain(others))
+        wal.append(&changes)?;
+        self.shared.database.apply_in_order(changes.made.into_iter().chain(changes.others))
     }
 
     /// Something was changed that was no commit.
@@ -53,42 +60,48 @@ impl Journal {
         self.swept += 1;
         if self.swept >= SWEPT_MAX {
             self.swept = 0;
-            self.checkpoints.begin_next();
+            self.flusher.begin_next();
         }
     }
 
-    fn make_as_batch(&self, made: Vec<Change>, mut others: Vec<Change>) -> Result<(), StoreError> {
-        others.extend(mark(self.wal.last()));
-        apply_as_batch(&self.shared.database, Changes { made, others })?;
+    /// Nothing is flushed any more by itself. Answers what says that all commits are in the tree.
+    pub(crate) fn end(&mut self) -> impl IntoIterator<Item = Change> + use<> {
+        self.flusher.end();
+        mark(self.wal.as_ref().map_or(self.last, Wal::last))
+    }
+
+    fn make_as_batch(&self, mut changes: Changes) -> Result<(), StoreError> {
+        changes.others.extend(self.wal.iter().flat_map(|wal| mark(wal.last())));
+        self.apply_as_batch(changes)?;
         self.shared.database.make_durable()
     }
 
-    /// Go on in the other file.
-    fn turn(&mut self) -> Result<(), StoreError> {
-        self.shared.database.apply_in_order(mark(self.wal.last()))?;
-        // The one before it has made durable what the other file has.
-        self.checkpoints.begin_next();
-        if let Some(first) = self.shared.failed.get() {
-            return Err(StoreError::Poisoned { first: first.clone() });
-        }
-        self.wal.turn();
-        Ok(())
+    /// All or none. The batch is in no order; slots that nobody uses do no harm.
+    fn apply_as_batch(&self, changes: Changes) -> Result<(), StoreError> {
+        self.shared.database.apply_in_order(changes.made)?;
+        self.shared.database.apply_as_batch(changes.others)
     }
 }
 
-/// Make these changes: all or none, and durable with [`Database::make_durable`].
-pub(crate) fn apply_as_batch(database: &Database, changes: Changes) -> Result<(), StoreError> {
-    // The batch is in no order. Slots that nobody uses do no harm.
-    database.apply_in_order(changes.made)?;
-    database.apply_as_batch(changes.others)
+/// Go on in the other file.
+fn turn(wal: &mut Wal, flusher: &Flusher, shared: &Shared) -> Result<(), StoreError> {
+    shared.database.apply_in_order(mark(wal.last()))?;
+    // The one before it has made durable what the other file has.
+    flusher.begin_next();
+    if let Some(first) = shared.failed.get() {
+        return Err(StoreError::Poisoned { first: first.clone() });
+    }
+    wal.turn();
+    Ok(())
 }
 
 /// What says that all commits up to this one are in the tree, behind their changes.
-pub(crate) fn mark(last: Number) -> impl IntoIterator<Item = Change> {
-    Payload::of(&last.to_le_bytes()).seal(key::applied()).into_iter().map(|(key, value)| (key, Some(value)))
+fn mark(last: Number) -> impl Iterator<Item = Change> {
+    Payload::of(&last.to_le_bytes()).changes(key::applied())
 }
 
-/// Make the changes of the commits that the last host may not have brought to the tree. Answers which one was the last.
+/// Make the changes of the commits that the last host may not have brought to the tree. Answers which one was the last. They are durable
+/// there after [`Database::make_durable`], and until then in the log.
 ///
 /// # Errors
 /// When the log is damaged, or the store was left by a host of format 3 that was killed. Nothing was changed then. And when the
@@ -105,7 +118,6 @@ pub(crate) fn finish(folder: &Path, database: &Database) -> Result<Number, Store
         database.apply_in_order(record.changes)?;
     }
     database.apply_in_order(mark(last))?;
-    database.make_durable()?;
     Ok(last)
 }
 

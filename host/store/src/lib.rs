@@ -73,7 +73,6 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-mod checkpoint;
 mod chunk;
 mod commit;
 mod components;

@@ -3,7 +3,7 @@
 use std::{
     fs::File,
     path::PathBuf,
-    sync::{Arc, OnceLock, atomic::AtomicBool},
+    sync::{Arc, OnceLock},
 };
 
 use bytes::Bytes;
@@ -28,8 +28,6 @@ pub(crate) struct Shared {
     pub(crate) database: Database,
     pub(crate) tail: Tail,
     pub(crate) gone: Gone,
-    /// Whether something was committed that is not durable yet.
-    pub(crate) dirty: AtomicBool,
     /// What the first failed write said.
     pub(crate) failed: OnceLock<String>,
     /// The last field, so that the database is closed before another process may open it.

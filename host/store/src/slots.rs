@@ -96,7 +96,7 @@ impl Slots {
     /// What the next host reads first, if nothing is written after it.
     pub(crate) fn write_down(&self) -> Vec<Change> {
         let written: Vec<u8> = self.taken.iter().map(|taken| if *taken { TAKEN } else { 0 }).collect();
-        Payload::of(&written).seal(key::taken()).into_iter().map(|(key, value)| (key, Some(value))).collect()
+        Payload::of(&written).changes(key::taken()).collect()
     }
 
     /// Before anything is written.

@@ -49,7 +49,7 @@ impl<'a> Staging<'a> {
 
     /// Set a value that is not there yet.
     pub(crate) fn add(&mut self, key: Key, payload: Payload) {
-        self.changes.extend(payload.seal(key).into_iter().map(|(key, value)| (key, Some(value))));
+        self.changes.extend(payload.changes(key));
     }
 
     /// Delete a value if it is there.

@@ -2,10 +2,7 @@
 
 use std::{
     path::Path,
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, OnceLock},
 };
 
 use wasmill_delivery::{
@@ -16,12 +13,11 @@ use wasmill_delivery::{
 use crate::{
     commit::{Commit, Memory, Ready},
     components::Components,
-    database::{Changes, Database},
+    database::{Change, Database},
     error::StoreError,
-    flusher::Flusher,
     folder::{self, Folder},
     journal::{self, Journal},
-    options::{Durability, StoreOptions},
+    options::StoreOptions,
     reader::Reader,
     recover,
     shared::Shared,
@@ -29,7 +25,6 @@ use crate::{
     staging::Staging,
     sweep::Gone,
     tail::Tail,
-    wal::Number,
 };
 
 /// A store that is open, and its only writer. Its folder stays locked until it and all its readers are dropped.
@@ -41,11 +36,7 @@ pub struct Store {
     components: Components,
     /// Still true when a commit has failed or panicked.
     is_committing: bool,
-    /// The last commit of the write-ahead log when the store was opened.
-    last: Number,
-    /// What makes durable: before `shared`, so that their threads end while the database is there.
-    journal: Option<Journal>,
-    flusher: Option<Flusher>,
+    journal: Journal,
     shared: Arc<Shared>,
 }
 
@@ -63,7 +54,6 @@ impl Store {
             database: Database::open(&folder.database(), &options)?,
             tail: Tail::new(options.log_cache_bytes),
             gone: Gone::default(),
-            dirty: AtomicBool::new(false),
             failed: OnceLock::new(),
             _lock: folder.lock,
         });
@@ -73,12 +63,8 @@ impl Store {
         Slots::forget_written_down(&shared.database)?;
         // Commits of the write-ahead log do not come after it by themselves.
         shared.database.make_durable()?;
-        let (mut journal, mut flusher) = (None, None);
-        match options.durability {
-            Durability::Fsync => journal = Some(Journal::start(Arc::clone(&shared), last)?),
-            Durability::Interval { flush_ms } => flusher = Some(Flusher::start(Arc::clone(&shared), flush_ms)?),
-        }
-        Ok(Self { options, memory, components, is_committing: false, last, journal, flusher, shared })
+        let journal = Journal::start(Arc::clone(&shared), options.durability, last)?;
+        Ok(Self { options, memory, components, is_committing: false, journal, shared })
     }
 
     /// Visit all that is durable, in the order that [`Recovered`] documents. It streams: memory does not grow with
@@ -91,7 +77,7 @@ impl Store {
     }
 
     /// Commit writes: all or nothing, in their order, so that a later one sees what an earlier one did. It is
-    /// durable when this returns, or later with [`Durability::Interval`]. With no writes it goes on sweeping, see
+    /// durable when this returns, or later with [`crate::Durability::Interval`]. With no writes it goes on sweeping, see
     /// [`Self::is_sweeping`].
     ///
     /// # Errors
@@ -134,10 +120,9 @@ impl Store {
         let mut commit = Commit::new(staging, &mut self.memory, self.options.chunk_bytes);
         writes.iter().try_for_each(|write| commit.stage(write))?;
         let Ready { changes, appended, trimmed } = commit.finish()?;
-        match (changes, &mut self.journal) {
-            (Some(changes), _) => self.make(changes)?,
-            (None, Some(journal)) => journal.idle(),
-            (None, None) => {}
+        match changes {
+            Some(changes) => self.journal.make(changes)?,
+            None => self.journal.idle(),
         }
         self.shared.gone.replace(self.memory.sweep.open_ranges());
         for (queue, below) in trimmed {
@@ -149,33 +134,23 @@ impl Store {
         Ok(())
     }
 
-    fn make(&mut self, changes: Changes) -> Result<(), StoreError> {
-        if let Some(journal) = &mut self.journal {
-            return journal.make(changes);
-        }
-        journal::apply_as_batch(&self.shared.database, changes)?;
-        self.shared.dirty.store(true, Ordering::Release);
-        Ok(())
-    }
-
     /// Say how the store is left, so that the next host finds nothing to finish.
-    fn end(&self, last: Number) -> Result<(), StoreError> {
+    fn end(&self, mark: impl IntoIterator<Item = Change>) -> Result<(), StoreError> {
         let database = &self.shared.database;
-        database.apply_in_order(self.memory.slots.write_down().into_iter().chain(journal::mark(last)))?;
+        database.apply_in_order(self.memory.slots.write_down().into_iter().chain(mark))?;
         database.make_durable()
     }
 }
 
 impl Drop for Store {
     fn drop(&mut self) {
-        let last = self.journal.take().map_or(self.last, |journal| journal.last());
-        // Their threads have ended then, and said whether they failed.
-        drop(self.flusher.take());
+        // Its thread has ended then, and said whether it failed.
+        let mark = self.journal.end();
         // What was left half done is finished by the next one who opens the store.
         if self.shared.failed.get().is_some() || self.is_committing {
             return;
         }
-        if let Err(error) = self.end(last) {
+        if let Err(error) = self.end(mark) {
             tracing::warn!(%error, "the end of the store could not be written; nothing is lost");
         }
     }

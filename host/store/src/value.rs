@@ -8,6 +8,7 @@ use bytes::{Bytes, BytesMut};
 use sled::IVec;
 
 use crate::{
+    database::Change,
     error::StoreError,
     key::{self, Key},
 };
@@ -65,13 +66,18 @@ impl Payload {
     }
 
     /// The entries that hold it, the one under `key` first.
-    pub(crate) fn seal(self, key: Key) -> Vec<(Key, Vec<u8>)> {
+    fn seal(self, key: Key) -> Vec<(Key, Vec<u8>)> {
         let mut entries = self.cut(key);
         let mut next = 0;
         for (parts, (key, value)) in (0_u16..).zip(entries.iter_mut().rev()) {
             next = seal(key, value, parts, next, VERSION);
         }
         entries
+    }
+
+    /// What sets it under `key`.
+    pub(crate) fn changes(self, key: Key) -> impl Iterator<Item = Change> {
+        self.seal(key).into_iter().map(|(key, value)| (key, Some(value)))
     }
 
     fn cut(mut self, key: Key) -> Vec<(Key, Vec<u8>)> {

@@ -2,8 +2,8 @@
 //!
 //! sled takes twice as long to be durable: it waits for what it writes, then its new size must become durable too, and each write
 //! wakes the seven threads of its pool. So a commit is first a record of all its changes in a file that does not grow. Once that is
-//! durable, so is the commit; then its changes are made in sled, which writes them when it likes, and a checkpoint
-//! ([`crate::checkpoint`]) makes durable now and then.
+//! durable, so is the commit; then its changes are made in sled, which writes them when it likes, and a flush
+//! ([`crate::flusher`]) makes durable now and then.
 //!
 //! | in `wal-0`, `wal-1` | what |
 //! |---|---|
@@ -15,7 +15,7 @@
 //! Numbers are little-endian, lengths in the changes LEB128. The checksum covers the salt and everything behind it, and each host
 //! takes another salt, which nobody knows who writes messages: what lies in one is not taken for a record. Older records have
 //! smaller numbers, for commits are numbered without gaps. When a file is full the other one is written from its beginning,
-//! once a checkpoint has made durable what that one had. sled's tree says up to which number it has everything
+//! once a flush has made durable what that one had. sled's tree says up to which number it has everything
 //! ([`crate::key::applied`]). Whoever opens the store of a host that was killed makes the changes of all later records again, in
 //! their order; they are the same however often they are made.
 //!
@@ -34,13 +34,13 @@ use std::{
 };
 
 use crate::{
-    database::{Change, sync},
+    database::{Change, Changes, sync},
     error::StoreError,
     wire::{Take, put_number},
 };
 
 /// One file has so many bytes at most. sled calls stable what the disk may not have, so little should be given to it between two
-/// checkpoints. With larger files a checkpoint takes longer, and so does the slowest commit; sled frees no memory
+/// flushes. With larger files a flush takes longer, and so does the slowest commit; sled frees no memory
 /// meanwhile, so with 4 MiB it took 100 MiB more.
 pub(crate) const FILE_BYTES: usize = 1024 * 1024;
 /// Commits of more bytes are batches of sled. Of one that is so long the disk takes longer than all waiting.
@@ -127,11 +127,13 @@ fn read_file(bytes: &[u8], applied: Number) -> Result<Vec<Record>, String> {
 /// The salt of a file; none when nothing was written to it but zeros. A disk writes so few bytes wholly or not at all.
 fn salt_of(bytes: &[u8]) -> Result<Option<Salt>, String> {
     let mut take = Take { rest: bytes };
-    match (take.array(), take.array().map(u32::from_le_bytes)) {
-        (Ok(salt), Ok(crc)) if checksum(salt, &[]) == crc => Ok(Some(salt)),
-        (Ok(salt), Ok(0)) if salt == Salt::default() => Ok(None),
-        (Ok(_), Ok(_)) => Err("its first block is not what was written".to_owned()),
-        (Err(_), _) | (_, Err(_)) => Ok(None),
+    let (Ok(salt), Ok(crc)) = (take.array(), take.array()) else { return Ok(None) };
+    if (salt, crc) == (Salt::default(), [0; 4]) {
+        return Ok(None);
+    }
+    match checksum(salt, &[]).to_le_bytes() == crc {
+        true => Ok(Some(salt)),
+        false => Err("its first block is not what was written".to_owned()),
     }
 }
 
@@ -218,9 +220,9 @@ impl Wal {
     }
 
     /// Whether there is room for a record of these changes in this file, or none in any when there are too many.
-    pub(crate) fn room_for(&self, first: &[Change], then: &[Change]) -> Room {
+    pub(crate) fn room_for(&self, changes: &Changes) -> Room {
         let bytes = |(key, value): &Change| key.len() + value.as_ref().map_or(0, Vec::len) + 2 * LENGTH_BYTES_MAX;
-        let record = HEAD_BYTES + first.iter().chain(then).map(bytes).sum::<usize>();
+        let record = HEAD_BYTES + changes.in_order().map(bytes).sum::<usize>();
         if record > RECORD_BYTES_MAX {
             Room::Nowhere
         } else if self.at.max(BLOCK_BYTES) + blocks(record) > FILE_BYTES {
@@ -237,8 +239,8 @@ impl Wal {
     }
 
     /// Write a record. It is durable when this returns.
-    pub(crate) fn append(&mut self, first: &[Change], then: &[Change]) -> Result<(), StoreError> {
-        self.prepare(first.iter().chain(then));
+    pub(crate) fn append(&mut self, changes: &Changes) -> Result<(), StoreError> {
+        self.prepare(changes);
         let file = &mut self.files[self.active];
         let written = file.write(self.at, &self.buffer).and_then(|()| file.file.sync_data());
         written.map_err(|error| StoreError::io("write", &file.path, error))?;
@@ -247,7 +249,7 @@ impl Wal {
         Ok(())
     }
 
-    fn prepare<'a>(&mut self, changes: impl Iterator<Item = &'a Change>) {
+    fn prepare(&mut self, changes: &Changes) {
         let out = &mut self.buffer;
         out.clear();
         if self.at == 0 {
@@ -257,7 +259,7 @@ impl Wal {
         }
         let begin = out.len();
         out.resize(begin + HEAD_BYTES, 0);
-        for (key, value) in changes {
+        for (key, value) in changes.in_order() {
             put_number(out, key.len() as u64);
             out.extend_from_slice(key);
             put_number(out, value.as_ref().map_or(DELETED, |value| value.len() as u64 + 1));
@@ -309,16 +311,21 @@ mod tests {
         (vec![b's', number.to_le_bytes()[0]], (!number.is_multiple_of(5)).then(|| vec![number.to_le_bytes()[0]; bytes]))
     }
 
+    fn others(others: Vec<Change>) -> Changes {
+        Changes { made: Vec::new(), others }
+    }
+
     /// Records with these numbers, as a host that was killed leaves them.
     fn write(folder: &Path, numbers: impl Iterator<Item = Number>, bytes: usize) {
         let mut wal: Option<Wal> = None;
         for number in numbers {
             let wal = wal.get_or_insert_with(|| Wal::open(folder, number - 1).expect("opens"));
-            let (first, then) = ([change(number, bytes)], [change(number + 1, bytes), change(number + 5, 0)]);
-            if wal.room_for(&first, &then) == Room::InTheOtherFile {
+            let made = vec![change(number, bytes)];
+            let changes = Changes { made, others: vec![change(number + 1, bytes), change(number + 5, 0)] };
+            if wal.room_for(&changes) == Room::InTheOtherFile {
                 wal.turn();
             }
-            wal.append(&first, &then).expect("is written");
+            wal.append(&changes).expect("is written");
             assert_eq!(wal.last(), number);
         }
     }
@@ -344,7 +351,7 @@ mod tests {
         assert_eq!(records[3].changes, [change(11, 5_000), change(12, 5_000), change(16, 0)]);
     }
 
-    /// The files are written over in turns; what is behind the last checkpoint is in both.
+    /// The files are written over in turns; what is behind the last flush is in both.
     #[test]
     fn both_files_are_one_log() {
         let folder = tempfile::tempdir().expect("a folder");
@@ -373,10 +380,10 @@ mod tests {
         let forged = std::fs::read(theirs.path().join(NAMES[0])).expect("is there");
         let forged = &forged[2 * BLOCK_BYTES..3 * BLOCK_BYTES];
         let mut wal = Wal::open(ours.path(), 0).expect("opens");
-        wal.append(&[change(1, 10)], &[]).expect("is written");
+        wal.append(&others(vec![change(1, 10)])).expect("is written");
         // Behind the head, the key with its length, and the length of the value it begins with a block.
         let value = [&vec![0; BLOCK_BYTES - HEAD_BYTES - 2 - 2], forged].concat();
-        wal.append(&[(b"s".to_vec(), Some(value))], &[]).expect("is written");
+        wal.append(&others(vec![(b"s".to_vec(), Some(value))])).expect("is written");
         let path = ours.path().join(NAMES[0]);
         let mut bytes = std::fs::read(&path).expect("is there");
         assert_eq!(bytes[3 * BLOCK_BYTES..][..32], forged[..32]);
@@ -389,12 +396,12 @@ mod tests {
     fn the_longest_record_fits_and_a_longer_one_has_no_room() {
         let folder = tempfile::tempdir().expect("a folder");
         let mut wal = Wal::open(folder.path(), 0).expect("opens");
-        let of = |bytes: usize| [(b"s".to_vec(), Some(vec![1; bytes]))];
+        let of = |bytes: usize| others(vec![(b"s".to_vec(), Some(vec![1; bytes]))]);
         let most = RECORD_BYTES_MAX - HEAD_BYTES - 1 - 2 * LENGTH_BYTES_MAX;
-        assert_eq!(wal.room_for(&of(most + 1), &[]), Room::Nowhere);
+        assert_eq!(wal.room_for(&of(most + 1)), Room::Nowhere);
         let mut turns = 0;
         for number in 1..=9 {
-            match wal.room_for(&[], &of(most)) {
+            match wal.room_for(&of(most)) {
                 Room::Here => {}
                 Room::InTheOtherFile => {
                     turns += 1;
@@ -402,10 +409,10 @@ mod tests {
                 }
                 Room::Nowhere => panic!("{number}"),
             }
-            wal.append(&[], &of(most)).expect("is written");
+            wal.append(&of(most)).expect("is written");
         }
         assert!(turns > 1, "{turns}");
         let read = read_after(folder.path(), 8).expect("sound");
-        assert_eq!((read.len(), &read[0].changes[..]), (1, &of(most)[..]));
+        assert_eq!((read.len(), &read[0].changes[..]), (1, &of(most).others[..]));
     }
 }

@@ -58,7 +58,7 @@ fn a_full_disk_fails_a_commit_and_loses_none() {
     assert!(status.success(), "the other process hung or failed: {status}");
     let report = fs::read_to_string(path.with_extension("report")).unwrap();
     let [committed, first, again] = report.lines().collect::<Vec<_>>()[..] else { panic!("{report}") };
-    // A checkpoint may have failed beside the commit, and before it.
+    // A flush may have failed beside the commit, and before it.
     for error in [first, again] {
         assert!(error.contains(&path.join("db").display().to_string()), "{error}");
         assert!(error.contains("raise the limit of file sizes"), "{error}");

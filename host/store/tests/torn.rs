@@ -77,10 +77,15 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
+fn copy_of(folder: &Path) -> TempDir {
+    let copied = tempfile::tempdir().unwrap();
+    copy(folder, copied.path());
+    copied
+}
+
 /// The folder of a store as a kill leaves it: as it is on the disk while it is open.
 fn kill(folder: &Path, store: Store) -> TempDir {
-    let killed = tempfile::tempdir().unwrap();
-    copy(folder, killed.path());
+    let killed = copy_of(folder);
     drop(store);
     killed
 }
@@ -152,13 +157,7 @@ fn check(folder: &Path) -> u64 {
     last
 }
 
-fn copy_of(folder: &Path) -> TempDir {
-    let copied = tempfile::tempdir().unwrap();
-    copy(folder, copied.path());
-    copied
-}
-
-/// Both files of the log are written many times over, and there are checkpoints between.
+/// Both files of the log are written several times over, and sled is flushed between.
 #[test]
 fn what_was_committed_is_there_after_a_kill_at_any_time() {
     let folder = tempfile::tempdir().unwrap();
