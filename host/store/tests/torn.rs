@@ -4,7 +4,12 @@
 
 mod common;
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use common::{Log, check_slots, handler_name, message, open, queue, raw};
 use tempfile::TempDir;
@@ -12,7 +17,7 @@ use wasmill_delivery::{
     name::{QueueId, Sequence},
     write::Write,
 };
-use wasmill_store::{Store, StoreError, StoreOptions};
+use wasmill_store::{Durability, Store, StoreError, StoreOptions};
 
 /// Messages that one commit appends to the first queue: their chunk lies in a slot.
 const MESSAGES: u64 = 30;
@@ -178,6 +183,25 @@ fn what_was_committed_is_there_after_a_kill_at_any_time() {
             for key in ["b", "c"] {
                 assert_eq!(number_in(reader.state(&handler_name(1), key).unwrap()), number);
             }
+        }
+    }
+}
+
+/// Also when the host does nothing after a commit.
+#[test]
+fn with_an_interval_a_commit_is_durable_some_time_after_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = StoreOptions { durability: Durability::Interval { flush_ms: 20 }, ..StoreOptions::default() };
+    let mut store = Store::open(folder.path(), options).unwrap();
+    for number in 1..=3 {
+        store.commit(&[state("a", number)]).unwrap();
+        let begun = Instant::now();
+        let last_durable = || {
+            let reader = open(copy_of(folder.path()).path()).reader();
+            number_in(reader.state(&handler_name(1), "a").unwrap())
+        };
+        while last_durable() != number {
+            assert!(begun.elapsed() < Duration::from_secs(30), "commit {number} is not durable");
         }
     }
 }
