@@ -82,6 +82,7 @@ mod flusher;
 mod folder;
 mod journal;
 mod key;
+mod log_file;
 #[doc(hidden)]
 pub mod measure;
 mod options;

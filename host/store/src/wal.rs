@@ -1,8 +1,8 @@
 //! The write-ahead log: what makes a commit one, and durable with one write and one wait for the disk.
 //!
 //! sled takes twice as long to be durable: it waits for what it writes, then its new size must become durable too, and each write
-//! wakes the seven threads of its pool. So a commit is first a record of all its changes in a file that does not grow. Once that is
-//! durable, so is the commit; then its changes are made in sled, which writes them when it likes, and a flush
+//! wakes the seven threads of its pool. So a commit is first a record of all its changes in a file that does not grow, see
+//! [`crate::log_file`]. Once that is durable, so is the commit; then its changes are made in sled, which writes them when it likes, and a flush
 //! ([`crate::flusher`]) makes durable now and then.
 //!
 //! | in `wal-0`, `wal-1` | what |
@@ -27,15 +27,15 @@
 //! comes after the last record.
 
 use std::{
-    fs::{File, OpenOptions},
     hash::{BuildHasher as _, RandomState},
-    io::{self, Seek as _, SeekFrom, Write as _},
-    path::{Path, PathBuf},
+    io,
+    path::Path,
 };
 
 use crate::{
     database::{Change, Changes, sync},
     error::StoreError,
+    log_file::{BLOCK_BYTES, Blocks, LogFile},
     wire::{Take, put_number},
 };
 
@@ -45,11 +45,6 @@ use crate::{
 pub(crate) const FILE_BYTES: usize = 1024 * 1024;
 /// Commits of more bytes are batches of sled. Of one that is so long the disk takes longer than all waiting.
 pub(crate) const RECORD_BYTES_MAX: usize = 256 * 1024;
-/// A record begins at a multiple of it, so that what the disk has already is not written again.
-const BLOCK_BYTES: usize = 4 * 1024;
-/// A file grows by so many zeros at once, until it is whole: a write into what is there needs half the time.
-const GROWTH_BYTES: usize = 256 * 1024;
-const _: () = assert!(FILE_BYTES.is_multiple_of(GROWTH_BYTES), "the last growth makes it whole");
 /// `crc | length | number`.
 const HEAD_BYTES: usize = 16;
 const NAMES: [&str; 2] = ["wal-0", "wal-1"];
@@ -184,14 +179,8 @@ pub(crate) struct Wal {
     at: usize,
     salt: Salt,
     last: Number,
-    /// The record that is being written, with what fills its last block, and with the first block before it.
-    buffer: Vec<u8>,
-}
-
-struct LogFile {
-    path: PathBuf,
-    file: File,
-    bytes: usize,
+    /// The record that is being written, with the first block before it.
+    buffer: Blocks,
 }
 
 /// Where a record goes.
@@ -208,10 +197,11 @@ pub(crate) enum Room {
 impl Wal {
     /// Go on behind the commit `last`, which is durable in sled, as are all before it.
     pub(crate) fn open(folder: &Path, last: Number) -> Result<Self, StoreError> {
-        let [first, second] = NAMES.map(|name| LogFile::open(folder.join(name)));
+        let [first, second] = NAMES.map(|name| LogFile::open(folder.join(name), FILE_BYTES));
         let files = [first?, second?];
         sync(folder)?;
-        Ok(Self { files, active: 0, at: 0, salt: new_salt(), last, buffer: Vec::new() })
+        let buffer = Blocks::with_capacity(BLOCK_BYTES + RECORD_BYTES_MAX);
+        Ok(Self { files, active: 0, at: 0, salt: new_salt(), last, buffer })
     }
 
     /// The number of the last commit that was written here.
@@ -241,66 +231,44 @@ impl Wal {
     /// Write a record. It is durable when this returns.
     pub(crate) fn append(&mut self, changes: &Changes) -> Result<(), StoreError> {
         self.prepare(changes);
-        let file = &mut self.files[self.active];
-        let written = file.write(self.at, &self.buffer).and_then(|()| file.file.sync_data());
-        written.map_err(|error| StoreError::io("write", &file.path, error))?;
-        self.at += self.buffer.len();
+        self.files[self.active].write(self.at, self.buffer.bytes())?;
+        self.at += self.buffer.bytes().len();
         self.last += 1;
         Ok(())
     }
 
     fn prepare(&mut self, changes: &Changes) {
-        let out = &mut self.buffer;
-        out.clear();
+        self.buffer.clear();
         if self.at == 0 {
-            out.extend_from_slice(&self.salt);
-            out.extend_from_slice(&checksum(self.salt, &[]).to_le_bytes());
-            out.resize(BLOCK_BYTES, 0);
+            self.buffer.put(|out| {
+                out.extend_from_slice(&self.salt);
+                out.extend_from_slice(&checksum(self.salt, &[]).to_le_bytes());
+            });
         }
-        let begin = out.len();
-        out.resize(begin + HEAD_BYTES, 0);
-        for (key, value) in changes.in_order() {
-            put_number(out, key.len() as u64);
-            out.extend_from_slice(key);
-            put_number(out, value.as_ref().map_or(DELETED, |value| value.len() as u64 + 1));
-            value.iter().for_each(|value| out.extend_from_slice(value));
-        }
-        let record = &mut out[begin..];
-        let length = u32::try_from(record.len() - HEAD_BYTES).expect("a record is short");
-        record[4..8].copy_from_slice(&length.to_le_bytes());
-        record[8..HEAD_BYTES].copy_from_slice(&(self.last + 1).to_le_bytes());
-        let crc = checksum(self.salt, &record[4..]);
-        record[..4].copy_from_slice(&crc.to_le_bytes());
-        out.resize(blocks(out.len()), 0);
+        self.buffer.put(|out| put_record(out, self.salt, self.last + 1, changes));
     }
+}
+
+fn put_record(out: &mut Vec<u8>, salt: Salt, number: Number, changes: &Changes) {
+    let begin = out.len();
+    out.resize(begin + HEAD_BYTES, 0);
+    for (key, value) in changes.in_order() {
+        put_number(out, key.len() as u64);
+        out.extend_from_slice(key);
+        put_number(out, value.as_ref().map_or(DELETED, |value| value.len() as u64 + 1));
+        value.iter().for_each(|value| out.extend_from_slice(value));
+    }
+    let record = &mut out[begin..];
+    let length = u32::try_from(record.len() - HEAD_BYTES).expect("a record is short");
+    record[4..8].copy_from_slice(&length.to_le_bytes());
+    record[8..HEAD_BYTES].copy_from_slice(&number.to_le_bytes());
+    let crc = checksum(salt, &record[4..]);
+    record[..4].copy_from_slice(&crc.to_le_bytes());
 }
 
 /// Nobody can know it who writes messages.
 fn new_salt() -> Salt {
     RandomState::new().hash_one(()).to_le_bytes()
-}
-
-impl LogFile {
-    fn open(path: PathBuf) -> Result<Self, StoreError> {
-        let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
-        let with_size = opened.and_then(|file| file.metadata().map(|found| (file, found.len())));
-        let (file, bytes) = with_size.map_err(|error| StoreError::io("open", &path, error))?;
-        // A file of any other size was not made here.
-        let bytes = usize::try_from(bytes).map_or(FILE_BYTES, |bytes| bytes.min(FILE_BYTES));
-        Ok(Self { path, file, bytes })
-    }
-
-    fn write(&mut self, at: usize, bytes: &[u8]) -> io::Result<()> {
-        let until = at + bytes.len();
-        if until > self.bytes {
-            let grown = until.next_multiple_of(GROWTH_BYTES);
-            self.file.seek(SeekFrom::Start(self.bytes as u64))?;
-            self.file.write_all(&vec![0; grown - self.bytes])?;
-            self.bytes = grown;
-        }
-        self.file.seek(SeekFrom::Start(at as u64))?;
-        self.file.write_all(bytes)
-    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,159 @@
+//! A file of the write-ahead log ([`crate::wal`]): of fixed size, and what is written into it is durable when the write returns.
+
+use std::{
+    fs::{File, OpenOptions},
+    io,
+    os::unix::fs::{FileExt as _, OpenOptionsExt as _},
+    path::PathBuf,
+};
+
+use rustix::{fs::OFlags, io::Errno};
+
+use crate::error::StoreError;
+
+/// Memory, length and place of what is written past the page cache are multiples of it. It is enough for all usual disks; one that
+/// wants more has its writes go through the page cache.
+pub(crate) const BLOCK_BYTES: usize = 4 * 1024;
+/// A file grows by so many zeros at once, until it is whole: a write into what is there needs half the time.
+const GROWTH_BYTES: usize = 256 * 1024;
+
+pub(crate) struct LogFile {
+    pub(crate) path: PathBuf,
+    file: File,
+    /// Writes here go to the disk past the page cache, and wait for it: one call instead of two, and nothing is copied. None when
+    /// the file system cannot do that.
+    direct: Option<File>,
+    bytes: usize,
+    bytes_max: usize,
+}
+
+impl LogFile {
+    /// It has `bytes_max` bytes at most, a multiple of 256 KiB.
+    pub(crate) fn open(path: PathBuf, bytes_max: usize) -> Result<Self, StoreError> {
+        debug_assert!(bytes_max.is_multiple_of(GROWTH_BYTES), "the last growth makes it whole");
+        let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
+        let with_size = opened.and_then(|file| file.metadata().map(|found| (file, found.len())));
+        let (file, bytes) = with_size.map_err(|error| StoreError::io("open", &path, error))?;
+        let direct = (OFlags::DIRECT | OFlags::DSYNC).bits().try_into();
+        let direct = direct.ok().and_then(|flags| OpenOptions::new().write(true).custom_flags(flags).open(&path).ok());
+        // A file of any other size was not made here.
+        let bytes = usize::try_from(bytes).map_or(bytes_max, |bytes| bytes.min(bytes_max));
+        Ok(Self { path, file, direct, bytes, bytes_max })
+    }
+
+    /// Write whole blocks, into what is there or what follows. They are durable when this returns.
+    pub(crate) fn write(&mut self, at: usize, blocks: &[u8]) -> Result<(), StoreError> {
+        self.try_write(at, blocks).map_err(|error| StoreError::io("write", &self.path, error))
+    }
+
+    fn try_write(&mut self, at: usize, blocks: &[u8]) -> io::Result<()> {
+        let until = at + blocks.len();
+        debug_assert!(until <= self.bytes_max, "{until}");
+        if until > self.bytes {
+            let grown = until.next_multiple_of(GROWTH_BYTES);
+            self.file.write_all_at(&vec![0; grown - self.bytes], self.bytes as u64)?;
+            self.file.sync_data()?;
+            self.bytes = grown;
+        }
+        if let Some(direct) = &self.direct {
+            match direct.write_all_at(blocks, at as u64) {
+                // It wants larger blocks, or none at all.
+                Err(error) if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => self.direct = None,
+                written => return written,
+            }
+        }
+        self.file.write_all_at(blocks, at as u64)?;
+        self.file.sync_data()
+    }
+}
+
+/// Whole blocks to be written, where [`LogFile::write`] wants them in memory.
+pub(crate) struct Blocks {
+    memory: Vec<u8>,
+    /// The first that lies at a multiple of [`BLOCK_BYTES`].
+    begin: usize,
+}
+
+impl Blocks {
+    /// With more bytes they may lie elsewhere, and are written through the page cache.
+    pub(crate) fn with_capacity(bytes: usize) -> Self {
+        let memory = Vec::<u8>::with_capacity(BLOCK_BYTES + bytes);
+        // This says "never" as a number that is too large, and has never said so at run time.
+        let begin = memory.as_ptr().align_offset(BLOCK_BYTES).min(BLOCK_BYTES);
+        Self { memory, begin }
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.memory.clear();
+        self.memory.resize(self.begin, 0);
+    }
+
+    /// Put something behind what is there, and zeros up to the end of its last block.
+    pub(crate) fn put(&mut self, put: impl FnOnce(&mut Vec<u8>)) {
+        put(&mut self.memory);
+        let bytes = self.memory.len() - self.begin;
+        self.memory.resize(self.begin + bytes.next_multiple_of(BLOCK_BYTES), 0);
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        self.memory.get(self.begin..).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BYTES_MAX: usize = 2 * GROWTH_BYTES;
+
+    fn blocks(fill: u8, count: usize) -> Blocks {
+        let mut blocks = Blocks::with_capacity(count * BLOCK_BYTES);
+        blocks.clear();
+        (0..count).for_each(|_| blocks.put(|out| out.push(fill)));
+        blocks
+    }
+
+    #[test]
+    fn blocks_lie_where_the_disk_wants_them_however_often_they_are_filled() {
+        let mut blocks = blocks(1, 3);
+        for _ in 0..3 {
+            assert_eq!(blocks.bytes().len(), 3 * BLOCK_BYTES);
+            assert_eq!(blocks.bytes().as_ptr().align_offset(BLOCK_BYTES), 0);
+            blocks.clear();
+            assert!(blocks.bytes().is_empty());
+            blocks.put(|out| out.resize(out.len() + 2 * BLOCK_BYTES + 1, 7));
+        }
+    }
+
+    #[test]
+    fn a_write_is_there_whichever_way_it_takes() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for is_direct in [true, false] {
+            let path = folder.path().join(is_direct.to_string());
+            let mut file = LogFile::open(path.clone(), BYTES_MAX).expect("opens");
+            if !is_direct {
+                file.direct = None;
+            }
+            for (at, fill) in [(0, 1), (BYTES_MAX - 2 * BLOCK_BYTES, 2), (BLOCK_BYTES, 3)] {
+                file.write(at, blocks(fill, 2).bytes()).expect("is written");
+                let found = std::fs::read(&path).expect("is there");
+                assert_eq!(found[at..][..2 * BLOCK_BYTES], *blocks(fill, 2).bytes(), "{is_direct}, {at}");
+                assert_eq!(found.len(), if at == 0 { GROWTH_BYTES } else { BYTES_MAX });
+                assert_eq!(found[0], 1);
+            }
+            assert_eq!(LogFile::open(path, BYTES_MAX).expect("opens").bytes, BYTES_MAX);
+        }
+    }
+
+    /// As on a disk whose blocks are larger.
+    #[test]
+    fn what_the_disk_does_not_take_goes_through_the_page_cache() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("log");
+        let mut file = LogFile::open(path.clone(), BYTES_MAX).expect("opens");
+        for fill in [1, 2] {
+            file.write(100, &[fill; 1000]).expect("is written");
+            assert_eq!(std::fs::read(&path).expect("is there")[100..1100], [fill; 1000]);
+        }
+    }
+}
