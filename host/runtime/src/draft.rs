@@ -74,20 +74,21 @@ impl Draft {
 
     /// Check it and make a message of it.
     pub(crate) fn into_entry(self, data_bytes_max: usize) -> Result<PublishEntry, PublishError> {
-        self.into_entry_at(now(), data_bytes_max)
+        self.into_entry_behind(None, now(), data_bytes_max)
     }
 
-    /// As [`Self::into_entry`], at that time.
-    pub(crate) fn into_entry_at(
+    /// As [`Self::into_entry`], at that time, and behind another one, whose topic is checked already.
+    pub(crate) fn into_entry_behind(
         self,
+        before: Option<&PublishEntry>,
         published_at: Timestamp,
         data_bytes_max: usize,
     ) -> Result<PublishEntry, PublishError> {
         let Self { topic, queue, id, source, key, content_type, mut headers, data, deliver_at, expires_at } = self;
-        let topic = Topic::new(topic)?;
-        if topic.is_system() {
-            return Err(PublishError::SystemTopic { topic: topic.to_string() });
-        }
+        let topic = match before.map(|before| &before.message.topic).filter(|before| before.as_str() == topic) {
+            Some(same) => same.clone(),
+            None => check_topic(topic)?,
+        };
         check_size(&data, data_bytes_max)?;
         if !headers.is_empty() {
             check_headers(&mut headers)?;
@@ -116,6 +117,14 @@ impl Draft {
             return Err(PublishError::TooLate { deliver_at_ms: at.0 });
         }
         Ok(PublishEntry { message: Arc::new(message), to, dedup, deliver_at })
+    }
+}
+
+fn check_topic(topic: String) -> Result<Topic, PublishError> {
+    let topic = Topic::new(topic)?;
+    match topic.is_system() {
+        true => Err(PublishError::SystemTopic { topic: topic.to_string() }),
+        false => Ok(topic),
     }
 }
 
@@ -187,6 +196,19 @@ mod tests {
         }
         assert_eq!(dedup_of(Draft { topic: "other".to_owned(), ..from("t") }), dedup_of(from("t")));
         assert_eq!(dedup_of(Draft::new("t", "x")), None, "an id that the host makes cannot come twice");
+    }
+
+    #[test]
+    fn a_topic_is_checked_unless_it_is_that_of_the_message_before() {
+        let behind =
+            |before: Option<&PublishEntry>, topic| Draft::new(topic, "x").into_entry_behind(before, now(), 100);
+        let first = behind(None, "a.b").expect("a good draft");
+        for topic in ["a.b", "a", "a.b.c"] {
+            assert_eq!(behind(Some(&first), topic).expect("a good draft").message.topic.as_str(), topic);
+        }
+        for bad in ["", "a..b", "$sys.x"] {
+            behind(Some(&first), bad).expect_err("a bad topic");
+        }
     }
 
     #[test]

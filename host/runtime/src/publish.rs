@@ -9,14 +9,14 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use wasmill_delivery::{
     effect::{PublishRefusal, Receipt},
     input::PublishEntry,
-    name::{MessageId, QueueId, QueueName, Sequence},
+    name::{MessageId, QueueName, Sequence},
     record::DelayedKey,
 };
 
 use crate::{
-    draft::Draft,
+    draft::{self, Draft},
     error::{HostError, PublishError},
-    host::{Host, Inner},
+    host::Host,
 };
 
 /// Data of messages that wait for the pump, all publishers together; more waits outside. 64 MiB.
@@ -63,9 +63,10 @@ impl Host {
     /// over. What is handed over later comes later in every queue, however the answers are waited for.
     pub async fn hand_over(&self, drafts: Vec<Draft>) -> Publishing {
         let mut ids = Vec::with_capacity(drafts.len());
-        let mut entries = Vec::with_capacity(drafts.len());
+        let mut entries: Vec<PublishEntry> = Vec::with_capacity(drafts.len());
+        let now = draft::now();
         for draft in drafts {
-            match draft.into_entry(self.inner.options.data_bytes_max) {
+            match draft.into_entry_behind(entries.last(), now, self.inner.options.data_bytes_max) {
                 Ok(entry) => {
                     ids.push(Ok(entry.message.id.clone()));
                     entries.push(entry);
@@ -80,7 +81,15 @@ impl Host {
         let some_queue_waits = self.inner.some_queue_waits.load(Ordering::Relaxed);
         let again = if some_queue_waits { entries.clone() } else { Vec::new() };
         let receipts = (!entries.is_empty()).then(|| self.inner.broker.publish_command(entries));
-        Publishing { host: self.clone(), ids, receipts, again, since: Instant::now(), _budget: budget }
+        Publishing {
+            host: self.clone(),
+            ids,
+            receipts,
+            again,
+            since: Instant::now(),
+            says_places: true,
+            _budget: budget,
+        }
     }
 }
 
@@ -97,10 +106,16 @@ pub struct Publishing {
     /// The messages once more, when a queue's policy may be to wait for room.
     again: Vec<PublishEntry>,
     since: Instant,
+    says_places: bool,
     _budget: Option<OwnedSemaphorePermit>,
 }
 
 impl Publishing {
+    /// Nobody wants to know where they went: [`Published::places`] is empty then.
+    pub fn without_places(self) -> Self {
+        Self { says_places: false, ..self }
+    }
+
     /// Wait until they are durable. The answers are in the order of the drafts.
     ///
     /// # Errors
@@ -115,10 +130,12 @@ impl Publishing {
         };
         let mut answers = answers.into_iter();
         let stopped = || PublishError::Host(HostError::Stopped { reason: None });
+        let names = self.host.inner.queue_names.read().unwrap_or_else(PoisonError::into_inner);
         let published = self.ids.into_iter().map(|id| {
             let id = id?;
             let receipt = answers.next().ok_or_else(stopped)??;
-            let places = self.host.inner.name_places(&receipt.places);
+            let said = if self.says_places { receipt.places.as_slice() } else { &[] };
+            let places = said.iter().filter_map(|(queue, at)| Some((names.get(queue)?.clone(), *at))).collect();
             Ok(Published { id, duplicate: receipt.duplicate, places, delayed: receipt.delayed })
         });
         Ok(published.collect())
@@ -148,12 +165,5 @@ impl Publishing {
                 answers[index] = answer;
             }
         }
-    }
-}
-
-impl Inner {
-    pub(crate) fn name_places(&self, places: &[(QueueId, Sequence)]) -> Vec<(QueueName, Sequence)> {
-        let names = self.queue_names.read().unwrap_or_else(PoisonError::into_inner);
-        places.iter().filter_map(|(queue, at)| Some((names.get(queue)?.clone(), *at))).collect()
     }
 }

@@ -234,7 +234,8 @@ impl SimulatedHost {
     /// When the host stops before it can answer.
     pub async fn publish(&self, drafts: Vec<Draft>) -> Result<Vec<Result<(), PublishError>>, HostError> {
         let now = self.registry.clock().now();
-        let entries: Vec<_> = drafts.into_iter().map(|draft| draft.into_entry_at(now, self.data_bytes_max)).collect();
+        let entries: Vec<_> =
+            drafts.into_iter().map(|draft| draft.into_entry_behind(None, now, self.data_bytes_max)).collect();
         let good = entries.iter().filter_map(|entry| entry.as_ref().ok().cloned()).collect();
         let mut answers = self.broker.publish(good).await?.into_iter();
         let stopped = || PublishError::Host(HostError::Stopped { reason: None });

@@ -13,7 +13,7 @@ use tokio_tungstenite::tungstenite::{
     http::{HeaderValue, header::SEC_WEBSOCKET_PROTOCOL},
     protocol::WebSocketConfig,
 };
-use wasmill_wire::{ClientFrame, Exception, HostFrame, MESSAGES_MAX, PATH, SUBPROTOCOL, decode};
+use wasmill_wire::{ClientFrame, Exception, HostFrame, MESSAGES_MAX, PATH, READ_BYTES, SUBPROTOCOL, decode};
 
 use crate::{
     Error, Outgoing, Published, Subscription,
@@ -231,8 +231,10 @@ async fn open(url: &str) -> Result<(Socket, usize), String> {
     };
     let mut request = format!("ws://{rest}{PATH}").into_client_request().map_err(words)?;
     request.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
-    let config =
-        WebSocketConfig::default().max_message_size(Some(FRAME_BYTES_MAX)).max_frame_size(Some(FRAME_BYTES_MAX));
+    let config = WebSocketConfig::default()
+        .read_buffer_size(READ_BYTES)
+        .max_message_size(Some(FRAME_BYTES_MAX))
+        .max_frame_size(Some(FRAME_BYTES_MAX));
     let (mut socket, _) =
         tokio_tungstenite::connect_async_with_config(request, Some(config), true).await.map_err(words)?;
     let welcome = match socket.next().await {

@@ -33,6 +33,8 @@ pub const REQUESTS_OPEN_MAX: usize = 1_024;
 pub const SUBSCRIPTIONS_MAX: usize = 64;
 /// Deliveries of one subscription that are out at once.
 pub const CREDIT_MAX: u32 = 10_000;
+/// What a side reads from the socket at once. The WebSocket library zeroes so much for each read.
+pub const READ_BYTES: usize = 32 * 1024;
 
 /// What a client says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

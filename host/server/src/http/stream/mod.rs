@@ -24,7 +24,7 @@ use axum::{
 };
 use tokio::sync::Semaphore;
 use wasmill_runtime::{HostError, PublishError};
-use wasmill_wire::{HostFrame, PATH, Refusal, SUBPROTOCOL};
+use wasmill_wire::{HostFrame, PATH, READ_BYTES, Refusal, SUBPROTOCOL};
 
 use self::connection::Connection;
 use super::{App, HttpLimits, MIB, problem::Problem};
@@ -73,7 +73,11 @@ fn open(
     // A server that stops waits for it from now on.
     let attendant = app.draining.attend();
     let open = app.metrics.stream_opened();
-    let upgrade = upgrade.protocols([SUBPROTOCOL]).max_message_size(frame_bytes_max).max_frame_size(frame_bytes_max);
+    let upgrade = upgrade
+        .protocols([SUBPROTOCOL])
+        .read_buffer_size(READ_BYTES)
+        .max_message_size(frame_bytes_max)
+        .max_frame_size(frame_bytes_max);
     Ok(upgrade.on_upgrade(move |socket| async move {
         Connection::new(app, publishing, frame_bytes_max, socket).run(attendant).await;
         drop((open, place));

@@ -32,7 +32,9 @@ impl Publish {
     pub(super) async fn hand_over(self, host: &Host, now: Timestamp) -> Handed {
         let Self { request, defaults, messages, receipts: wants_receipts } = self;
         let drafts = messages.into_iter().map(|message| draft(message, &defaults, now)).collect();
-        Handed { request, wants_receipts, publishing: host.hand_over(drafts).await }
+        let publishing = host.hand_over(drafts).await;
+        let publishing = if wants_receipts { publishing } else { publishing.without_places() };
+        Handed { request, wants_receipts, publishing }
     }
 }
 
