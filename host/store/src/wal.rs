@@ -1,9 +1,9 @@
 //! The write-ahead log: what makes a commit one, and durable with one write and one wait for the disk.
 //!
 //! sled takes twice as long to be durable: it waits for what it writes, then its new size must become durable too, and each write
-//! wakes the seven threads of its pool. So a commit is first a record of all its changes in a file that does not grow, see
-//! [`crate::log_file`]. Once that is durable, so is the commit; then its changes are made in sled, which writes them when it likes, and a flush
-//! ([`crate::flusher`]) makes durable now and then.
+//! wakes the seven threads of its pool. So a commit is first a record of all its changes in a file that does not grow
+//! ([`crate::log_file`]). Once that is durable, so is the commit; then its changes are made in sled, which writes them when it likes,
+//! and a flush ([`crate::flusher`]) makes them durable there now and then.
 //!
 //! | in `wal-0`, `wal-1` | what |
 //! |---|---|
