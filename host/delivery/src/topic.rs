@@ -75,13 +75,13 @@ impl Topic {
     /// Whether it is one of the host's own.
     #[must_use]
     pub fn is_system(&self) -> bool {
-        self.words().next() == Some(SYSTEM_WORD)
+        self.is_reserved() && self.words().next() == Some(SYSTEM_WORD)
     }
 
     /// Whether it is of somebody who waits for a reply.
     #[must_use]
     pub fn is_reply(&self) -> bool {
-        self.words().next() == Some(REPLY_WORD)
+        self.is_reserved() && self.words().next() == Some(REPLY_WORD)
     }
 
     /// Whether its first word is one of those that no wildcard stands for.
