@@ -47,7 +47,10 @@ impl Journal {
             return Ok(());
         };
         match wal.room_for(&changes) {
-            Room::Nowhere => return self.make_as_batch(changes),
+            Room::Nowhere => {
+                let last = wal.last();
+                return self.make_as_batch(changes, last);
+            }
             Room::InTheOtherFile => turn(wal, &self.flusher, &self.shared)?,
             Room::Here => {}
         }
@@ -70,8 +73,9 @@ impl Journal {
         mark(self.wal.as_ref().map_or(self.last, Wal::last))
     }
 
-    fn make_as_batch(&self, mut changes: Changes) -> Result<(), StoreError> {
-        changes.others.extend(self.wal.iter().flat_map(|wal| mark(wal.last())));
+    /// It comes after the commit `last` of the log.
+    fn make_as_batch(&self, mut changes: Changes, last: Number) -> Result<(), StoreError> {
+        changes.others.extend(mark(last));
         self.apply_as_batch(changes)?;
         self.shared.database.make_durable()
     }

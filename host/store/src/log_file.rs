@@ -4,7 +4,7 @@ use std::{
     fs::{File, OpenOptions},
     io,
     os::unix::fs::{FileExt as _, OpenOptionsExt as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use rustix::{fs::OFlags, io::Errno};
@@ -34,8 +34,9 @@ impl LogFile {
         let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
         let with_size = opened.and_then(|file| file.metadata().map(|found| (file, found.len())));
         let (file, bytes) = with_size.map_err(|error| StoreError::io("open", &path, error))?;
-        let direct = (OFlags::DIRECT | OFlags::DSYNC).bits().try_into();
-        let direct = direct.ok().and_then(|flags| OpenOptions::new().write(true).custom_flags(flags).open(&path).ok());
+        let flags = (OFlags::DIRECT | OFlags::DSYNC).bits().cast_signed();
+        let direct = OpenOptions::new().write(true).custom_flags(flags).open(&path);
+        let direct = direct.inspect_err(|error| say_slower(&path, error)).ok();
         // A file of any other size was not made here.
         let bytes = usize::try_from(bytes).map_or(bytes_max, |bytes| bytes.min(bytes_max));
         Ok(Self { path, file, direct, bytes, bytes_max })
@@ -58,13 +59,20 @@ impl LogFile {
         if let Some(direct) = &self.direct {
             match direct.write_all_at(blocks, at as u64) {
                 // It wants larger blocks, or none at all.
-                Err(error) if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => self.direct = None,
+                Err(error) if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => {
+                    say_slower(&self.path, &error);
+                    self.direct = None;
+                }
                 written => return written,
             }
         }
         self.file.write_all_at(blocks, at as u64)?;
         self.file.sync_data()
     }
+}
+
+fn say_slower(path: &Path, error: &io::Error) {
+    tracing::info!(path = %path.display(), %error, "no writes past the page cache here; commits take a little longer");
 }
 
 /// Whole blocks to be written, where [`LogFile::write`] wants them in memory.
@@ -80,7 +88,9 @@ impl Blocks {
         let memory = Vec::<u8>::with_capacity(BLOCK_BYTES + bytes);
         // This says "never" as a number that is too large, and has never said so at run time.
         let begin = memory.as_ptr().align_offset(BLOCK_BYTES).min(BLOCK_BYTES);
-        Self { memory, begin }
+        let mut blocks = Self { memory, begin };
+        blocks.clear();
+        blocks
     }
 
     pub(crate) fn clear(&mut self) {
@@ -96,7 +106,7 @@ impl Blocks {
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
-        self.memory.get(self.begin..).unwrap_or_default()
+        &self.memory[self.begin..]
     }
 }
 
@@ -108,7 +118,6 @@ mod tests {
 
     fn blocks(fill: u8, count: usize) -> Blocks {
         let mut blocks = Blocks::with_capacity(count * BLOCK_BYTES);
-        blocks.clear();
         (0..count).for_each(|_| blocks.put(|out| out.push(fill)));
         blocks
     }
@@ -142,6 +151,17 @@ mod tests {
                 assert_eq!(found[0], 1);
             }
             assert_eq!(LogFile::open(path, BYTES_MAX).expect("opens").bytes, BYTES_MAX);
+        }
+    }
+
+    /// Nothing else waits for the disk, and no kill shows when nothing does.
+    #[test]
+    fn a_write_past_the_page_cache_waits_for_the_disk() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = LogFile::open(folder.path().join("log"), BYTES_MAX).expect("opens");
+        if let Some(direct) = file.direct {
+            let flags = rustix::fs::fcntl_getfl(direct).expect("are known");
+            assert!(flags.contains(OFlags::DIRECT | OFlags::DSYNC), "{flags:?}");
         }
     }
 
