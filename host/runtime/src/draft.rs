@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn a_topic_is_checked_unless_it_is_that_of_the_message_before() {
+    fn a_topic_is_checked_also_behind_a_good_one() {
         let behind =
             |before: Option<&PublishEntry>, topic| Draft::new(topic, "x").into_entry_behind(before, now(), 100);
         let first = behind(None, "a.b").expect("a good draft");

@@ -33,7 +33,8 @@ pub struct Published {
     pub id: MessageId,
     /// Whether the same id was published lately, so that nothing was added now.
     pub duplicate: bool,
-    /// Where it went; empty for a duplicate, for one that is delayed, and for one that no queue takes and policy drops.
+    /// Where it went; empty for a duplicate, for one that is delayed, for one that no queue takes and policy drops, and after
+    /// [`Publishing::without_places`].
     pub places: Vec<(QueueName, Sequence)>,
     /// Where it is held back, and until when.
     pub delayed: Option<DelayedKey>,

@@ -23,16 +23,27 @@ struct Work {
 
 #[derive(Default)]
 struct State {
-    /// Something was applied that no flush has begun with.
-    is_wanted: bool,
-    is_wanted_now: bool,
+    wanted: Wanted,
     is_flushing: bool,
     is_over: bool,
+    /// How many flushes have begun.
+    #[cfg(test)]
+    begun: usize,
+}
+
+/// Whether something was applied that no flush has begun with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Wanted {
+    #[default]
+    Not,
+    /// At the next time.
+    Later,
+    Now,
 }
 
 impl State {
-    const fn is_done(&self) -> bool {
-        !self.is_wanted_now && !self.is_flushing
+    fn is_done(&self) -> bool {
+        self.wanted != Wanted::Now && !self.is_flushing
     }
 }
 
@@ -51,7 +62,10 @@ impl Flusher {
 
     /// Make durable what was applied until now, at the next time.
     pub(crate) fn want(&self) {
-        self.work.lock().is_wanted = true;
+        let mut state = self.work.lock();
+        if state.wanted == Wanted::Not {
+            state.wanted = Wanted::Later;
+        }
     }
 
     /// Make durable what was applied until now, without waiting for it, once what was asked for before is durable or has failed. When
@@ -60,11 +74,16 @@ impl Flusher {
         let state = self.work.lock();
         let waited = self.work.changed.wait_while(state, |state| !state.is_done());
         let mut state = waited.unwrap_or_else(PoisonError::into_inner);
-        (state.is_wanted, state.is_wanted_now) = (true, true);
+        state.wanted = Wanted::Now;
         self.work.changed.notify_all();
     }
 
-    /// End the thread. What is still wanted is not flushed.
+    #[cfg(test)]
+    pub(crate) fn begun(&self) -> usize {
+        self.work.lock().begun
+    }
+
+    /// End the thread. What is still wanted is flushed before, whatever became of commits since.
     pub(crate) fn end(&mut self) {
         self.work.lock().is_over = true;
         self.work.changed.notify_all();
@@ -88,7 +107,7 @@ impl Work {
 
     /// Wait until something is to be flushed, and do it. Answers whether there will be a next time.
     fn flush_next(&self, shared: &Shared, every: Option<Duration>) -> bool {
-        let idle = |state: &mut State| !state.is_wanted_now && !state.is_over;
+        let idle = |state: &mut State| state.wanted != Wanted::Now && !state.is_over;
         let state = self.lock();
         let mut state = match every {
             Some(every) => {
@@ -96,18 +115,20 @@ impl Work {
             }
             None => self.changed.wait_while(state, idle).unwrap_or_else(PoisonError::into_inner),
         };
-        if state.is_over {
-            return false;
-        }
-        if state.is_wanted {
-            (state.is_wanted, state.is_wanted_now, state.is_flushing) = (false, false, true);
+        let is_over = state.is_over;
+        if state.wanted != Wanted::Not {
+            (state.wanted, state.is_flushing) = (Wanted::Not, true);
+            #[cfg(test)]
+            {
+                state.begun += 1;
+            }
             drop(state);
             let _flushing = Flushing { work: self, shared };
             if let Err(error) = shared.database.make_durable() {
                 shared.poison(&error);
             }
         }
-        true
+        !is_over
     }
 }
 
@@ -149,7 +170,7 @@ mod tests {
                 thread::sleep(Duration::from_millis(50));
                 assert!(!has_begun.load(Ordering::Acquire), "flushing: {is_flushing}");
                 let mut state = flusher.work.lock();
-                (state.is_wanted_now, state.is_flushing) = (false, is_flushing);
+                (state.wanted, state.is_flushing) = (Wanted::Not, is_flushing);
                 drop(state);
                 flusher.work.changed.notify_all();
                 if is_flushing {

@@ -57,13 +57,18 @@ impl Folder {
     }
 }
 
-/// Messages and components are nobody else's to read.
+/// Messages and components are nobody else's to read. Also the names of folders are durable that are made on the way to it.
 fn create_folder(path: &Path) -> Result<(), StoreError> {
+    let missing =
+        path.ancestors().filter(|folder| !folder.as_os_str().is_empty()).take_while(|folder| !folder.exists());
+    let missing: Vec<&Path> = missing.collect();
     let mut builder = DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(path).map_err(|error| StoreError::io("create the folder", path, error))
+    builder.create(path).map_err(|error| StoreError::io("create the folder", path, error))?;
+    let parents = missing.into_iter().filter_map(Path::parent);
+    parents.map(|parent| if parent.as_os_str().is_empty() { Path::new(".") } else { parent }).try_for_each(sync)
 }
 
 fn lock(folder: &Path) -> Result<File, StoreError> {

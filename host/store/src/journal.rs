@@ -15,42 +15,56 @@ use crate::{
 
 /// Belongs to the writer.
 pub(crate) struct Journal {
-    /// With [`Durability::Fsync`]; otherwise commits are in the tree alone, and durable later.
-    wal: Option<Wal>,
-    /// The last commit of the write-ahead log when the store was opened.
-    last: Number,
-    flusher: Flusher,
-    /// How often the store has swept without a commit since the last flush for that.
-    swept: u32,
+    way: Way,
+    pub(crate) flusher: Flusher,
+    /// Slots that were made small since a flush began because of that.
+    made_small: usize,
     shared: Arc<Shared>,
 }
 
-/// After so many there is a flush: each may move 64 pages of 32 KiB, and see [`wal::FILE_BYTES`].
-const SWEPT_MAX: u32 = 4;
+/// How a commit is made.
+enum Way {
+    /// With [`Durability::Fsync`].
+    Log(Wal),
+    /// Commits are in the tree alone, and durable later.
+    Tree {
+        /// The last commit of the write-ahead log when the store was opened.
+        last: Number,
+    },
+}
+
+impl Way {
+    const fn last(&self) -> Number {
+        match self {
+            Self::Log(wal) => wal.last(),
+            Self::Tree { last } => *last,
+        }
+    }
+}
+
+/// After so many slots there is a flush: with each, sled may move a page of 32 KiB, and see [`wal::FILE_BYTES`].
+pub(crate) const MADE_SMALL_MAX: usize = 256;
 
 impl Journal {
     /// Go on behind the commit `last`.
     pub(crate) fn start(shared: Arc<Shared>, durability: Durability, last: Number) -> Result<Self, StoreError> {
-        let (wal, every) = match durability {
-            Durability::Fsync => (Some(Wal::open(&shared.path, last)?), None),
-            Durability::Interval { flush_ms } => (None, Some(Duration::from_millis(flush_ms.max(1)))),
+        let (way, every) = match durability {
+            Durability::Fsync => (Way::Log(Wal::open(&shared.path, last)?), None),
+            Durability::Interval { flush_ms } => (Way::Tree { last }, Some(Duration::from_millis(flush_ms.max(1)))),
         };
         let flusher = Flusher::start(Arc::clone(&shared), every)?;
-        Ok(Self { wal, last, flusher, swept: 0, shared })
+        Ok(Self { way, flusher, made_small: 0, shared })
     }
 
     /// Make these changes: all or none. With [`Durability::Fsync`] they are durable when this returns.
     pub(crate) fn make(&mut self, changes: Changes) -> Result<(), StoreError> {
-        let Some(wal) = &mut self.wal else {
+        let Way::Log(wal) = &mut self.way else {
             self.apply_as_batch(changes)?;
             self.flusher.want();
             return Ok(());
         };
         match wal.room_for(&changes) {
-            Room::Nowhere => {
-                let last = wal.last();
-                return self.make_as_batch(changes, last);
-            }
+            Room::Nowhere => return self.make_as_batch(changes),
             Room::InTheOtherFile => turn(wal, &self.flusher, &self.shared)?,
             Room::Here => {}
         }
@@ -58,24 +72,27 @@ impl Journal {
         self.shared.database.apply_in_order(changes.made.into_iter().chain(changes.others))
     }
 
-    /// Something was changed that was no commit.
-    pub(crate) fn idle(&mut self) {
-        self.swept += 1;
-        if self.swept >= SWEPT_MAX {
-            self.swept = 0;
-            self.flusher.begin_next();
+    /// So many slots were made small, in a commit or without one.
+    pub(crate) fn made_small(&mut self, slots: usize) {
+        self.made_small += slots;
+        if self.made_small >= MADE_SMALL_MAX {
+            self.made_small = 0;
+            match self.way {
+                Way::Log(_) => self.flusher.begin_next(),
+                Way::Tree { .. } => self.flusher.want(),
+            }
         }
     }
 
-    /// Nothing is flushed any more by itself. Answers what says that all commits are in the tree.
+    /// Nothing is flushed any more by itself, and what was to be is. Answers what says that all commits are in the tree.
     pub(crate) fn end(&mut self) -> impl IntoIterator<Item = Change> + use<> {
         self.flusher.end();
-        mark(self.wal.as_ref().map_or(self.last, Wal::last))
+        mark(self.way.last())
     }
 
-    /// It comes after the commit `last` of the log.
-    fn make_as_batch(&self, mut changes: Changes, last: Number) -> Result<(), StoreError> {
-        changes.others.extend(mark(last));
+    /// It comes after the last commit of the log.
+    fn make_as_batch(&self, mut changes: Changes) -> Result<(), StoreError> {
+        changes.others.extend(mark(self.way.last()));
         self.apply_as_batch(changes)?;
         self.shared.database.make_durable()
     }

@@ -7,7 +7,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rustix::{fs::OFlags, io::Errno};
+use rustix::{
+    fs::{FsWord, OFlags},
+    io::Errno,
+};
 
 use crate::error::StoreError;
 
@@ -17,11 +20,14 @@ pub(crate) const BLOCK_BYTES: usize = 4 * 1024;
 /// A file grows by so many zeros at once, until it is whole: a write into what is there needs half the time.
 const GROWTH_BYTES: usize = 256 * 1024;
 
+/// What Linux calls a file system in FUSE.
+const FUSE_SUPER_MAGIC: FsWord = 0x6573_5546;
+
 pub(crate) struct LogFile {
-    pub(crate) path: PathBuf,
+    path: PathBuf,
     file: File,
-    /// Writes here go to the disk past the page cache, and wait for it: one call instead of two, and nothing is copied. None when
-    /// the file system cannot do that.
+    /// Writes here go to the disk past the page cache, and wait for it: one call instead of two, and nothing is copied. None where
+    /// that cannot be.
     direct: Option<File>,
     bytes: usize,
     bytes_max: usize,
@@ -34,10 +40,8 @@ impl LogFile {
         let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
         let with_size = opened.and_then(|file| file.metadata().map(|found| (file, found.len())));
         let (file, bytes) = with_size.map_err(|error| StoreError::io("open", &path, error))?;
-        let flags = (OFlags::DIRECT | OFlags::DSYNC).bits().cast_signed();
-        let direct = OpenOptions::new().write(true).custom_flags(flags).open(&path);
-        let direct = direct.inspect_err(|error| say_slower(&path, error)).ok();
-        // A file of any other size was not made here.
+        let direct = open_direct(&path, &file).map_err(|error| StoreError::io("open", &path, error))?;
+        // A larger file was not made here; so much of it is used.
         let bytes = usize::try_from(bytes).map_or(bytes_max, |bytes| bytes.min(bytes_max));
         Ok(Self { path, file, direct, bytes, bytes_max })
     }
@@ -59,7 +63,7 @@ impl LogFile {
         if let Some(direct) = &self.direct {
             match direct.write_all_at(blocks, at as u64) {
                 // It wants larger blocks, or none at all.
-                Err(error) if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => {
+                Err(error) if is_refused(&error) => {
                     say_slower(&self.path, &error);
                     self.direct = None;
                 }
@@ -69,6 +73,27 @@ impl LogFile {
         self.file.write_all_at(blocks, at as u64)?;
         self.file.sync_data()
     }
+}
+
+/// The same file, to be written past the page cache; none where that cannot be.
+fn open_direct(path: &Path, file: &File) -> io::Result<Option<File>> {
+    // Its server may have the bytes when a write returns, and not the disk: the system does not ask it, except by a call of its own.
+    if rustix::fs::fstatfs(file)?.f_type == FUSE_SUPER_MAGIC {
+        return Ok(None);
+    }
+    let flags = (OFlags::DIRECT | OFlags::DSYNC).bits().cast_signed();
+    match OpenOptions::new().write(true).custom_flags(flags).open(path) {
+        Ok(direct) => Ok(Some(direct)),
+        Err(error) if is_refused(&error) => {
+            say_slower(path, &error);
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn is_refused(error: &io::Error) -> bool {
+    [Errno::INVAL, Errno::OPNOTSUPP].iter().any(|refused| error.raw_os_error() == Some(refused.raw_os_error()))
 }
 
 fn say_slower(path: &Path, error: &io::Error) {
@@ -115,6 +140,7 @@ mod tests {
     use super::*;
 
     const BYTES_MAX: usize = 2 * GROWTH_BYTES;
+    const TMPFS_MAGIC: FsWord = 0x0102_1994;
 
     fn blocks(fill: u8, count: usize) -> Blocks {
         let mut blocks = Blocks::with_capacity(count * BLOCK_BYTES);
@@ -134,8 +160,22 @@ mod tests {
         }
     }
 
+    /// Pages of a file that the disk does not have yet. The system says so since Linux 6.5, by a call that needs `unsafe` here and none in
+    /// Perl, which each Debian has; none when it cannot.
+    fn pages_not_on_disk(path: &Path) -> Option<u64> {
+        const CACHESTAT: &str = r#"
+            open(my $file, "<", $ARGV[0]) or die;
+            my ($range, $found) = (pack("QQ", 0, 0), "\0" x 40);
+            syscall(451, fileno($file), $range, $found, 0) == 0 or die;
+            my ($cached, $dirty, $under_way) = unpack("Q3", $found);
+            print $dirty + $under_way;
+        "#;
+        let said = std::process::Command::new("perl").args(["-e", CACHESTAT]).arg(path).output().ok()?;
+        said.status.success().then(|| String::from_utf8_lossy(&said.stdout).parse().expect("a number"))
+    }
+
     #[test]
-    fn a_write_is_there_whichever_way_it_takes() {
+    fn a_write_is_there_and_on_the_disk_whichever_way_it_takes() {
         let folder = tempfile::tempdir().expect("a folder");
         for is_direct in [true, false] {
             let path = folder.path().join(is_direct.to_string());
@@ -143,18 +183,33 @@ mod tests {
             if !is_direct {
                 file.direct = None;
             }
+            let had_direct = file.direct.is_some();
             for (at, fill) in [(0, 1), (BYTES_MAX - 2 * BLOCK_BYTES, 2), (BLOCK_BYTES, 3)] {
                 file.write(at, blocks(fill, 2).bytes()).expect("is written");
+                assert_eq!(pages_not_on_disk(&path).unwrap_or(0), 0, "{is_direct}, {at}");
                 let found = std::fs::read(&path).expect("is there");
                 assert_eq!(found[at..][..2 * BLOCK_BYTES], *blocks(fill, 2).bytes(), "{is_direct}, {at}");
                 assert_eq!(found.len(), if at == 0 { GROWTH_BYTES } else { BYTES_MAX });
                 assert_eq!(found[0], 1);
             }
+            assert_eq!(file.direct.is_some(), had_direct, "what it took once it takes again");
             assert_eq!(LogFile::open(path, BYTES_MAX).expect("opens").bytes, BYTES_MAX);
         }
     }
 
-    /// Nothing else waits for the disk, and no kill shows when nothing does.
+    #[test]
+    fn what_is_not_on_the_disk_is_seen() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("log");
+        std::fs::write(&path, [1; 10 * BLOCK_BYTES]).expect("is written");
+        // Not with older systems, and not where there is no disk.
+        if let Some(pages) = pages_not_on_disk(&path) {
+            let kind = rustix::fs::statfs(folder.path()).expect("is known").f_type;
+            assert!(pages == 10 || kind == TMPFS_MAGIC, "{pages}");
+        }
+    }
+
+    /// What lies in the page cache is not all: the disk may have a cache of its own.
     #[test]
     fn a_write_past_the_page_cache_waits_for_the_disk() {
         let folder = tempfile::tempdir().expect("a folder");
@@ -174,6 +229,7 @@ mod tests {
         for fill in [1, 2] {
             file.write(100, &[fill; 1000]).expect("is written");
             assert_eq!(std::fs::read(&path).expect("is there")[100..1100], [fill; 1000]);
+            assert!(file.direct.is_none());
         }
     }
 }

@@ -65,6 +65,8 @@ pub(crate) struct Slots {
     emptied: VecDeque<u32>,
     /// Emptied by this commit; free for the next one.
     emptied_now: Vec<u32>,
+    /// How many were made small since somebody asked.
+    made_small: usize,
 }
 
 impl Slots {
@@ -160,6 +162,11 @@ impl Slots {
         self.emptied.is_empty() && self.emptied_now.is_empty()
     }
 
+    /// How many slots were made small since this was asked last.
+    pub(crate) fn take_made_small(&mut self) -> usize {
+        std::mem::take(&mut self.made_small)
+    }
+
     /// Go on to give back the space of what was emptied, when there is no commit.
     pub(crate) fn idle(&mut self, database: &Database) -> Result<(), StoreError> {
         self.emptied.extend(self.emptied_now.drain(..));
@@ -171,6 +178,7 @@ impl Slots {
         let count = self.emptied.len().saturating_sub(except).min(MADE_SMALL_MAX);
         for slot in self.emptied.drain(..count) {
             make_small(slot, database)?;
+            self.made_small += 1;
             self.free.push(slot);
         }
         Ok(())

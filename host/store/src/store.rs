@@ -120,10 +120,8 @@ impl Store {
         let mut commit = Commit::new(staging, &mut self.memory, self.options.chunk_bytes);
         writes.iter().try_for_each(|write| commit.stage(write))?;
         let Ready { changes, appended, trimmed } = commit.finish()?;
-        match changes {
-            Some(changes) => self.journal.make(changes)?,
-            None => self.journal.idle(),
-        }
+        changes.map_or(Ok(()), |changes| self.journal.make(changes))?;
+        self.journal.made_small(self.memory.slots.take_made_small());
         self.shared.gone.replace(self.memory.sweep.open_ranges());
         for (queue, below) in trimmed {
             self.shared.tail.forget(queue, below);
@@ -146,12 +144,12 @@ impl Drop for Store {
     fn drop(&mut self) {
         // Its thread has ended then, and said whether it failed.
         let mark = self.journal.end();
-        // What was left half done is finished by the next one who opens the store.
+        // With a log, what was left half done is finished by the next one who opens the store.
         if self.shared.failed.get().is_some() || self.is_committing {
             return;
         }
         if let Err(error) = self.end(mark) {
-            tracing::warn!(%error, "the end of the store could not be written; nothing is lost");
+            tracing::warn!(%error, "the end of the store could not be written; nothing that was durable is lost");
         }
     }
 }
@@ -172,9 +170,62 @@ fn memory_of(shared: &Shared) -> Result<Memory, StoreError> {
 
 #[cfg(test)]
 mod tests {
-    use wasmill_delivery::name::HandlerName;
+    use wasmill_delivery::{
+        message::{Lineage, Message},
+        name::{HandlerName, MessageId, Sequence},
+        record::{QueueConfig, QueueRecord},
+        time::Timestamp,
+        topic::Topic,
+    };
 
     use super::*;
+    use crate::{database::Changes, journal::MADE_SMALL_MAX};
+
+    /// sled may move a page with each slot that is made small, and calls stable what the disk may not have.
+    #[test]
+    fn much_that_is_swept_is_flushed_between() {
+        const CHUNKS: usize = 3_000;
+        let folder = tempfile::tempdir().expect("a folder");
+        let options = StoreOptions { chunk_bytes: 5_000, ..StoreOptions::default() };
+        let mut store = Store::open(folder.path(), options).expect("opens");
+        let (queue, name) = (QueueId(1), "q".parse().expect("good"));
+        let record = QueueRecord { id: queue, name, config: QueueConfig::default() };
+        store.commit(&[Write::PutQueue { record }]).expect("is committed");
+        let message = Arc::new(Message {
+            id: MessageId::new("i").expect("good"),
+            topic: Topic::new("t").expect("good"),
+            key: None,
+            content_type: None,
+            headers: Vec::new(),
+            data: vec![7; 4_200].into(),
+            published_at: Timestamp(1),
+            expires_at: None,
+            lineage: Lineage::default(),
+        });
+        let messages = vec![message; CHUNKS];
+        store.commit(&[Write::Append { queue, first: Sequence(1), bytes_before: 0, messages }]).expect("is committed");
+        let before = store.journal.flusher.begun();
+        store.commit(&[Write::DeleteQueue { queue }]).expect("is committed");
+        while store.is_sweeping() {
+            store.commit(&[]).expect("is committed");
+        }
+        let begun = store.journal.flusher.begun() - before;
+        // Of those that were asked for, the last may not have begun.
+        assert!(begun + 1 >= CHUNKS / MADE_SMALL_MAX, "{begun} flushes");
+    }
+
+    /// Otherwise a file of the log would be written over whose commits are not durable in sled.
+    #[test]
+    fn a_file_of_the_log_is_not_written_over_when_a_flush_has_failed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut store = Store::open(folder.path(), StoreOptions::default()).expect("opens");
+        store.shared.failed.set("the disk is gone".to_owned()).expect("nothing failed before");
+        let mut make = || store.journal.make(Changes { made: Vec::new(), others: vec![(b"k".to_vec(), None)] });
+        let made = (0..1_000).take_while(|_| make().is_ok()).count();
+        assert!((200..256).contains(&made), "a file has room for less than 256 commits: {made}");
+        let error = make().expect_err("it stays so").to_string();
+        assert!(error.contains("the disk is gone"), "{error}");
+    }
 
     /// A panic of sled, say, after any of the changes.
     #[test]

@@ -25,8 +25,11 @@ const MESSAGES: u64 = 30;
 const COMMITS: u64 = 9;
 /// Of the bytes that a commit wrote, where they end: in steps of so many.
 const STEP: usize = 700;
+const CUTS_MAX: usize = 40;
 const WAL: [&str; 2] = ["wal-0", "wal-1"];
 const BLOCK: usize = 4096;
+/// Of a file of the log.
+const FILE_BLOCKS: usize = 256;
 
 fn state(key: &str, value: u64) -> Write {
     Write::PutState { handler: handler_name(1), key: key.to_owned(), value: value.to_string().into_bytes().into() }
@@ -109,43 +112,93 @@ fn file_changed(before: &Path, after: &Path, names: &[&'static str]) -> &'static
     names.iter().rfind(|name| read(before, name) != read(after, name)).unwrap()
 }
 
+/// Two empty logs.
+fn declare(store: &mut Store) -> [Log; 2] {
+    store.commit(&[Write::PutQueue { record: queue(1) }, Write::PutQueue { record: queue(2) }]).unwrap();
+    [Log::default(), Log::default()]
+}
+
 #[test]
 fn wherever_a_commit_was_cut_off_it_is_whole_or_was_never_there() {
     let folder = tempfile::tempdir().unwrap();
     let mut store = open(folder.path());
-    let mut logs = [Log::default(), Log::default()];
-    store.commit(&[Write::PutQueue { record: queue(1) }, Write::PutQueue { record: queue(2) }]).unwrap();
-    let mut ends = BTreeSet::new();
-    let mut cuts = 0;
+    let mut logs = declare(&mut store);
     for number in 1..=COMMITS {
         let before = copy_of(folder.path());
         commit(&mut store, &mut logs, number);
+        cut_off(before.path(), copy_of(folder.path()).path(), number);
+    }
+}
+
+/// It writes the first block of a file too, over records of another host or of an earlier pass.
+#[test]
+fn wherever_the_first_commit_of_a_file_was_cut_off_it_is_whole_or_was_never_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = open(folder.path());
+    let mut logs = declare(&mut store);
+    (1..=4).for_each(|number| commit(&mut store, &mut logs, number));
+    let folder = kill(folder.path(), store);
+    let mut store = open(folder.path());
+    let mut logs = [Log::of(&store, 1), Log::of(&store, 2)];
+    for (number, name) in (5..).zip([WAL[0], WAL[1], WAL[0]]) {
+        if number > 5 {
+            fill_the_file(folder.path(), &mut store);
+        }
+        let before = copy_of(folder.path());
+        commit(&mut store, &mut logs, number);
         let after = copy_of(folder.path());
-        // A long one is in the tree alone; any other one was in the write-ahead log before it was in the tree.
-        let name = if is_long(number) { "db/db" } else { file_changed(before.path(), after.path(), &WAL) };
-        let (old, new) = (fs::read(before.path().join(name)).unwrap(), fs::read(after.path().join(name)).unwrap());
-        let (first, until) = changed(&old, &new);
-        let step = if is_long(number) { STEP * 40 } else { STEP };
-        for cut in (first..until).step_by(step).chain([until - 1, until]) {
-            let killed = copy_of(before.path());
-            let mut torn = new.clone();
-            match cuts % 3 {
-                0 => torn[cut..until].fill(0),
-                1 => torn[cut..until].iter_mut().for_each(|byte| *byte ^= 0x5A),
-                // What was there before.
-                _ => (cut..until).for_each(|at| torn[at] = old.get(at).copied().unwrap_or(0)),
-            }
-            fs::write(killed.path().join(name), torn).unwrap();
-            let last = check(killed.path());
-            assert!(last == number || last == number - 1, "commit {number}, cut at {cut}: {last}");
-            assert!(cut < until || last == number, "commit {number} is whole and gone");
-            ends.insert((number, last));
-            cuts += 1;
+        assert_eq!(file_changed(before.path(), after.path(), &WAL), name);
+        cut_off(before.path(), after.path(), number);
+    }
+}
+
+/// Commits of one block, until there is room for one more at most.
+fn fill_the_file(folder: &Path, store: &mut Store) {
+    let read = || WAL.map(|name| fs::read(folder.join(name)).unwrap());
+    for number in 1.. {
+        let before = read();
+        store.commit(&[state("b", number)]).unwrap();
+        let after = read();
+        let active = (0..WAL.len()).find(|file| before[*file] != after[*file]).unwrap();
+        if changed(&before[active], &after[active]).0 >= (FILE_BLOCKS - 2) * BLOCK {
+            return;
         }
     }
-    println!("{cuts} cuts");
-    let both = (1..=COMMITS).flat_map(|number| [(number, number - 1), (number, number)]);
-    assert_eq!(ends, both.collect());
+}
+
+/// The commit with this number made these differences between two folders: whatever is left of them, it is whole or was never there, and both
+/// happens.
+fn cut_off(before: &Path, after: &Path, number: u64) {
+    // A long one is in the tree alone; any other one was in the write-ahead log before it was in the tree.
+    let (name, step, fills) = match is_long(number) {
+        true => ("db/db", STEP * 40, 3),
+        false => (file_changed(before, after, &WAL), STEP, 4),
+    };
+    let (old, new) = (fs::read(before.join(name)).unwrap(), fs::read(after.join(name)).unwrap());
+    let (first, until) = changed(&old, &new);
+    // A file may have grown by many zeros.
+    let step = step.max((until - first) / CUTS_MAX);
+    let mut ends = BTreeSet::new();
+    let cuts: Vec<usize> = (first..until).step_by(step).chain([until - 1, until]).collect();
+    for (cut, fill) in cuts.iter().copied().zip((0..fills).cycle()) {
+        let killed = copy_of(before);
+        let mut torn = new.clone();
+        match fill {
+            0 => torn[cut..until].fill(0),
+            1 => torn[cut..until].iter_mut().for_each(|byte| *byte ^= 0x5A),
+            // What was there before.
+            2 => (cut..until).for_each(|at| torn[at] = old.get(at).copied().unwrap_or(0)),
+            // The file has not grown.
+            _ => torn.truncate(cut.next_multiple_of(BLOCK)),
+        }
+        fs::write(killed.path().join(name), torn).unwrap();
+        let last = check(killed.path());
+        assert!(last == number || last == number - 1, "commit {number}, cut at {cut}: {last}");
+        assert!(cut < until || last == number, "commit {number} is whole and gone");
+        ends.insert(last);
+    }
+    println!("commit {number}, {name}: {} cuts", cuts.len());
+    assert_eq!(ends, [number - 1, number].into());
 }
 
 /// Which commit was the last; the store goes on from there.
@@ -204,6 +257,24 @@ fn with_an_interval_a_commit_is_durable_some_time_after_it() {
             assert!(begun.elapsed() < Duration::from_secs(30), "commit {number} is not durable");
         }
     }
+}
+
+/// Also when a later commit fails, and with somebody who still reads.
+#[test]
+fn with_an_interval_what_was_committed_is_durable_when_the_store_was_closed() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = StoreOptions { durability: Durability::Interval { flush_ms: 3_600_000 }, ..StoreOptions::default() };
+    let mut store = Store::open(folder.path(), options).unwrap();
+    let reader = store.reader();
+    let no_number = Write::PutState { handler: handler_name(1), key: "n".to_owned(), value: "x".into() };
+    store.commit(&[no_number]).unwrap();
+    store.commit(&[state("a", 1)]).unwrap();
+    let add = Write::AddState { handler: handler_name(1), key: "n".to_owned(), delta: 1 };
+    store.commit(&[add]).unwrap_err();
+    drop(store);
+    let copied = copy_of(folder.path());
+    assert_eq!(number_in(open(copied.path()).reader().state(&handler_name(1), "a").unwrap()), 1);
+    drop(reader);
 }
 
 /// Nobody knows then what the missing commit was.

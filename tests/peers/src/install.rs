@@ -87,7 +87,7 @@ pub fn wasmill(named: Option<PathBuf>) -> Result<PathBuf> {
     }
     eprintln!("building the host (the first time Wasmtime takes ten minutes or more)");
     let mut build = Command::new("cargo");
-    build.args(["build", "--release", "--locked", "--workspace", "--bins"]).current_dir(checkout());
+    build.args(["build", "--release", "--locked", "--workspace", "--bin", "wasmill"]).current_dir(checkout());
     build.env_remove("CARGO_TARGET_DIR");
     succeed(&mut build)?;
     Ok(checkout().join("target/release/wasmill").canonicalize()?)
