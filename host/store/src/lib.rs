@@ -7,8 +7,9 @@
 //! # The promise
 //! [`Store::commit`] is all or nothing, also after a crash or a loss of power. With [`Durability::Fsync`] it is
 //! durable when it returns: the disk has confirmed it, in the write-ahead log or, when it is long, in sled's file. With
-//! [`Durability::Interval`] it is durable some milliseconds later, or when the store is closed, and what a crash takes is taken from the end.
-//! After a commit that failed none is taken any more, because nobody knows what a write or a flush that failed left on the disk.
+//! [`Durability::Interval`] it is durable some milliseconds later, or when the store is closed, and what a crash takes is
+//! taken from the end. After a commit that failed none is taken any more, because nobody knows what a write or a flush
+//! that failed left on the disk.
 //! What is read is checked: a value that is not what was written is an error that names it, never a panic.
 //!
 //! Memory holds sled's cache, the tail cache, some bytes for each queue, and what sled remembers of each page: of what is stored in
