@@ -5,8 +5,8 @@
 pub enum Durability {
     /// When it returns: the disk has confirmed it.
     Fsync,
-    /// At most `flush_ms` milliseconds after it returned, and the time of two flushes. Until then a loss of power, or a kill of the process, may
-    /// lose it; commits are lost from the end and never torn.
+    /// At most `flush_ms` milliseconds after it returned, and the time of two flushes. Until then a loss of power, or a
+    /// kill of the process, may lose it; commits are lost from the end and never torn.
     Interval {
         /// Milliseconds between two flushes, at least 1.
         flush_ms: u64,
