@@ -166,8 +166,8 @@ fn fill_the_file(folder: &Path, store: &mut Store) {
     }
 }
 
-/// The commit with this number made these differences between two folders: whatever is left of them, it is whole or was never there, and both
-/// happens.
+/// The commit with this number made these differences between two folders: whatever is left of them, it is whole or was
+/// never there, and both happens.
 fn cut_off(before: &Path, after: &Path, number: u64) {
     // A long one is in the tree alone; any other one was in the write-ahead log before it was in the tree.
     let (name, step, fills) = match is_long(number) {
