@@ -213,15 +213,20 @@ impl Pump {
         let (engine, effects) = engine.tick(self.clock.now(), inputs, |writes| {
             let started = Instant::now();
             watch.as_mut().map_or(Ok(()), |watch| watch.before(writes))?;
-            store.commit(writes)?;
-            watch.as_mut().map_or(Ok(()), |watch| watch.after(writes))?;
+            store.commit_ahead(writes)?;
+            if let Some(watch) = watch {
+                store.catch_up()?;
+                watch.after(writes)?;
+            }
             commit = Some((started.elapsed(), appended(writes)));
             Ok(())
         })?;
         self.shared.revision.store(engine.revision().0, Ordering::Release);
         for effect in effects {
-            self.release(effect);
+            self.release(effect)?;
         }
+        // Those who were answered work on meanwhile.
+        self.store.catch_up()?;
         if let Some((duration, appended)) = commit {
             self.report(&engine, duration, &appended);
         }
@@ -264,7 +269,10 @@ impl Pump {
     }
 
     /// Carry out one effect. Somebody who does not wait any more is not an error.
-    fn release(&mut self, effect: Effect) {
+    fn release(&mut self, effect: Effect) -> Result<(), StoreError> {
+        if matches!(effect, Effect::Read { .. } | Effect::ReadDelayed { .. } | Effect::Crashed { .. }) {
+            self.store.catch_up()?;
+        }
         match effect {
             Effect::Published { ticket, answers } => answer(&mut self.waiting.publishes, ticket, answers),
             Effect::Leased { ticket, consumer, queue, leases } => {
@@ -290,6 +298,7 @@ impl Pump {
             }
             Effect::Reply { message } => self.shared.replies.give(message),
         }
+        Ok(())
     }
 
     /// Messages that a consumer with an order looks at. When they cannot be read, the consumers of the queue are paused.

@@ -5,7 +5,10 @@ use std::{
     io,
     ops::Bound,
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError, RwLock, RwLockReadGuard},
+    sync::{
+        Condvar, Mutex, PoisonError, RwLock, RwLockReadGuard,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -50,6 +53,9 @@ pub(crate) struct Database {
     file: File,
     /// Held while changes are applied, so that every read sees all of them or none.
     applying: RwLock<()>,
+    /// Whether something is committed that is still to be applied: who reads waits for it.
+    is_behind: AtomicBool,
+    behind: (Mutex<()>, Condvar),
     /// What the first wait for the disk said that failed.
     failed: Mutex<Option<String>>,
     path: PathBuf,
@@ -70,7 +76,15 @@ impl Database {
         let file = File::open(&file_path).map_err(|error| StoreError::io("open", &file_path, error))?;
         sync(&path.join("conf"))?;
         sync(path)?;
-        Ok(Self { sled, file, applying: RwLock::default(), failed: Mutex::default(), path: path.to_owned() })
+        Ok(Self {
+            sled,
+            file,
+            applying: RwLock::default(),
+            is_behind: AtomicBool::new(false),
+            behind: Default::default(),
+            failed: Mutex::default(),
+            path: path.to_owned(),
+        })
     }
 
     /// One entry, as it is.
@@ -146,7 +160,29 @@ impl Database {
         self.sled.apply_batch(batch).map_err(|error| self.failed("write", &error))
     }
 
+    /// Who begins to read from now on waits until [`Self::catch_up`].
+    pub(crate) fn fall_behind(&self) {
+        self.is_behind.store(true, Ordering::Release);
+    }
+
+    /// Apply what was committed, and let those go on who wait to read, also when it fails.
+    pub(crate) fn catch_up(&self, changes: impl IntoIterator<Item = Change>) -> Result<(), StoreError> {
+        let applied = self.apply_in_order(changes);
+        let (lock, caught_up) = &self.behind;
+        let held = lock.lock().unwrap_or_else(PoisonError::into_inner);
+        self.is_behind.store(false, Ordering::Release);
+        drop(held);
+        caught_up.notify_all();
+        applied
+    }
+
     fn nobody_applies(&self) -> RwLockReadGuard<'_, ()> {
+        if self.is_behind.load(Ordering::Acquire) {
+            let (lock, caught_up) = &self.behind;
+            let held = lock.lock().unwrap_or_else(PoisonError::into_inner);
+            let is_behind = |(): &mut ()| self.is_behind.load(Ordering::Acquire);
+            drop(caught_up.wait_while(held, is_behind));
+        }
         self.applying.read().unwrap_or_else(PoisonError::into_inner)
     }
 

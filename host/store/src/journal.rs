@@ -56,20 +56,24 @@ impl Journal {
         Ok(Self { way, flusher, made_small: 0, shared })
     }
 
-    /// Make these changes: all or none. With [`Durability::Fsync`] they are durable when this returns.
-    pub(crate) fn make(&mut self, changes: Changes) -> Result<(), StoreError> {
+    /// Commit these changes: all or none. With [`Durability::Fsync`] they are durable when this returns. Answers those that are still
+    /// to be applied, before anything else is.
+    pub(crate) fn commit(&mut self, changes: Changes) -> Result<Option<Changes>, StoreError> {
         let Way::Log(wal) = &mut self.way else {
             self.apply_as_batch(changes)?;
             self.flusher.want();
-            return Ok(());
+            return Ok(None);
         };
         match wal.room_for(&changes) {
-            Room::Nowhere => return self.make_as_batch(changes),
+            Room::Nowhere => {
+                self.make_as_batch(changes)?;
+                return Ok(None);
+            }
             Room::InTheOtherFile => turn(wal, &self.flusher, &self.shared)?,
             Room::Here => {}
         }
         wal.append(&changes)?;
-        self.shared.database.apply_in_order(changes.made.into_iter().chain(changes.others))
+        Ok(Some(changes))
     }
 
     /// So many slots were made small, in a commit or without one.

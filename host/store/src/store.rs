@@ -13,7 +13,7 @@ use wasmill_delivery::{
 use crate::{
     commit::{Commit, Memory, Ready},
     components::Components,
-    database::{Change, Database},
+    database::{Change, Changes, Database},
     error::StoreError,
     folder::{self, Folder},
     journal::{self, Journal},
@@ -37,6 +37,8 @@ pub struct Store {
     /// Still true when a commit has failed or panicked.
     is_committing: bool,
     journal: Journal,
+    /// What is committed and not yet in the tree.
+    ahead: Option<Changes>,
     shared: Arc<Shared>,
 }
 
@@ -64,7 +66,7 @@ impl Store {
         // Commits of the write-ahead log do not come after it by themselves.
         shared.database.make_durable()?;
         let journal = Journal::start(Arc::clone(&shared), options.durability, last)?;
-        Ok(Self { options, memory, components, is_committing: false, journal, shared })
+        Ok(Self { options, memory, components, is_committing: false, journal, ahead: None, shared })
     }
 
     /// Visit all that is durable, in the order that [`Recovered`] documents. It streams: memory does not grow with
@@ -84,6 +86,17 @@ impl Store {
     /// When the writes cannot be made durable. Then nobody knows what is on the disk until the store is opened
     /// again, so every later commit is refused with [`StoreError::Poisoned`].
     pub fn commit(&mut self, writes: &[Write]) -> Result<(), StoreError> {
+        self.commit_ahead(writes)?;
+        self.catch_up()
+    }
+
+    /// As [`Self::commit`], but who reads waits for [`Self::catch_up`], except for messages that the tail cache has. Meanwhile one
+    /// can tell others that it is committed.
+    ///
+    /// # Errors
+    /// As those of [`Self::commit`].
+    pub fn commit_ahead(&mut self, writes: &[Write]) -> Result<(), StoreError> {
+        self.catch_up()?;
         if let Some(first) = self.shared.failed.get() {
             return Err(StoreError::Poisoned { first: first.clone() });
         }
@@ -94,6 +107,17 @@ impl Store {
         self.try_commit(writes).inspect_err(|error| self.shared.poison(error))?;
         self.is_committing = false;
         Ok(())
+    }
+
+    /// Let everybody read what was committed.
+    ///
+    /// # Errors
+    /// When the disk cannot be read or written. What was committed stays so; later commits are refused with
+    /// [`StoreError::Poisoned`].
+    pub fn catch_up(&mut self) -> Result<(), StoreError> {
+        let Some(changes) = self.ahead.take() else { return Ok(()) };
+        let applied = self.shared.database.catch_up(changes.made.into_iter().chain(changes.others));
+        applied.inspect_err(|error| self.shared.poison(error))
     }
 
     /// Whether something that was deleted still takes space, because commits delete a bounded number of entries
@@ -120,7 +144,12 @@ impl Store {
         let mut commit = Commit::new(staging, &mut self.memory, self.options.chunk_bytes);
         writes.iter().try_for_each(|write| commit.stage(write))?;
         let Ready { changes, appended, trimmed } = commit.finish()?;
-        changes.map_or(Ok(()), |changes| self.journal.make(changes))?;
+        if let Some(changes) = changes {
+            self.ahead = self.journal.commit(changes)?;
+        }
+        if self.ahead.is_some() {
+            self.shared.database.fall_behind();
+        }
         self.journal.made_small(self.memory.slots.take_made_small());
         self.shared.gone.replace(self.memory.sweep.open_ranges());
         for (queue, below) in trimmed {
@@ -142,6 +171,8 @@ impl Store {
 
 impl Drop for Store {
     fn drop(&mut self) {
+        // When it fails, that is remembered.
+        let _ = self.catch_up();
         // Its thread has ended then, and said whether it failed.
         let mark = self.journal.end();
         // With a log, what was left half done is finished by the next one who opens the store.
@@ -179,7 +210,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::{database::Changes, journal::MADE_SMALL_MAX};
+    use crate::journal::MADE_SMALL_MAX;
 
     /// sled may move a page with each slot that is made small, and calls stable what the disk may not have.
     #[test]
@@ -220,10 +251,10 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let mut store = Store::open(folder.path(), StoreOptions::default()).expect("opens");
         store.shared.failed.set("the disk is gone".to_owned()).expect("nothing failed before");
-        let mut make = || store.journal.make(Changes { made: Vec::new(), others: vec![(b"k".to_vec(), None)] });
+        let mut make = || store.journal.commit(Changes { made: Vec::new(), others: vec![(b"k".to_vec(), None)] });
         let made = (0..1_000).take_while(|_| make().is_ok()).count();
         assert!((200..256).contains(&made), "a file has room for less than 256 commits: {made}");
-        let error = make().expect_err("it stays so").to_string();
+        let error = make().err().expect("it stays so").to_string();
         assert!(error.contains("the disk is gone"), "{error}");
     }
 

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{Log, check_slots, handler_name, message, open, queue, raw};
+use common::{Log, check_slots, copy_of, handler_name, message, open, queue, raw};
 use tempfile::TempDir;
 use wasmill_delivery::{
     name::{QueueId, Sequence},
@@ -73,22 +73,6 @@ fn last_commit(store: &Store) -> u64 {
     }
     assert_eq!(reader.log_page(QueueId(2), Sequence(1), 100_000).unwrap().len() as u64, last);
     last
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
-        match entry.file_type().unwrap().is_dir() {
-            true => copy(&entry.path(), &to.join(entry.file_name())),
-            false => drop(fs::copy(entry.path(), to.join(entry.file_name())).unwrap()),
-        }
-    }
-}
-
-fn copy_of(folder: &Path) -> TempDir {
-    let copied = tempfile::tempdir().unwrap();
-    copy(folder, copied.path());
-    copied
 }
 
 /// The folder of a store as a kill leaves it: as it is on the disk while it is open.

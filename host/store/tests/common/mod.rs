@@ -4,10 +4,12 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fs,
     path::Path,
     sync::Arc,
 };
 
+use tempfile::TempDir;
 use wasmill_delivery::{
     cursor::Cursor,
     message::{Lineage, Message},
@@ -235,4 +237,20 @@ pub(crate) fn change<T>(folder: &Path, change: impl FnOnce(&sled::Db) -> T) -> T
     let changed = change(&db);
     db.flush().unwrap();
     changed
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        match entry.file_type().unwrap().is_dir() {
+            true => copy(&entry.path(), &to.join(entry.file_name())),
+            false => drop(fs::copy(entry.path(), to.join(entry.file_name())).unwrap()),
+        }
+    }
+}
+
+pub(crate) fn copy_of(folder: &Path) -> TempDir {
+    let copied = tempfile::tempdir().unwrap();
+    copy(folder, copied.path());
+    copied
 }
