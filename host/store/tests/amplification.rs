@@ -6,7 +6,7 @@ mod common;
 
 use std::{path::Path, sync::Mutex};
 
-use common::{Log, handler, message, open, put_consumer, queue, raw};
+use common::{Log, handler, handler_name, message, open, put_consumer, queue, raw};
 use wasmill_delivery::{
     cursor::Cursor,
     name::{ConsumerId, QueueId, Sequence},
@@ -56,6 +56,33 @@ fn a_byte_of_a_log_is_written_little_more_than_twice() {
         println!("{behind} messages behind: {times:.2} bytes written for a byte of messages");
         assert!(times < 2.4, "{behind} messages behind: {times}");
     }
+}
+
+/// What this process has in memory, in MiB.
+fn resident_mib() -> u64 {
+    let said = std::fs::read_to_string("/proc/self/statm").unwrap();
+    said.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4096 / (1 << 20)
+}
+
+/// Long commits, which are flushed by who commits, and so few short ones that the thread that flushes for the log seldom does. It held 64
+/// of sled's buffers then, of 16 MiB each.
+#[test]
+fn what_was_flushed_is_not_kept_in_memory() {
+    let _alone = ALONE.lock().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = open(folder.path());
+    let put = |bytes: usize| {
+        [Write::PutState { handler: handler_name(1), key: "k".to_owned(), value: vec![b'x'; bytes].into() }]
+    };
+    let before = resident_mib();
+    let mut most = 0;
+    for _ in 0..400 {
+        (0..6).for_each(|_| store.commit(&put(300_000)).unwrap());
+        (0..30).for_each(|_| store.commit(&put(10)).unwrap());
+        most = most.max(resident_mib());
+    }
+    println!("{before} MiB before, then {most} at most");
+    assert!(most < before + 100, "{most} MiB");
 }
 
 /// What a commit of a cursor writes, with a log of so many messages in one chunk, and ids that were published.
