@@ -194,12 +194,13 @@ impl Open {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use wasmill_delivery::{message::Lineage, name::MessageId, time::Timestamp, topic::Topic};
 
     use super::*;
 
-    fn message(data_bytes: usize) -> Arc<Message> {
+    /// A message that says little.
+    pub(crate) fn message(data_bytes: usize) -> Arc<Message> {
         Arc::new(Message {
             id: MessageId::new("i").expect("good"),
             topic: Topic::new("t").expect("good"),

@@ -5,15 +5,13 @@ use std::{
     io,
     ops::Bound,
     path::{Path, PathBuf},
-    sync::{
-        Condvar, Mutex, PoisonError, RwLock, RwLockReadGuard,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
     thread,
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
+use parking_lot::{ArcRwLockWriteGuard, RawRwLock, RwLock, RwLockReadGuard};
 use sled::{Batch, IVec};
 
 use crate::{
@@ -47,15 +45,15 @@ impl Changes {
     }
 }
 
+/// While it is there nobody reads.
+pub(crate) type Alone = ArcRwLockWriteGuard<RawRwLock, ()>;
+
 pub(crate) struct Database {
     sled: sled::Db,
     /// An own handle of sled's file, for the fsync that sled leaves out.
     file: File,
     /// Held while changes are applied, so that every read sees all of them or none.
-    applying: RwLock<()>,
-    /// Whether something is committed that is still to be applied: who reads waits for it.
-    is_behind: AtomicBool,
-    behind: (Mutex<()>, Condvar),
+    applying: Arc<RwLock<()>>,
     /// What the first wait for the disk said that failed.
     failed: Mutex<Option<String>>,
     path: PathBuf,
@@ -76,15 +74,7 @@ impl Database {
         let file = File::open(&file_path).map_err(|error| StoreError::io("open", &file_path, error))?;
         sync(&path.join("conf"))?;
         sync(path)?;
-        Ok(Self {
-            sled,
-            file,
-            applying: RwLock::default(),
-            is_behind: AtomicBool::new(false),
-            behind: Default::default(),
-            failed: Mutex::default(),
-            path: path.to_owned(),
-        })
+        Ok(Self { sled, file, applying: Arc::default(), failed: Mutex::default(), path: path.to_owned() })
     }
 
     /// One entry, as it is.
@@ -140,7 +130,11 @@ impl Database {
     /// Apply changes: all or nothing for who reads, unless one of them fails, which leaves those before it. After a crash there
     /// are those up to any one of them. They are durable after [`Self::make_durable`].
     pub(crate) fn apply_in_order(&self, changes: impl IntoIterator<Item = Change>) -> Result<(), StoreError> {
-        let _alone = self.applying.write().unwrap_or_else(PoisonError::into_inner);
+        self.apply_alone(&self.alone(), changes)
+    }
+
+    /// As [`Self::apply_in_order`], by who waited until nobody reads.
+    pub(crate) fn apply_alone(&self, _: &Alone, changes: impl IntoIterator<Item = Change>) -> Result<(), StoreError> {
         changes.into_iter().try_for_each(|(key, value)| match value {
             Some(value) => self.set(&key, &value),
             None => self.sled.remove(&key).map(drop).map_err(|error| self.failed("write", &error)),
@@ -156,34 +150,17 @@ impl Database {
                 None => batch.remove(key),
             }
         }
-        let _alone = self.applying.write().unwrap_or_else(PoisonError::into_inner);
+        let _alone = self.alone();
         self.sled.apply_batch(batch).map_err(|error| self.failed("write", &error))
     }
 
-    /// Who begins to read from now on waits until [`Self::catch_up`].
-    pub(crate) fn fall_behind(&self) {
-        self.is_behind.store(true, Ordering::Release);
-    }
-
-    /// Apply what was committed, and let those go on who wait to read, also when it fails.
-    pub(crate) fn catch_up(&self, changes: impl IntoIterator<Item = Change>) -> Result<(), StoreError> {
-        let applied = self.apply_in_order(changes);
-        let (lock, caught_up) = &self.behind;
-        let held = lock.lock().unwrap_or_else(PoisonError::into_inner);
-        self.is_behind.store(false, Ordering::Release);
-        drop(held);
-        caught_up.notify_all();
-        applied
+    /// Who begins to read from now on waits until this is dropped.
+    pub(crate) fn alone(&self) -> Alone {
+        self.applying.write_arc()
     }
 
     fn nobody_applies(&self) -> RwLockReadGuard<'_, ()> {
-        if self.is_behind.load(Ordering::Acquire) {
-            let (lock, caught_up) = &self.behind;
-            let held = lock.lock().unwrap_or_else(PoisonError::into_inner);
-            let is_behind = |(): &mut ()| self.is_behind.load(Ordering::Acquire);
-            drop(caught_up.wait_while(held, is_behind));
-        }
-        self.applying.read().unwrap_or_else(PoisonError::into_inner)
+        self.applying.read()
     }
 
     /// Set one entry at once. It is durable after [`Self::make_durable`], and not before what was applied before it.

@@ -13,7 +13,7 @@ use wasmill_delivery::{
 use crate::{
     commit::{Commit, Memory, Ready},
     components::Components,
-    database::{Change, Changes, Database},
+    database::{Alone, Change, Changes, Database},
     error::StoreError,
     folder::{self, Folder},
     journal::{self, Journal},
@@ -37,8 +37,8 @@ pub struct Store {
     /// Still true when a commit has failed or panicked.
     is_committing: bool,
     journal: Journal,
-    /// What is committed and not yet in the tree.
-    ahead: Option<Changes>,
+    /// What is committed and not yet in the tree. Who reads waits for it.
+    ahead: Option<(Changes, Alone)>,
     shared: Arc<Shared>,
 }
 
@@ -90,8 +90,8 @@ impl Store {
         self.catch_up()
     }
 
-    /// As [`Self::commit`], but who reads waits for [`Self::catch_up`], except for messages that the tail cache has. Meanwhile one
-    /// can tell others that it is committed.
+    /// As [`Self::commit`], but who reads waits for [`Self::catch_up`], which this thread has to call before it reads itself;
+    /// only messages that the tail cache has can be read at once. Meanwhile one can tell others that it is committed.
     ///
     /// # Errors
     /// As those of [`Self::commit`].
@@ -115,8 +115,8 @@ impl Store {
     /// When the disk cannot be read or written. What was committed stays so; later commits are refused with
     /// [`StoreError::Poisoned`].
     pub fn catch_up(&mut self) -> Result<(), StoreError> {
-        let Some(changes) = self.ahead.take() else { return Ok(()) };
-        let applied = self.shared.database.catch_up(changes.made.into_iter().chain(changes.others));
+        let Some((changes, alone)) = self.ahead.take() else { return Ok(()) };
+        let applied = self.shared.database.apply_alone(&alone, changes.made.into_iter().chain(changes.others));
         applied.inspect_err(|error| self.shared.poison(error))
     }
 
@@ -144,12 +144,8 @@ impl Store {
         let mut commit = Commit::new(staging, &mut self.memory, self.options.chunk_bytes);
         writes.iter().try_for_each(|write| commit.stage(write))?;
         let Ready { changes, appended, trimmed } = commit.finish()?;
-        if let Some(changes) = changes {
-            self.ahead = self.journal.commit(changes)?;
-        }
-        if self.ahead.is_some() {
-            self.shared.database.fall_behind();
-        }
+        let ahead = changes.map_or(Ok(None), |changes| self.journal.commit(changes))?;
+        self.ahead = ahead.map(|changes| (changes, self.shared.database.alone()));
         self.journal.made_small(self.memory.slots.take_made_small());
         self.shared.gone.replace(self.memory.sweep.open_ranges());
         for (queue, below) in trimmed {
@@ -202,15 +198,12 @@ fn memory_of(shared: &Shared) -> Result<Memory, StoreError> {
 #[cfg(test)]
 mod tests {
     use wasmill_delivery::{
-        message::{Lineage, Message},
-        name::{HandlerName, MessageId, Sequence},
+        name::{HandlerName, Sequence},
         record::{QueueConfig, QueueRecord},
-        time::Timestamp,
-        topic::Topic,
     };
 
     use super::*;
-    use crate::journal::MADE_SMALL_MAX;
+    use crate::{chunk::tests::message, journal::MADE_SMALL_MAX};
 
     /// sled may move a page with each slot that is made small, and calls stable what the disk may not have.
     #[test]
@@ -222,18 +215,7 @@ mod tests {
         let (queue, name) = (QueueId(1), "q".parse().expect("good"));
         let record = QueueRecord { id: queue, name, config: QueueConfig::default() };
         store.commit(&[Write::PutQueue { record }]).expect("is committed");
-        let message = Arc::new(Message {
-            id: MessageId::new("i").expect("good"),
-            topic: Topic::new("t").expect("good"),
-            key: None,
-            content_type: None,
-            headers: Vec::new(),
-            data: vec![7; 4_200].into(),
-            published_at: Timestamp(1),
-            expires_at: None,
-            lineage: Lineage::default(),
-        });
-        let messages = vec![message; CHUNKS];
+        let messages = vec![message(4_200); CHUNKS];
         store.commit(&[Write::Append { queue, first: Sequence(1), bytes_before: 0, messages }]).expect("is committed");
         let before = store.journal.flusher.begun();
         store.commit(&[Write::DeleteQueue { queue }]).expect("is committed");

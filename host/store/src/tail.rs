@@ -106,30 +106,13 @@ impl Held {
 
 #[cfg(test)]
 mod tests {
-    use wasmill_delivery::{
-        message::{Lineage, Message},
-        name::MessageId,
-        time::Timestamp,
-        topic::Topic,
-    };
-
     use super::*;
+    use crate::chunk::tests::message;
 
     const QUEUE: QueueId = QueueId(1);
 
     fn chunk(first: u64, count: usize) -> Arc<Chunk> {
-        let message = Arc::new(Message {
-            id: MessageId::new("i").expect("good"),
-            topic: Topic::new("t").expect("good"),
-            key: None,
-            content_type: None,
-            headers: Vec::new(),
-            data: bytes::Bytes::new(),
-            published_at: Timestamp(1),
-            expires_at: None,
-            lineage: Lineage::default(),
-        });
-        Arc::new(Chunk { first: Sequence(first), messages: vec![message; count], memory_bytes: 100 })
+        Arc::new(Chunk { first: Sequence(first), messages: vec![message(0); count], memory_bytes: 100 })
     }
 
     fn holds(tail: &Tail, sequence: u64) -> bool {

@@ -40,8 +40,7 @@ use crate::{
 };
 
 /// One file has so many bytes at most. sled calls stable what the disk may not have, so little should be given to it between two
-/// flushes. With larger files a flush takes longer, and so does the slowest commit; sled frees no memory
-/// meanwhile, so with 4 MiB it took 100 MiB more.
+/// flushes. With larger files a flush takes longer, and so does the slowest commit, and sled's buffers of 16 MiB are freed later.
 pub(crate) const FILE_BYTES: usize = 1024 * 1024;
 /// Commits of more bytes are batches of sled. Of one that is so long the disk takes longer than all waiting.
 pub(crate) const RECORD_BYTES_MAX: usize = 256 * 1024;

@@ -4,7 +4,10 @@
 mod common;
 
 use std::{
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
     thread,
     time::Duration,
 };
@@ -76,7 +79,9 @@ fn fresh_messages_are_there_at_once() {
     let messages: Vec<_> = (0..200).map(|number| message(number, 300)).collect();
     store.commit_ahead(&[Log::default().append(1, messages.clone())]).unwrap();
     let places: Vec<_> = (1..=200).map(Sequence).collect();
-    let read = reader.messages(QueueId(1), &places).unwrap();
+    let (sender, read) = mpsc::channel();
+    thread::spawn(move || sender.send(reader.messages(QueueId(1), &places).unwrap()));
+    let read = read.recv_timeout(Duration::from_secs(10)).expect("it does not wait");
     assert_eq!(read, messages.into_iter().map(Some).collect::<Vec<_>>());
 }
 
