@@ -90,6 +90,7 @@ pub(crate) struct Pump {
     pub(crate) shared: Arc<Shared>,
     pub(crate) store: Store,
     pub(crate) observer: Arc<dyn Observer>,
+    reader: Reader,
     waiting: Waiting,
     /// What the engine asked for and gets in its next step.
     asked_for: Vec<Input>,
@@ -102,10 +103,12 @@ pub(crate) struct Pump {
 
 impl Pump {
     pub(crate) fn new(shared: Arc<Shared>, store: Store, observer: Arc<dyn Observer>) -> Self {
+        let reader = store.reader();
         Self {
             shared,
             store,
             observer,
+            reader,
             waiting: Waiting::default(),
             asked_for: Vec::new(),
             damaged: Vec::new(),
@@ -210,20 +213,15 @@ impl Pump {
         let (engine, effects) = engine.tick(self.clock.now(), inputs, |writes| {
             let started = Instant::now();
             watch.as_mut().map_or(Ok(()), |watch| watch.before(writes))?;
-            store.commit_ahead(writes)?;
-            if let Some(watch) = watch {
-                store.catch_up()?;
-                watch.after(writes)?;
-            }
+            store.commit(writes)?;
+            watch.as_mut().map_or(Ok(()), |watch| watch.after(writes))?;
             commit = Some((started.elapsed(), appended(writes)));
             Ok(())
         })?;
         self.shared.revision.store(engine.revision().0, Ordering::Release);
         for effect in effects {
-            self.release(effect)?;
+            self.release(effect);
         }
-        // Those who were answered work on meanwhile.
-        self.store.catch_up()?;
         if let Some((duration, appended)) = commit {
             self.report(&engine, duration, &appended);
         }
@@ -266,7 +264,7 @@ impl Pump {
     }
 
     /// Carry out one effect. Somebody who does not wait any more is not an error.
-    fn release(&mut self, effect: Effect) -> Result<(), StoreError> {
+    fn release(&mut self, effect: Effect) {
         match effect {
             Effect::Published { ticket, answers } => answer(&mut self.waiting.publishes, ticket, answers),
             Effect::Leased { ticket, consumer, queue, leases } => {
@@ -283,27 +281,20 @@ impl Pump {
             Effect::Resumed { consumer, reason } => {
                 tracing::info!(consumer = consumer.0, ?reason, "a consumer goes on");
             }
-            Effect::Read { queue, from, limit } => self.read_log(queue, from, limit)?,
-            Effect::ReadDelayed { keys } => self.read_delayed(&keys)?,
-            Effect::Crashed { consumer, queue, leases } => self.settle_crashed(consumer, queue, &leases)?,
+            Effect::Read { queue, from, limit } => self.read_log(queue, from, limit),
+            Effect::ReadDelayed { keys } => self.read_delayed(&keys),
+            Effect::Crashed { consumer, queue, leases } => self.settle_crashed(consumer, queue, &leases),
             Effect::JobEnded { id, state } => {
                 self.observer.job_ended(state);
                 self.shared.jobs.ended(&id);
             }
             Effect::Reply { message } => self.shared.replies.give(message),
         }
-        Ok(())
-    }
-
-    /// To read with on this thread: who reads waits until the last commit is in the tree, and only this thread brings it there.
-    fn reader(&mut self) -> Result<Reader, StoreError> {
-        self.store.catch_up()?;
-        Ok(self.store.reader())
     }
 
     /// Messages that a consumer with an order looks at. When they cannot be read, the consumers of the queue are paused.
-    fn read_log(&mut self, queue: QueueId, from: Sequence, limit: usize) -> Result<(), StoreError> {
-        let messages = match self.reader()?.log_page(queue, from, limit) {
+    fn read_log(&mut self, queue: QueueId, from: Sequence, limit: usize) {
+        let messages = match self.reader.log_page(queue, from, limit) {
             Ok(messages) => messages,
             Err(error) => {
                 tracing::error!(queue = queue.0, %error, "messages of a log cannot be read");
@@ -312,13 +303,11 @@ impl Pump {
             }
         };
         self.asked_for.push(Input::Messages { queue, from, messages });
-        Ok(())
     }
 
     /// Messages whose time has come. Those that cannot be read are asked for again later.
-    fn read_delayed(&mut self, keys: &[DelayedKey]) -> Result<(), StoreError> {
-        let reader = self.reader()?;
-        let read = |key: &DelayedKey| match reader.delayed(*key) {
+    fn read_delayed(&mut self, keys: &[DelayedKey]) {
+        let read = |key: &DelayedKey| match self.reader.delayed(*key) {
             Ok(entry) => entry.map(|entry| (*key, entry)),
             Err(error) => {
                 tracing::error!(%error, "a delayed message cannot be read");
@@ -327,15 +316,13 @@ impl Pump {
         };
         let entries = keys.iter().filter_map(read).collect();
         self.asked_for.push(Input::Delayed { entries });
-        Ok(())
     }
 
     /// Deliveries that ran alone when the host stopped: that is an attempt, and it failed.
-    fn settle_crashed(&mut self, consumer: ConsumerId, queue: QueueId, leases: &[Lease]) -> Result<(), StoreError> {
-        let reader = self.reader()?;
+    fn settle_crashed(&mut self, consumer: ConsumerId, queue: QueueId, leases: &[Lease]) {
         for lease in leases {
             let sequence = lease.sequence.0;
-            let (message, earlier) = match find_delivery(&reader, consumer, queue, lease) {
+            let (message, earlier) = match find_delivery(&self.reader, consumer, queue, lease) {
                 Ok(Some(found)) => found,
                 Ok(None) => {
                     self.asked_for.push(Input::Return { consumer, leases: vec![*lease] });
@@ -354,7 +341,6 @@ impl Pump {
             let ticket = self.shared.ticket();
             self.asked_for.push(Input::Settle { ticket, consumer, settlements: vec![settlement] });
         }
-        Ok(())
     }
 
     fn report(&self, engine: &Engine, duration: Duration, appended: &[(QueueId, u64)]) {

@@ -128,7 +128,7 @@ impl<'a> Commit<'a> {
         }
         self.memory.sweep.step(&mut self.staging)?;
         let changes = if self.staging.is_empty() {
-            self.memory.slots.idle(self.staging.database())?;
+            self.memory.slots.idle();
             None
         } else {
             Some(self.staging.into_changes(&mut self.memory.slots)?)
@@ -140,7 +140,7 @@ impl<'a> Commit<'a> {
     fn trim(&mut self, queue: QueueId, below: Sequence) -> Result<(), StoreError> {
         let lane = key::lane_of(queue, Priority::of(below));
         let until = KeyRange { start: lane.clone(), end: key::successor(&key::log(queue, below)) };
-        if let Some((kept, _)) = self.staging.database().range(&until).next_back().transpose()? {
+        if let Some((kept, _)) = self.staging.database().last(&until)? {
             let (_, first) = key::parse_log(&kept)?;
             self.memory.sweep.trim(lane, kept.to_vec());
             self.trimmed.push((queue, first));
@@ -161,7 +161,7 @@ impl<'a> Commit<'a> {
     }
 
     fn put_dedup(&mut self, at: Timestamp, ids: &[DedupId]) -> Result<(), StoreError> {
-        let last = self.staging.database().range(&KeyRange::of_prefix(key::dedup_at(at))).next_back().transpose()?;
+        let last = self.staging.database().last(&KeyRange::of_prefix(key::dedup_at(at)))?;
         let stored = last.map_or(Ok(0), |(key, _)| key::parse_dedup(&key).map(|(_, mark)| mark + 1))?;
         let mark = stored.max(self.memory.dedup_mark);
         self.memory.dedup_mark = mark + 1;

@@ -1,23 +1,25 @@
-//! The only file that calls sled: one tree, one writer, and what makes durable what was written.
+//! The only file that calls sled: one tree, what makes durable what was written, and over it what is not there yet
+//! ([`crate::memtable`]).
 
 use std::{
     fs::File,
     io,
     ops::Bound,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Mutex, PoisonError},
     thread,
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
-use parking_lot::{ArcRwLockWriteGuard, RawRwLock, RwLock, RwLockReadGuard};
 use sled::{Batch, IVec};
 
 use crate::{
     error::StoreError,
     key::{self, Key, KeyRange},
+    memtable::Memtable,
     options::StoreOptions,
+    range::{Entries, Way},
     value::{self, Pointer},
 };
 
@@ -45,18 +47,18 @@ impl Changes {
     }
 }
 
-/// While it is there nobody reads.
-pub(crate) type Alone = ArcRwLockWriteGuard<RawRwLock, ()>;
-
 pub(crate) struct Database {
     sled: sled::Db,
     /// An own handle of sled's file, for the fsync that sled leaves out.
     file: File,
-    /// Held while changes are applied, so that every read sees all of them or none.
-    applying: Arc<RwLock<()>>,
+    /// What is committed and not yet in the tree.
+    pub(crate) memtable: Memtable,
     /// What the first wait for the disk said that failed.
     failed: Mutex<Option<String>>,
     path: PathBuf,
+    /// How often somebody waited for the disk.
+    #[cfg(test)]
+    pub(crate) waits: std::sync::atomic::AtomicUsize,
 }
 
 impl Database {
@@ -74,12 +76,22 @@ impl Database {
         let file = File::open(&file_path).map_err(|error| StoreError::io("open", &file_path, error))?;
         sync(&path.join("conf"))?;
         sync(path)?;
-        Ok(Self { sled, file, applying: Arc::default(), failed: Mutex::default(), path: path.to_owned() })
+        Ok(Self {
+            sled,
+            file,
+            memtable: Memtable::default(),
+            failed: Mutex::default(),
+            path: path.to_owned(),
+            #[cfg(test)]
+            waits: Default::default(),
+        })
     }
 
     /// One entry, as it is.
     pub(crate) fn find_as_it_is(&self, key: &[u8]) -> Result<Option<IVec>, StoreError> {
-        let _whole = self.nobody_applies();
+        if let Some(newest) = self.memtable.find(key) {
+            return Ok(newest);
+        }
         self.sled.get(key).map_err(|error| self.failed("read", &error))
     }
 
@@ -118,31 +130,38 @@ impl Database {
     }
 
     /// Entries in order, as they are: see [`Self::follow`].
-    pub(crate) fn range<'a>(
-        &'a self,
-        range: &KeyRange,
-    ) -> impl DoubleEndedIterator<Item = Result<(IVec, IVec), StoreError>> + use<'a> {
+    pub(crate) fn range(&self, range: &KeyRange) -> Entries<'_> {
+        Entries::new(self, range.clone(), Way::Forward)
+    }
+
+    /// The last entry of a range, as it is.
+    pub(crate) fn last(&self, range: &KeyRange) -> Result<Option<(IVec, IVec)>, StoreError> {
+        Entries::new(self, range.clone(), Way::Backward).next().transpose()
+    }
+
+    /// What the tree has of a range.
+    pub(crate) fn tree(&self, range: &KeyRange) -> sled::Iter {
         let bounds: (Bound<&Key>, Bound<&Key>) = (Bound::Included(&range.start), Bound::Excluded(&range.end));
-        let entries = self.sled.range::<&Key, _>(bounds);
-        OneByOne { database: self, entries }
+        self.sled.range::<&Key, _>(bounds)
     }
 
-    /// Apply changes: all or nothing for who reads, unless one of them fails, which leaves those before it. After a crash there
+    /// Apply changes to the tree. When one of them fails, those before it are there. After a crash there
     /// are those up to any one of them. They are durable after [`Self::make_durable`].
-    pub(crate) fn apply_in_order(&self, changes: impl IntoIterator<Item = Change>) -> Result<(), StoreError> {
-        self.apply_alone(&self.alone(), changes)
-    }
-
-    /// As [`Self::apply_in_order`], by who waited until nobody reads.
-    pub(crate) fn apply_alone(&self, _: &Alone, changes: impl IntoIterator<Item = Change>) -> Result<(), StoreError> {
+    pub(crate) fn apply_in_order<V: Into<IVec>>(
+        &self,
+        changes: impl IntoIterator<Item = (Key, Option<V>)>,
+    ) -> Result<(), StoreError> {
         changes.into_iter().try_for_each(|(key, value)| match value {
-            Some(value) => self.set(&key, &value),
-            None => self.sled.remove(&key).map(drop).map_err(|error| self.failed("write", &error)),
+            Some(value) => self.set(&key, value),
+            None => self.remove(&key),
         })
     }
 
-    /// Apply changes, in any order: all or nothing, also after a crash. They are durable after [`Self::make_durable`].
-    pub(crate) fn apply_as_batch(&self, changes: impl IntoIterator<Item = Change>) -> Result<(), StoreError> {
+    /// Apply changes to the tree: all or nothing, also after a crash. They are durable after [`Self::make_durable`].
+    pub(crate) fn apply_as_batch<V: Into<IVec>>(
+        &self,
+        changes: impl IntoIterator<Item = (Key, Option<V>)>,
+    ) -> Result<(), StoreError> {
         let mut batch = Batch::default();
         for (key, value) in changes {
             match value {
@@ -150,22 +169,17 @@ impl Database {
                 None => batch.remove(key),
             }
         }
-        let _alone = self.alone();
         self.sled.apply_batch(batch).map_err(|error| self.failed("write", &error))
     }
 
-    /// Who begins to read from now on waits until this is dropped.
-    pub(crate) fn alone(&self) -> Alone {
-        self.applying.write_arc()
-    }
-
-    fn nobody_applies(&self) -> RwLockReadGuard<'_, ()> {
-        self.applying.read()
-    }
-
-    /// Set one entry at once. It is durable after [`Self::make_durable`], and not before what was applied before it.
-    pub(crate) fn set(&self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+    /// Set one entry of the tree. It is durable after [`Self::make_durable`], and not before what was applied before it.
+    pub(crate) fn set(&self, key: &[u8], value: impl Into<IVec>) -> Result<(), StoreError> {
         self.sled.insert(key, value).map(drop).map_err(|error| self.failed("write", &error))
+    }
+
+    /// Remove one entry of the tree.
+    pub(crate) fn remove(&self, key: &[u8]) -> Result<(), StoreError> {
+        self.sled.remove(key).map(drop).map_err(|error| self.failed("write", &error))
     }
 
     /// Wait until all that was applied is on the disk. sled's `flush` ends with `sync_file_range`, which neither
@@ -177,6 +191,8 @@ impl Database {
         if let Some(first) = &*failed {
             return Err(StoreError::Poisoned { first: first.clone() });
         }
+        #[cfg(test)]
+        self.waits.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let flushed = self.sled.flush().map_err(|error| self.failed("flush", &error));
         let durable = flushed.and_then(|_| {
             self.file.sync_data().map_err(|error| StoreError::io("make durable", self.path.join("db"), error))
@@ -188,39 +204,8 @@ impl Database {
         self.sled.size_on_disk().map_err(|error| self.failed("measure its files", &error))
     }
 
-    fn failed(&self, action: &'static str, error: &sled::Error) -> StoreError {
+    pub(crate) fn failed(&self, action: &'static str, error: &sled::Error) -> StoreError {
         StoreError::database(action, &self.path, error)
-    }
-}
-
-/// Entries of a range, each read while nobody applies changes.
-struct OneByOne<'a> {
-    database: &'a Database,
-    entries: sled::Iter,
-}
-
-impl OneByOne<'_> {
-    fn read(
-        &mut self,
-        read: impl FnOnce(&mut sled::Iter) -> Option<sled::Result<(IVec, IVec)>>,
-    ) -> Option<<Self as Iterator>::Item> {
-        let _whole = self.database.nobody_applies();
-        let entry = read(&mut self.entries)?;
-        Some(entry.map_err(|error| self.database.failed("read", &error)))
-    }
-}
-
-impl Iterator for OneByOne<'_> {
-    type Item = Result<(IVec, IVec), StoreError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        self.read(Iterator::next)
-    }
-}
-
-impl DoubleEndedIterator for OneByOne<'_> {
-    fn next_back(&mut self) -> Option<Self::Item> {
-        self.read(DoubleEndedIterator::next_back)
     }
 }
 

@@ -1,5 +1,6 @@
-//! The thread that makes durable in sled what was applied: when it is asked, for the write-ahead log ([`crate::wal`]), or every so often,
-//! for [`crate::Durability::Interval`]. sled has one of its own, but that only logs an fsync that fails.
+//! The thread that brings to the tree what has gathered in [`crate::memtable`], and makes it durable there: when it is asked, for the
+//! write-ahead log ([`crate::wal`]), or every so often, for [`crate::Durability::Interval`]. sled has one of its own, but that only
+//! logs an fsync that fails.
 
 use std::{
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
@@ -7,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{error::StoreError, shared::Shared};
+use crate::{database::Database, error::StoreError, shared::Shared};
 
 /// Dropping it ends the thread, after the flush that is under way.
 pub(crate) struct Flusher {
@@ -23,32 +24,19 @@ struct Work {
 
 #[derive(Default)]
 struct State {
-    wanted: Wanted,
+    is_wanted: bool,
     is_flushing: bool,
     is_over: bool,
-    /// How many flushes have begun.
-    #[cfg(test)]
-    begun: usize,
-}
-
-/// Whether something was applied that no flush has begun with.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Wanted {
-    #[default]
-    Not,
-    /// At the next time.
-    Later,
-    Now,
 }
 
 impl State {
-    fn is_done(&self) -> bool {
-        self.wanted != Wanted::Now && !self.is_flushing
+    const fn is_done(&self) -> bool {
+        !self.is_wanted && !self.is_flushing
     }
 }
 
 impl Flusher {
-    /// With `every`, what is wanted is flushed so often, also when nobody asks for it now.
+    /// With `every`, what was committed is flushed so often, also when nobody asks for it.
     pub(crate) fn start(shared: Arc<Shared>, every: Option<Duration>) -> Result<Self, StoreError> {
         let work = Arc::new(Work::default());
         let path = shared.path.clone();
@@ -60,30 +48,26 @@ impl Flusher {
         Ok(Self { work, thread: Some(thread) })
     }
 
-    /// Make durable what was applied until now, at the next time.
-    pub(crate) fn want(&self) {
-        let mut state = self.work.lock();
-        if state.wanted == Wanted::Not {
-            state.wanted = Wanted::Later;
-        }
-    }
-
-    /// Make durable what was applied until now, without waiting for it, once what was asked for before is durable or has failed. When
+    /// Flush what was committed until now, without waiting for it, once what was asked for before is durable or has failed. When
     /// it fails, the store takes no more.
     pub(crate) fn begin_next(&self) {
-        let state = self.work.lock();
-        let waited = self.work.changed.wait_while(state, |state| !state.is_done());
-        let mut state = waited.unwrap_or_else(PoisonError::into_inner);
-        state.wanted = Wanted::Now;
+        self.when_done().is_wanted = true;
         self.work.changed.notify_all();
     }
 
-    #[cfg(test)]
-    pub(crate) fn begun(&self) -> usize {
-        self.work.lock().begun
+    /// Flush what was committed until now on this thread, which is the only one that asks for flushes.
+    pub(crate) fn flush_here(&self, shared: &Shared) -> Result<(), StoreError> {
+        drop(self.when_done());
+        shared.check()?;
+        flush(&shared.database)
     }
 
-    /// End the thread. What is still wanted is flushed before, whatever became of commits since.
+    fn when_done(&self) -> MutexGuard<'_, State> {
+        let waited = self.work.changed.wait_while(self.work.lock(), |state| !state.is_done());
+        waited.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// End the thread. What was committed is flushed before, whatever became of commits since.
     pub(crate) fn end(&mut self) {
         self.work.lock().is_over = true;
         self.work.changed.notify_all();
@@ -105,9 +89,9 @@ impl Work {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Wait until something is to be flushed, and do it. Answers whether there will be a next time.
+    /// Wait until it is time to flush, and do it. Answers whether there will be a next time.
     fn flush_next(&self, shared: &Shared, every: Option<Duration>) -> bool {
-        let idle = |state: &mut State| state.wanted != Wanted::Now && !state.is_over;
+        let idle = |state: &mut State| !state.is_wanted && !state.is_over;
         let state = self.lock();
         let mut state = match every {
             Some(every) => {
@@ -116,22 +100,23 @@ impl Work {
             None => self.changed.wait_while(state, idle).unwrap_or_else(PoisonError::into_inner),
         };
         let is_over = state.is_over;
-        if state.wanted != Wanted::Not {
-            (state.wanted, state.is_flushing) = (Wanted::Not, true);
-            #[cfg(test)]
-            {
-                state.begun += 1;
-            }
-            drop(state);
-            let _flushing = Flushing { work: self, shared };
-            if let Err(error) = shared.database.make_durable() {
-                shared.poison(&error);
-            }
-            // sled's buffers are of 16 MiB, and freed once a thread has put by 64 things to be freed. This one seldom does.
-            crossbeam_epoch::pin().flush();
+        (state.is_wanted, state.is_flushing) = (false, true);
+        drop(state);
+        let _flushing = Flushing { work: self, shared };
+        if let Err(error) = flush(&shared.database) {
+            shared.poison(&error);
         }
         !is_over
     }
+}
+
+fn flush(database: &Database) -> Result<(), StoreError> {
+    let Some(layer) = database.memtable.freeze() else { return Ok(()) };
+    layer.apply(database)?;
+    database.memtable.thaw();
+    // sled's buffers are of 16 MiB, and freed once a thread has put by 64 things to be freed.
+    crossbeam_epoch::pin().flush();
+    Ok(())
 }
 
 /// Ends a flush, also one that panics: nobody may wait for it for ever.
@@ -172,7 +157,7 @@ mod tests {
                 thread::sleep(Duration::from_millis(50));
                 assert!(!has_begun.load(Ordering::Acquire), "flushing: {is_flushing}");
                 let mut state = flusher.work.lock();
-                (state.wanted, state.is_flushing) = (Wanted::Not, is_flushing);
+                (state.is_wanted, state.is_flushing) = (false, is_flushing);
                 drop(state);
                 flusher.work.changed.notify_all();
                 if is_flushing {

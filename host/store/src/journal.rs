@@ -3,126 +3,75 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use crate::{
-    database::{Change, Changes, Database},
+    database::{Changes, Database},
     error::StoreError,
     flusher::Flusher,
     key,
+    memtable::mark,
     options::Durability,
     shared::Shared,
-    value::Payload,
     wal::{self, Number, Room, Wal},
 };
 
 /// Belongs to the writer.
 pub(crate) struct Journal {
-    way: Way,
+    /// None with [`Durability::Interval`]: commits are durable when a flush has brought them to the tree.
+    wal: Option<Wal>,
     pub(crate) flusher: Flusher,
-    /// Slots that were made small since a flush began because of that.
-    made_small: usize,
     shared: Arc<Shared>,
 }
 
-/// How a commit is made.
-enum Way {
-    /// With [`Durability::Fsync`].
-    Log(Wal),
-    /// Commits are in the tree alone, and durable later.
-    Tree {
-        /// The last commit of the write-ahead log when the store was opened.
-        last: Number,
-    },
-}
-
-impl Way {
-    const fn last(&self) -> Number {
-        match self {
-            Self::Log(wal) => wal.last(),
-            Self::Tree { last } => *last,
-        }
-    }
-}
-
-/// After so many slots there is a flush: with each, sled may move a page of 32 KiB, and see [`wal::FILE_BYTES`].
-pub(crate) const MADE_SMALL_MAX: usize = 256;
+/// After so many slots there is a flush, also when nothing is committed.
+const MADE_SMALL_MAX: usize = 256;
+/// After so many bytes of commits that are in no log there is a flush.
+const UNLOGGED_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 impl Journal {
     /// Go on behind the commit `last`.
     pub(crate) fn start(shared: Arc<Shared>, durability: Durability, last: Number) -> Result<Self, StoreError> {
-        let (way, every) = match durability {
-            Durability::Fsync => (Way::Log(Wal::open(&shared.path, last)?), None),
-            Durability::Interval { flush_ms } => (Way::Tree { last }, Some(Duration::from_millis(flush_ms.max(1)))),
+        let (wal, every) = match durability {
+            Durability::Fsync => (Some(Wal::open(&shared.path, last)?), None),
+            Durability::Interval { flush_ms } => (None, Some(Duration::from_millis(flush_ms.max(1)))),
         };
         let flusher = Flusher::start(Arc::clone(&shared), every)?;
-        Ok(Self { way, flusher, made_small: 0, shared })
+        Ok(Self { wal, flusher, shared })
     }
 
-    /// Commit these changes: all or none. With [`Durability::Fsync`] they are durable when this returns. Answers those that are still
-    /// to be applied, before anything else is.
-    pub(crate) fn commit(&mut self, changes: Changes) -> Result<Option<Changes>, StoreError> {
-        let Way::Log(wal) = &mut self.way else {
-            self.apply_as_batch(changes)?;
-            self.flusher.want();
-            return Ok(None);
+    /// Commit these changes: all or none. With [`Durability::Fsync`] they are durable when this returns.
+    pub(crate) fn commit(&mut self, changes: Changes) -> Result<(), StoreError> {
+        let memtable = &self.shared.database.memtable;
+        let Some(wal) = &mut self.wal else {
+            if memtable.put_unlogged(changes) >= UNLOGGED_BYTES_MAX {
+                self.flusher.begin_next();
+            }
+            return Ok(());
         };
         match wal.room_for(&changes) {
             Room::Nowhere => {
-                self.make_as_batch(changes)?;
-                return Ok(None);
+                // Alone, because it cannot be given to sled in pieces.
+                self.flusher.flush_here(&self.shared)?;
+                memtable.put_unlogged(changes);
+                return self.flusher.flush_here(&self.shared);
             }
-            Room::InTheOtherFile => turn(wal, &self.flusher, &self.shared)?,
+            Room::InTheOtherFile => {
+                // The one before it has made durable in the tree what the other file has.
+                self.flusher.begin_next();
+                self.shared.check()?;
+                wal.turn();
+            }
             Room::Here => {}
         }
         wal.append(&changes)?;
-        Ok(Some(changes))
+        memtable.put(changes, wal.last());
+        Ok(())
     }
 
-    /// So many slots were made small, in a commit or without one.
-    pub(crate) fn made_small(&mut self, slots: usize) {
-        self.made_small += slots;
-        if self.made_small >= MADE_SMALL_MAX {
-            self.made_small = 0;
-            match self.way {
-                Way::Log(_) => self.flusher.begin_next(),
-                Way::Tree { .. } => self.flusher.want(),
-            }
+    /// These slots are free, and to be made small in the tree.
+    pub(crate) fn make_small(&mut self, slots: Vec<u32>) {
+        if !slots.is_empty() && self.shared.database.memtable.make_small(slots) >= MADE_SMALL_MAX {
+            self.flusher.begin_next();
         }
     }
-
-    /// Nothing is flushed any more by itself, and what was to be is. Answers what says that all commits are in the tree.
-    pub(crate) fn end(&mut self) -> impl IntoIterator<Item = Change> + use<> {
-        self.flusher.end();
-        mark(self.way.last())
-    }
-
-    /// It comes after the last commit of the log.
-    fn make_as_batch(&self, mut changes: Changes) -> Result<(), StoreError> {
-        changes.others.extend(mark(self.way.last()));
-        self.apply_as_batch(changes)?;
-        self.shared.database.make_durable()
-    }
-
-    /// All or none. The batch is in no order; slots that nobody uses do no harm.
-    fn apply_as_batch(&self, changes: Changes) -> Result<(), StoreError> {
-        self.shared.database.apply_in_order(changes.made)?;
-        self.shared.database.apply_as_batch(changes.others)
-    }
-}
-
-/// Go on in the other file.
-fn turn(wal: &mut Wal, flusher: &Flusher, shared: &Shared) -> Result<(), StoreError> {
-    shared.database.apply_in_order(mark(wal.last()))?;
-    // The one before it has made durable what the other file has.
-    flusher.begin_next();
-    if let Some(first) = shared.failed.get() {
-        return Err(StoreError::Poisoned { first: first.clone() });
-    }
-    wal.turn();
-    Ok(())
-}
-
-/// What says that all commits up to this one are in the tree, behind their changes.
-fn mark(last: Number) -> impl Iterator<Item = Change> {
-    Payload::of(&last.to_le_bytes()).changes(key::applied())
 }
 
 /// Make the changes of the commits that the last host may not have brought to the tree. Answers which one was the last. They are durable

@@ -12,14 +12,14 @@
 //! that failed left on the disk.
 //! What is read is checked: a value that is not what was written is an error that names it, never a panic.
 //!
-//! Memory holds sled's cache, the tail cache, some bytes for each queue, and what sled remembers of each page: of what is stored in
-//! chunks about a hundredth.
+//! Memory holds sled's cache, the tail cache, what the last commits changed and the tree does not have yet (up to 16 MiB), some bytes for
+//! each queue, and what sled remembers of each page: of what is stored in chunks about a hundredth.
 //!
 //! # The folder
 //! | name | what |
 //! |---|---|
 //! | `db/` | sled's files: one tree |
-//! | `wal-0`, `wal-1` | the write-ahead log, up to 1 MiB each: what the tree may not have yet |
+//! | `wal-0`, `wal-1` | the write-ahead log, up to 8 MiB each: what the tree may not have yet |
 //! | `components/` | handlers' components, `<digest>.wasm`, see [`Components`] |
 //! | `compiled/` | the sandbox's cache; this crate only makes the folder |
 //! | `LOCK` | held while the store is open; the number of the process is in it |
@@ -86,7 +86,9 @@ mod key;
 mod log_file;
 #[doc(hidden)]
 pub mod measure;
+mod memtable;
 mod options;
+mod range;
 mod reader;
 mod record;
 mod recover;

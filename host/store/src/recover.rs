@@ -95,7 +95,7 @@ fn consumer(shared: &Shared, key: &[u8], found: IVec) -> Result<Recovered, Store
 
 /// One log, or all when there is something in another than the first.
 fn log_bounds(shared: &Shared, queue: QueueId) -> Result<Vec<LogBounds>, StoreError> {
-    let last = shared.database.range(&KeyRange::of_prefix(key::log_of(queue))).next_back().transpose()?;
+    let last = shared.database.last(&KeyRange::of_prefix(key::log_of(queue)))?;
     let plain = match last {
         Some((key, _)) => Priority::of(key::parse_log(&key)?.1) == Priority::LOWEST,
         None => true,
@@ -106,7 +106,7 @@ fn log_bounds(shared: &Shared, queue: QueueId) -> Result<Vec<LogBounds>, StoreEr
 
 fn lane_bounds(shared: &Shared, queue: QueueId, lane: Priority) -> Result<LogBounds, StoreError> {
     let log = KeyRange::of_prefix(key::lane_of(queue, lane));
-    let last = shared.database.range(&log).next_back().transpose()?;
+    let last = shared.database.last(&log)?;
     let first = shared.scan(&log).next().transpose()?;
     let (Some(first), Some(last)) = (first, last) else { return Ok(LogBounds::empty(lane)) };
     let (first, first_head) = chunk_head(shared, first)?;

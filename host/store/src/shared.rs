@@ -42,6 +42,14 @@ impl Shared {
         }
     }
 
+    /// Whether it takes writes.
+    pub(crate) fn check(&self) -> Result<(), StoreError> {
+        match self.failed.get() {
+            Some(first) => Err(StoreError::Poisoned { first: first.clone() }),
+            None => Ok(()),
+        }
+    }
+
     /// Entries of a range in order, without those that are gone.
     pub(crate) fn scan<'a>(
         &'a self,
@@ -85,7 +93,7 @@ impl Shared {
         }
         let lane = key::lane_of(queue, Priority::of(sequence));
         let until = KeyRange { start: lane, end: key::successor(&key::log(queue, sequence)) };
-        let Some((key, found)) = self.database.range(&until).next_back().transpose()? else { return Ok(None) };
+        let Some((key, found)) = self.database.last(&until)? else { return Ok(None) };
         if self.gone.end_at(&key).is_some() {
             return Ok(None);
         }

@@ -51,6 +51,8 @@ const CHANGES_OF_A_PAGE: usize = 9;
 const EMPTIED_MAX: usize = 128;
 /// Slots that one commit makes small, at some 16 us each.
 const MADE_SMALL_MAX: usize = 64;
+/// sled may move the page of a slot that is made small, with what it held.
+pub(crate) const BYTES_MOVED_MAX: usize = 32 * 1024;
 /// What stands for a slot that is taken.
 const TAKEN: u8 = 1;
 
@@ -65,15 +67,15 @@ pub(crate) struct Slots {
     emptied: VecDeque<u32>,
     /// Emptied by this commit; free for the next one.
     emptied_now: Vec<u32>,
-    /// How many were made small since somebody asked.
-    made_small: usize,
+    /// To be made small since somebody asked, and free.
+    small: Vec<u32>,
 }
 
 impl Slots {
     /// Those of a store that is opened.
     pub(crate) fn open(database: &Database) -> Result<Self, StoreError> {
         let mut slots = Self::default();
-        if let Some((last, _)) = database.range(&KeyRange::of_kind(key::SLOT)).next_back().transpose()? {
+        if let Some((last, _)) = database.last(&KeyRange::of_kind(key::SLOT))? {
             let (slot, filling) = key::parse_slot(&last)?;
             // The process may have ended while it made one.
             let made = if filling == FILLINGS { slot + 1 } else { slot };
@@ -104,7 +106,8 @@ impl Slots {
     /// Before anything is written.
     pub(crate) fn forget_written_down(database: &Database) -> Result<(), StoreError> {
         let kinds = [KeyRange::of_kind(key::TAKEN), KeyRange::of_prefix(vec![key::PART, key::TAKEN])];
-        let entries = kinds.iter().flat_map(|kind| database.range(kind)).map(|entry| Ok((entry?.0.to_vec(), None)));
+        let entries =
+            kinds.iter().flat_map(|kind| database.range(kind)).map(|entry| Ok((entry?.0.to_vec(), None::<Vec<u8>>)));
         database.apply_in_order(entries.collect::<Result<Vec<_>, StoreError>>()?)
     }
 
@@ -153,7 +156,7 @@ impl Slots {
                 }
             }
         }
-        self.make_small(EMPTIED_MAX, database)?;
+        self.give_back(EMPTIED_MAX);
         Ok(changes)
     }
 
@@ -162,26 +165,24 @@ impl Slots {
         self.emptied.is_empty() && self.emptied_now.is_empty()
     }
 
-    /// How many slots were made small since this was asked last.
-    pub(crate) fn take_made_small(&mut self) -> usize {
-        std::mem::take(&mut self.made_small)
+    /// Slots that are to be made small, behind what was committed before.
+    pub(crate) fn take_small(&mut self) -> Vec<u32> {
+        std::mem::take(&mut self.small)
     }
 
     /// Go on to give back the space of what was emptied, when there is no commit.
-    pub(crate) fn idle(&mut self, database: &Database) -> Result<(), StoreError> {
+    pub(crate) fn idle(&mut self) {
         self.emptied.extend(self.emptied_now.drain(..));
-        self.make_small(0, database)
+        self.give_back(0);
     }
 
     /// Give back the space of what was emptied first, except of so many.
-    fn make_small(&mut self, except: usize, database: &Database) -> Result<(), StoreError> {
+    fn give_back(&mut self, except: usize) {
         let count = self.emptied.len().saturating_sub(except).min(MADE_SMALL_MAX);
         for slot in self.emptied.drain(..count) {
-            make_small(slot, database)?;
-            self.made_small += 1;
+            self.small.push(slot);
             self.free.push(slot);
         }
-        Ok(())
     }
 
     /// A slot to fill: one that is free and empty, and not free any more. When there is none, some are `made`.
@@ -241,7 +242,8 @@ impl Slots {
     }
 }
 
-fn make_small(slot: u32, database: &Database) -> Result<(), StoreError> {
+/// Change the page of a free slot in the tree until it is written anew.
+pub(crate) fn make_small(slot: u32, database: &Database) -> Result<(), StoreError> {
     (1..=CHANGES_OF_A_PAGE).try_for_each(|change| {
         // A change to what is there already would be none.
         let value: &[u8] = if change % 2 == 1 { &[0] } else { &[] };

@@ -13,7 +13,7 @@ use wasmill_delivery::{
 use crate::{
     commit::{Commit, Memory, Ready},
     components::Components,
-    database::{Alone, Change, Changes, Database},
+    database::Database,
     error::StoreError,
     folder::{self, Folder},
     journal::{self, Journal},
@@ -37,8 +37,6 @@ pub struct Store {
     /// Still true when a commit has failed or panicked.
     is_committing: bool,
     journal: Journal,
-    /// What is committed and not yet in the tree. Who reads waits for it.
-    ahead: Option<(Changes, Alone)>,
     shared: Arc<Shared>,
 }
 
@@ -66,7 +64,7 @@ impl Store {
         // Commits of the write-ahead log do not come after it by themselves.
         shared.database.make_durable()?;
         let journal = Journal::start(Arc::clone(&shared), options.durability, last)?;
-        Ok(Self { options, memory, components, is_committing: false, journal, ahead: None, shared })
+        Ok(Self { options, memory, components, is_committing: false, journal, shared })
     }
 
     /// Visit all that is durable, in the order that [`Recovered`] documents. It streams: memory does not grow with
@@ -86,20 +84,7 @@ impl Store {
     /// When the writes cannot be made durable. Then nobody knows what is on the disk until the store is opened
     /// again, so every later commit is refused with [`StoreError::Poisoned`].
     pub fn commit(&mut self, writes: &[Write]) -> Result<(), StoreError> {
-        self.commit_ahead(writes)?;
-        self.catch_up()
-    }
-
-    /// As [`Self::commit`], but who reads waits for [`Self::catch_up`], which this thread has to call before it reads itself;
-    /// only messages that the tail cache has can be read at once. Meanwhile one can tell others that it is committed.
-    ///
-    /// # Errors
-    /// As those of [`Self::commit`].
-    pub fn commit_ahead(&mut self, writes: &[Write]) -> Result<(), StoreError> {
-        self.catch_up()?;
-        if let Some(first) = self.shared.failed.get() {
-            return Err(StoreError::Poisoned { first: first.clone() });
-        }
+        self.shared.check()?;
         if self.is_committing {
             return Err(StoreError::Poisoned { first: "a panic in the midst of a commit".to_owned() });
         }
@@ -107,17 +92,6 @@ impl Store {
         self.try_commit(writes).inspect_err(|error| self.shared.poison(error))?;
         self.is_committing = false;
         Ok(())
-    }
-
-    /// Let everybody read what was committed.
-    ///
-    /// # Errors
-    /// When the disk cannot be read or written. What was committed stays so; later commits are refused with
-    /// [`StoreError::Poisoned`].
-    pub fn catch_up(&mut self) -> Result<(), StoreError> {
-        let Some((changes, alone)) = self.ahead.take() else { return Ok(()) };
-        let applied = self.shared.database.apply_alone(&alone, changes.made.into_iter().chain(changes.others));
-        applied.inspect_err(|error| self.shared.poison(error))
     }
 
     /// Whether something that was deleted still takes space, because commits delete a bounded number of entries
@@ -144,9 +118,8 @@ impl Store {
         let mut commit = Commit::new(staging, &mut self.memory, self.options.chunk_bytes);
         writes.iter().try_for_each(|write| commit.stage(write))?;
         let Ready { changes, appended, trimmed } = commit.finish()?;
-        let ahead = changes.map_or(Ok(None), |changes| self.journal.commit(changes))?;
-        self.ahead = ahead.map(|changes| (changes, self.shared.database.alone()));
-        self.journal.made_small(self.memory.slots.take_made_small());
+        changes.map_or(Ok(()), |changes| self.journal.commit(changes))?;
+        self.journal.make_small(self.memory.slots.take_small());
         self.shared.gone.replace(self.memory.sweep.open_ranges());
         for (queue, below) in trimmed {
             self.shared.tail.forget(queue, below);
@@ -158,24 +131,22 @@ impl Store {
     }
 
     /// Say how the store is left, so that the next host finds nothing to finish.
-    fn end(&self, mark: impl IntoIterator<Item = Change>) -> Result<(), StoreError> {
+    fn end(&self) -> Result<(), StoreError> {
         let database = &self.shared.database;
-        database.apply_in_order(self.memory.slots.write_down().into_iter().chain(mark))?;
+        database.apply_in_order(self.memory.slots.write_down())?;
         database.make_durable()
     }
 }
 
 impl Drop for Store {
     fn drop(&mut self) {
-        // When it fails, that is remembered.
-        let _ = self.catch_up();
         // Its thread has ended then, and said whether it failed.
-        let mark = self.journal.end();
+        self.journal.flusher.end();
         // With a log, what was left half done is finished by the next one who opens the store.
         if self.shared.failed.get().is_some() || self.is_committing {
             return;
         }
-        if let Err(error) = self.end(mark) {
+        if let Err(error) = self.end() {
             tracing::warn!(%error, "the end of the store could not be written; nothing that was durable is lost");
         }
     }
@@ -197,34 +168,50 @@ fn memory_of(shared: &Shared) -> Result<Memory, StoreError> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::Ordering;
+
     use wasmill_delivery::{
         name::{HandlerName, Sequence},
         record::{QueueConfig, QueueRecord},
     };
 
     use super::*;
-    use crate::{chunk::tests::message, journal::MADE_SMALL_MAX};
+    use crate::{chunk::tests::message, database::Changes, slots};
 
-    /// sled may move a page with each slot that is made small, and calls stable what the disk may not have.
+    fn waits(store: &Store) -> usize {
+        store.shared.database.waits.load(Ordering::Relaxed)
+    }
+
+    /// sled calls stable what the disk may not have.
     #[test]
-    fn much_that_is_swept_is_flushed_between() {
-        const CHUNKS: usize = 3_000;
+    fn little_is_given_to_sled_between_two_waits_for_the_disk() {
+        const MIB: usize = 1024 * 1024;
         let folder = tempfile::tempdir().expect("a folder");
-        let options = StoreOptions { chunk_bytes: 5_000, ..StoreOptions::default() };
-        let mut store = Store::open(folder.path(), options).expect("opens");
+        let mut store = Store::open(folder.path(), StoreOptions::default()).expect("opens");
         let (queue, name) = (QueueId(1), "q".parse().expect("good"));
         let record = QueueRecord { id: queue, name, config: QueueConfig::default() };
         store.commit(&[Write::PutQueue { record }]).expect("is committed");
-        let messages = vec![message(4_200); CHUNKS];
-        store.commit(&[Write::Append { queue, first: Sequence(1), bytes_before: 0, messages }]).expect("is committed");
-        let before = store.journal.flusher.begun();
+        let before = waits(&store);
+        let (mut next, mut bytes_before) = (Sequence(1), 0);
+        for _ in 0..80 {
+            let messages = vec![message(30_000); 35];
+            let bytes = messages.iter().map(|message| message.size_bytes()).sum::<u64>();
+            let append = Write::Append { queue, first: next, bytes_before, messages };
+            store.commit(&[append]).expect("is committed");
+            (next, bytes_before) = (next.plus(35), bytes_before + bytes);
+        }
+        let appended = usize::try_from(bytes_before).expect("some MiB") / MIB;
+        // What is in the last file may not be in the tree.
+        let waited = waits(&store) - before;
+        assert!(waited + 6 > appended / 4, "{waited} for {appended} MiB");
+        let before = waits(&store);
         store.commit(&[Write::DeleteQueue { queue }]).expect("is committed");
         while store.is_sweeping() {
             store.commit(&[]).expect("is committed");
         }
-        let begun = store.journal.flusher.begun() - before;
-        // Of those that were asked for, the last may not have begun.
-        assert!(begun + 1 >= CHUNKS / MADE_SMALL_MAX, "{begun} flushes");
+        let moved = 2_800 * slots::BYTES_MOVED_MAX / MIB;
+        let waited = waits(&store) - before;
+        assert!(waited + 6 > moved / 4, "{waited} while {moved} MiB may move");
     }
 
     /// Otherwise a file of the log would be written over whose commits are not durable in sled.
@@ -234,34 +221,34 @@ mod tests {
         let mut store = Store::open(folder.path(), StoreOptions::default()).expect("opens");
         store.shared.failed.set("the disk is gone".to_owned()).expect("nothing failed before");
         let mut make = || store.journal.commit(Changes { made: Vec::new(), others: vec![(b"k".to_vec(), None)] });
-        let made = (0..1_000).take_while(|_| make().is_ok()).count();
-        assert!((200..256).contains(&made), "a file has room for less than 256 commits: {made}");
-        let error = make().err().expect("it stays so").to_string();
+        let made = (0..3_000).take_while(|_| make().is_ok()).count();
+        assert!((2_000..2_048).contains(&made), "a file has room for less than 2,048 commits: {made}");
+        let error = make().expect_err("it stays so").to_string();
         assert!(error.contains("the disk is gone"), "{error}");
     }
 
-    /// A panic of sled, say, after any of the changes.
+    /// A panic of sled in the thread that flushes, say, after any of the changes.
     #[test]
-    fn a_commit_that_panicked_is_finished_by_the_next_host() {
+    fn what_is_half_in_the_tree_is_finished_by_the_next_host() {
         let handler = HandlerName::new("h").expect("good");
         let names = ["a", "b", "c"];
         let put = |value: &'static str| {
             names.map(|key| Write::PutState { handler: handler.clone(), key: key.to_owned(), value: value.into() })
         };
-        let keys = names.map(|name| crate::key::state(&handler, name));
         for made in 0..=names.len() {
             let folder = tempfile::tempdir().expect("a folder");
             let mut store = Store::open(folder.path(), StoreOptions::default()).expect("opens");
             store.commit(&put("before")).expect("is committed");
-            let before =
-                keys.clone().map(|key| store.shared.database.find_as_it_is(&key).expect("reads").expect("there"));
+            let database = &store.shared.database;
+            let frozen = database.memtable.freeze().expect("something was committed");
+            frozen.apply(database).expect("applies");
+            database.memtable.thaw();
             store.commit(&put("after")).expect("is committed");
-            store.is_committing = true;
-            let not_made = keys.iter().cloned().zip(before).skip(made).map(|(key, value)| (key, Some(value.to_vec())));
-            store.shared.database.apply_in_order(not_made).expect("applies");
-
-            let refused = store.commit(&[]).expect_err("nobody knows what a commit after it would mean");
-            assert!(refused.to_string().contains("a panic in the midst of a commit"), "{refused}");
+            let database = &store.shared.database;
+            database.memtable.freeze().expect("something was committed");
+            let keys = names.map(|name| crate::key::state(&handler, name));
+            let after = keys.map(|key| (key.clone(), database.find_as_it_is(&key).expect("reads")));
+            database.apply_in_order(after.into_iter().take(made)).expect("applies");
             drop(store);
             let reader = Store::open(folder.path(), StoreOptions::default()).expect("opens").reader();
             for name in names {
@@ -269,5 +256,14 @@ mod tests {
                 assert_eq!(found.as_deref(), Some(b"after".as_slice()), "{name}, {made} made");
             }
         }
+    }
+
+    #[test]
+    fn after_a_commit_that_panicked_none_is_taken() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut store = Store::open(folder.path(), StoreOptions::default()).expect("opens");
+        store.is_committing = true;
+        let refused = store.commit(&[]).expect_err("nobody knows what a commit after it would mean");
+        assert!(refused.to_string().contains("a panic in the midst of a commit"), "{refused}");
     }
 }

@@ -4,7 +4,10 @@
 
 mod common;
 
-use std::{path::Path, sync::Mutex};
+use std::{
+    path::Path,
+    sync::{Mutex, PoisonError},
+};
 
 use common::{Log, handler, handler_name, message, open, put_consumer, queue, raw};
 use wasmill_delivery::{
@@ -32,18 +35,20 @@ fn read() -> u64 {
 }
 
 /// A log that grows at one end and shrinks at the other, `behind` messages long: once to the write-ahead log, and little more than once
-/// to the tree. Without slots that alone is 4 and more.
+/// to the tree, or hardly at all when it is shorter than a file of the log. Without slots that alone is 4 and more.
 #[test]
-fn a_byte_of_a_log_is_written_little_more_than_twice() {
-    let _alone = ALONE.lock().unwrap();
-    for behind in [2_000_u64, 30_000] {
+fn a_byte_of_a_log_is_written_little_more_than_twice_at_most() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    for (behind, expected) in [(200_u64, 1.2), (2_000, 1.5), (30_000, 2.4)] {
+        // Until the files of the log are whole.
+        let ready = (behind * 2).max(100_000);
         let folder = tempfile::tempdir().unwrap();
         let mut store = open(folder.path());
         let mut log = Log::default();
         store.commit(&[Write::PutQueue { record: queue(1) }]).unwrap();
         let (mut next, mut before, mut appended) = (0, 0, 0);
-        while next < behind * 2 + 40_000 {
-            if next == behind * 2 {
+        while next < ready + 100_000 {
+            if next == ready {
                 (before, appended) = (written(), 0);
             }
             let messages: Vec<_> = (next..next + 200).map(|number| message(number, 256)).collect();
@@ -54,7 +59,7 @@ fn a_byte_of_a_log_is_written_little_more_than_twice() {
         }
         let times = (written() - before) as f64 / appended as f64;
         println!("{behind} messages behind: {times:.2} bytes written for a byte of messages");
-        assert!(times < 2.4, "{behind} messages behind: {times}");
+        assert!(times < expected, "{behind} messages behind: {times}");
     }
 }
 
@@ -68,7 +73,7 @@ fn resident_mib() -> u64 {
 /// of sled's buffers then, of 16 MiB each.
 #[test]
 fn what_was_flushed_is_not_kept_in_memory() {
-    let _alone = ALONE.lock().unwrap();
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let folder = tempfile::tempdir().unwrap();
     let mut store = open(folder.path());
     let put = |bytes: usize| {
@@ -76,8 +81,8 @@ fn what_was_flushed_is_not_kept_in_memory() {
     };
     let before = resident_mib();
     let mut most = 0;
-    for _ in 0..400 {
-        (0..6).for_each(|_| store.commit(&put(300_000)).unwrap());
+    for _ in 0..100 {
+        (0..2).for_each(|_| store.commit(&put(2_200_000)).unwrap());
         (0..30).for_each(|_| store.commit(&put(10)).unwrap());
         most = most.max(resident_mib());
     }
@@ -88,30 +93,35 @@ fn what_was_flushed_is_not_kept_in_memory() {
 /// What a commit of a cursor writes, with a log of so many messages in one chunk, and ids that were published.
 fn written_for_a_cursor(messages: u64, ids: u128) -> u64 {
     let folder = tempfile::tempdir().unwrap();
-    let options = StoreOptions { durability: Durability::Interval { flush_ms: 20 }, ..StoreOptions::default() };
+    let options = StoreOptions { durability: Durability::Interval { flush_ms: 1 }, ..StoreOptions::default() };
     let mut store = Store::open(folder.path(), options).unwrap();
-    store.commit(&[Write::PutQueue { record: queue(1) }]).unwrap();
+    let mut flushed = |writes: &[Write]| {
+        store.commit(writes).unwrap();
+        // There is one flush for what gathers meanwhile.
+        std::thread::sleep(std::time::Duration::from_millis(4));
+    };
+    flushed(&[Write::PutQueue { record: queue(1) }]);
     // So many that ids and cursors have pages of their own.
-    store.commit(&(1..=20).map(|number| Write::PutHandler { record: handler(number) }).collect::<Vec<_>>()).unwrap();
-    store.commit(&put_consumer(1, 1)).unwrap();
+    flushed(&(1..=20).map(|number| Write::PutHandler { record: handler(number) }).collect::<Vec<_>>());
+    flushed(&put_consumer(1, 1));
     let chunk = (1..=messages).map(|number| message(number, 256)).collect();
-    store.commit(&[Log::default().append(1, chunk)]).unwrap();
+    flushed(&[Log::default().append(1, chunk)]);
     for at in 0..20 {
-        store.commit(&[Write::PutDedup { at: Timestamp(at), ids: (0..ids).map(DedupId).collect() }]).unwrap();
+        flushed(&[Write::PutDedup { at: Timestamp(at), ids: (0..ids).map(DedupId).collect() }]);
     }
+    (0..10).for_each(|_| flushed(&[]));
     let before = written();
-    for floor in 1..=5_000 {
-        let cursor = Cursor::starting_at(Sequence(floor));
-        store.commit(&[Write::PutCursor { consumer: ConsumerId(1), cursor }]).unwrap();
+    for floor in 1..=500 {
+        flushed(&[Write::PutCursor { consumer: ConsumerId(1), cursor: Cursor::starting_at(Sequence(floor)) }]);
     }
     drop(store);
-    (written() - before) / 5_000
+    (written() - before) / 500
 }
 
 /// sled writes an entry's neighbours with it. Other kinds lie beside the first slots.
 #[test]
 fn a_cursor_is_not_written_with_a_chunk_or_with_ids() {
-    let _alone = ALONE.lock().unwrap();
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let without = written_for_a_cursor(5, 1);
     for (what, with) in [("a chunk", written_for_a_cursor(90, 1)), ("ids", written_for_a_cursor(5, 800))] {
         println!("bytes written for a cursor with {what}: {with}, without {without}");
@@ -138,7 +148,7 @@ fn free_and_large(folder: &Path) -> (usize, usize) {
 /// A backlog grows beside a log that comes and goes, so that slots are taken in all states; then all is drained.
 #[test]
 fn what_is_free_is_small() {
-    let _alone = ALONE.lock().unwrap();
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let folder = tempfile::tempdir().unwrap();
     let mut store = open(folder.path());
     let mut logs = [Log::default(), Log::default()];

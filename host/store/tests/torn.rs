@@ -29,7 +29,7 @@ const CUTS_MAX: usize = 40;
 const WAL: [&str; 2] = ["wal-0", "wal-1"];
 const BLOCK: usize = 4096;
 /// Of a file of the log.
-const FILE_BLOCKS: usize = 256;
+const FILE_BLOCKS: usize = 2_048;
 
 fn state(key: &str, value: u64) -> Write {
     Write::PutState { handler: handler_name(1), key: key.to_owned(), value: value.to_string().into_bytes().into() }
@@ -38,7 +38,7 @@ fn state(key: &str, value: u64) -> Write {
 /// The commit with this number, from 1 on. It changes entries of several kinds.
 fn commit(store: &mut Store, logs: &mut [Log; 2], number: u64) {
     let first = (number - 1) * MESSAGES + 1;
-    let long = if is_long(number) { 300_000 } else { 20 };
+    let long = if is_long(number) { 1_200_000 } else { 20 };
     let writes = [
         state("a", number),
         logs[0].append(1, (first..first + MESSAGES).map(|number| message(number, 300)).collect()),
@@ -136,17 +136,32 @@ fn wherever_the_first_commit_of_a_file_was_cut_off_it_is_whole_or_was_never_ther
     }
 }
 
-/// Commits of one block, until there is room for one more at most.
+/// A commit of so many blocks.
+fn filler(blocks: usize) -> Write {
+    Write::PutState { handler: handler_name(1), key: "b".to_owned(), value: vec![b'b'; (blocks - 1) * BLOCK].into() }
+}
+
+/// Commits until there is room for one block more at most.
 fn fill_the_file(folder: &Path, store: &mut Store) {
-    let read = || WAL.map(|name| fs::read(folder.join(name)).unwrap());
-    for number in 1.. {
+    // As they are when they are whole.
+    let read = || {
+        WAL.map(|name| {
+            let mut bytes = fs::read(folder.join(name)).unwrap();
+            bytes.resize(FILE_BLOCKS * BLOCK, 0);
+            bytes
+        })
+    };
+    let mut blocks = 1;
+    loop {
         let before = read();
-        store.commit(&[state("b", number)]).unwrap();
+        store.commit(&[filler(blocks)]).unwrap();
         let after = read();
         let active = (0..WAL.len()).find(|file| before[*file] != after[*file]).unwrap();
-        if changed(&before[active], &after[active]).0 >= (FILE_BLOCKS - 2) * BLOCK {
+        let end = changed(&before[active], &after[active]).1.div_ceil(BLOCK);
+        if end + 1 >= FILE_BLOCKS {
             return;
         }
+        blocks = ((FILE_BLOCKS - end) / 2).clamp(1, 400);
     }
 }
 
@@ -299,7 +314,7 @@ fn a_log_that_does_not_go_with_the_tree_is_refused() {
     let [old, new] = [(); 2].map(|()| tempfile::tempdir().unwrap());
     drop(open(old.path()));
     let mut store = open(new.path());
-    (1..=600).for_each(|number| store.commit(&[state("a", number)]).unwrap());
+    (0..60).for_each(|_| store.commit(&[filler(400)]).unwrap());
     let killed = kill(new.path(), store);
     for name in WAL {
         fs::copy(killed.path().join(name), old.path().join(name)).unwrap();
