@@ -163,6 +163,7 @@ impl<'a> Commit<'a> {
     fn put_dedup(&mut self, at: Timestamp, ids: &[DedupId]) -> Result<(), StoreError> {
         let last = self.staging.database().last(&KeyRange::of_prefix(key::dedup_at(at)))?;
         let stored = last.map_or(Ok(0), |(key, _)| key::parse_dedup(&key).map(|(_, mark)| mark + 1))?;
+        self.memory.sweep.has_ids(at);
         let mark = stored.max(self.memory.dedup_mark);
         self.memory.dedup_mark = mark + 1;
         self.staging.add(key::dedup(at, mark), record::encode_ids(ids));

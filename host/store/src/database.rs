@@ -17,7 +17,7 @@ use sled::{Batch, IVec};
 use crate::{
     error::StoreError,
     key::{self, Key, KeyRange},
-    memtable::Memtable,
+    memtable::{Memtable, Newest},
     options::StoreOptions,
     range::{Entries, Way},
     value::{self, Pointer},
@@ -137,6 +137,11 @@ impl Database {
     /// The last entry of a range, as it is.
     pub(crate) fn last(&self, range: &KeyRange) -> Result<Option<(IVec, IVec)>, StoreError> {
         Entries::new(self, range.clone(), Way::Backward).next().transpose()
+    }
+
+    /// As [`Self::last`], unless an entry behind it was deleted lately: then that one, without a value.
+    pub(crate) fn last_or_deleted(&self, range: &KeyRange) -> Result<Option<(IVec, Newest)>, StoreError> {
+        Entries::new(self, range.clone(), Way::Backward).step(false)
     }
 
     /// What the tree has of a range.

@@ -1,6 +1,6 @@
-//! The thread that brings to the tree what has gathered in [`crate::memtable`], and makes it durable there: when it is asked, for the
-//! write-ahead log ([`crate::wal`]), or every so often, for [`crate::Durability::Interval`]. sled has one of its own, but that only
-//! logs an fsync that fails.
+//! The thread that brings to the tree what has gathered in [`crate::memtable`], and makes it durable there: when it is asked or nothing
+//! was committed for a while, for the write-ahead log ([`crate::wal`]), or every so often, for [`crate::Durability::Interval`]. sled has
+//! one of its own, but that only logs an fsync that fails.
 
 use std::{
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
@@ -27,23 +27,35 @@ struct State {
     is_wanted: bool,
     is_flushing: bool,
     is_over: bool,
+    /// A flush has panicked, and there will be no other.
+    is_dead: bool,
+    /// [`crate::memtable::Memtable::changes`] when there was time to flush.
+    seen: u64,
 }
 
 impl State {
     const fn is_done(&self) -> bool {
-        !self.is_wanted && !self.is_flushing
+        self.is_dead || !(self.is_wanted || self.is_flushing)
     }
 }
 
+/// When there is a flush that nobody asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// So often.
+    Every(Duration),
+    /// When nothing was committed for so long, and twice that at most.
+    WhenQuiet(Duration),
+}
+
 impl Flusher {
-    /// With `every`, what was committed is flushed so often, also when nobody asks for it.
-    pub(crate) fn start(shared: Arc<Shared>, every: Option<Duration>) -> Result<Self, StoreError> {
+    pub(crate) fn start(shared: Arc<Shared>, pace: Pace) -> Result<Self, StoreError> {
         let work = Arc::new(Work::default());
         let path = shared.path.clone();
         let mine = Arc::clone(&work);
         let thread = thread::Builder::new()
             .name("store-flusher".to_owned())
-            .spawn(move || while mine.flush_next(&shared, every) {})
+            .spawn(move || while mine.flush_next(&shared, pace) {})
             .map_err(|error| StoreError::io("start the thread that flushes", path, error))?;
         Ok(Self { work, thread: Some(thread) })
     }
@@ -55,10 +67,20 @@ impl Flusher {
         self.work.changed.notify_all();
     }
 
+    /// As [`Self::begin_next`], unless a flush is asked for that has not begun.
+    pub(crate) fn begin(&self) {
+        if !self.work.lock().is_wanted {
+            self.begin_next();
+        }
+    }
+
     /// Flush what was committed until now on this thread, which is the only one that asks for flushes.
     pub(crate) fn flush_here(&self, shared: &Shared) -> Result<(), StoreError> {
-        drop(self.when_done());
+        let mut state = self.when_done();
         shared.check()?;
+        state.is_flushing = true;
+        drop(state);
+        let _flushing = Flushing { work: &self.work, shared };
         flush(&shared.database)
     }
 
@@ -90,15 +112,18 @@ impl Work {
     }
 
     /// Wait until it is time to flush, and do it. Answers whether there will be a next time.
-    fn flush_next(&self, shared: &Shared, every: Option<Duration>) -> bool {
+    fn flush_next(&self, shared: &Shared, pace: Pace) -> bool {
+        let (Pace::Every(time) | Pace::WhenQuiet(time)) = pace;
         let idle = |state: &mut State| !state.is_wanted && !state.is_over;
-        let state = self.lock();
-        let mut state = match every {
-            Some(every) => {
-                self.changed.wait_timeout_while(state, every, idle).unwrap_or_else(PoisonError::into_inner).0
-            }
-            None => self.changed.wait_while(state, idle).unwrap_or_else(PoisonError::into_inner),
-        };
+        let waited = self.changed.wait_timeout_while(self.lock(), time, idle);
+        let mut state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        let changes = shared.database.memtable.changes();
+        let is_quiet = std::mem::replace(&mut state.seen, changes) == changes;
+        let is_asked = state.is_wanted || state.is_over;
+        let is_time = !state.is_flushing && (is_quiet || matches!(pace, Pace::Every(_))) && shared.check().is_ok();
+        if !is_asked && !is_time {
+            return true;
+        }
         let is_over = state.is_over;
         (state.is_wanted, state.is_flushing) = (false, true);
         drop(state);
@@ -111,7 +136,7 @@ impl Work {
 }
 
 fn flush(database: &Database) -> Result<(), StoreError> {
-    let Some(layer) = database.memtable.freeze() else { return Ok(()) };
+    let Some(layer) = database.memtable.freeze()? else { return Ok(()) };
     layer.apply(database)?;
     database.memtable.thaw();
     // sled's buffers are of 16 MiB, and freed once a thread has put by 64 things to be freed.
@@ -127,10 +152,13 @@ struct Flushing<'a> {
 
 impl Drop for Flushing<'_> {
     fn drop(&mut self) {
+        let mut state = self.work.lock();
         if thread::panicking() {
             self.shared.poison(&StoreError::Poisoned { first: "a panic in the midst of a flush".to_owned() });
+            state.is_dead = true;
         }
-        self.work.lock().is_flushing = false;
+        state.is_flushing = false;
+        drop(state);
         self.work.changed.notify_all();
     }
 }
@@ -140,6 +168,7 @@ mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
 
     use super::*;
+    use crate::{options::StoreOptions, store::Store};
 
     /// Otherwise a file of the log would be written over whose commits are not durable in sled.
     #[test]
@@ -169,5 +198,24 @@ mod tests {
             });
             assert!(has_begun.load(Ordering::Acquire));
         }
+    }
+    #[test]
+    fn nobody_waits_for_a_flush_that_has_panicked() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = Store::open(folder.path(), StoreOptions::default()).expect("opens");
+        let flusher = Flusher { work: Arc::default(), thread: None };
+        let (work, shared) = (Arc::clone(&flusher.work), store.shared());
+        let panicked = thread::spawn(move || {
+            work.lock().is_flushing = true;
+            let _flushing = Flushing { work: &work, shared: &shared };
+            panic!("as sled might");
+        });
+        panicked.join().expect_err("it panics");
+        for _ in 0..3 {
+            flusher.begin_next();
+        }
+        let shared = store.shared();
+        let error = flusher.flush_here(&shared).expect_err("it is not known what the tree has").to_string();
+        assert!(error.contains("a panic in the midst of a flush"), "{error}");
     }
 }

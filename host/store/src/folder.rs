@@ -19,9 +19,10 @@ use crate::{database::sync, error::StoreError};
 /// | 2 | large chunks of logs lie in slots |
 /// | 3 | no map says at all times which slots are taken; a redo record in the tree has the last commit while a host runs |
 /// | 4 | commits are in a write-ahead log before they are in the tree |
+/// | 5 | its records have up to 2 MiB, and what is made of them in the tree may be any of their last changes until all is there |
 ///
 /// A store of an older format becomes one of the newest when it is opened, unless a host of format 3 was killed.
-pub(crate) const FORMAT: u32 = 4;
+pub(crate) const FORMAT: u32 = 5;
 const FORMAT_TITLE: &str = "wasmill store format ";
 
 /// A folder that is locked and has a format that is known.

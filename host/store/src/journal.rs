@@ -5,9 +5,9 @@ use std::{path::Path, sync::Arc, time::Duration};
 use crate::{
     database::{Changes, Database},
     error::StoreError,
-    flusher::Flusher,
+    flusher::{Flusher, Pace},
     key,
-    memtable::mark,
+    memtable::Layer,
     options::Durability,
     shared::Shared,
     wal::{self, Number, Room, Wal},
@@ -21,19 +21,23 @@ pub(crate) struct Journal {
     shared: Arc<Shared>,
 }
 
-/// After so many slots there is a flush, also when nothing is committed.
+/// After so many slots that are to be made small there is a flush, and
 const MADE_SMALL_MAX: usize = 256;
-/// After so many bytes of commits that are in no log there is a flush.
+/// after so many bytes of entries, also when no file of the log is full. See [`crate::memtable`].
+const GATHERED_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// The same for commits that are in no log, and go to the tree as one.
 const UNLOGGED_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// When nothing was committed for so long there is a flush too, so that the next host has nothing to make again.
+const QUIET: Duration = Duration::from_secs(1);
 
 impl Journal {
     /// Go on behind the commit `last`.
     pub(crate) fn start(shared: Arc<Shared>, durability: Durability, last: Number) -> Result<Self, StoreError> {
-        let (wal, every) = match durability {
-            Durability::Fsync => (Some(Wal::open(&shared.path, last)?), None),
-            Durability::Interval { flush_ms } => (None, Some(Duration::from_millis(flush_ms.max(1)))),
+        let (wal, pace) = match durability {
+            Durability::Fsync => (Some(Wal::open(&shared.path, last)?), Pace::WhenQuiet(QUIET)),
+            Durability::Interval { flush_ms } => (None, Pace::Every(Duration::from_millis(flush_ms.max(1)))),
         };
-        let flusher = Flusher::start(Arc::clone(&shared), every)?;
+        let flusher = Flusher::start(Arc::clone(&shared), pace)?;
         Ok(Self { wal, flusher, shared })
     }
 
@@ -41,10 +45,10 @@ impl Journal {
     pub(crate) fn commit(&mut self, changes: Changes) -> Result<(), StoreError> {
         let memtable = &self.shared.database.memtable;
         let Some(wal) = &mut self.wal else {
-            if memtable.put_unlogged(changes) >= UNLOGGED_BYTES_MAX {
-                self.flusher.begin_next();
-            }
-            return Ok(());
+            return match memtable.put_unlogged(changes) >= UNLOGGED_BYTES_MAX {
+                true => self.begin_flush(),
+                false => Ok(()),
+            };
         };
         match wal.room_for(&changes) {
             Room::Nowhere => {
@@ -62,15 +66,23 @@ impl Journal {
             Room::Here => {}
         }
         wal.append(&changes)?;
-        memtable.put(changes, wal.last());
-        Ok(())
+        match memtable.put(changes, wal.last()) >= GATHERED_BYTES_MAX {
+            true => self.begin_flush(),
+            false => Ok(()),
+        }
     }
 
     /// These slots are free, and to be made small in the tree.
-    pub(crate) fn make_small(&mut self, slots: Vec<u32>) {
-        if !slots.is_empty() && self.shared.database.memtable.make_small(slots) >= MADE_SMALL_MAX {
-            self.flusher.begin_next();
+    pub(crate) fn make_small(&mut self, slots: Vec<u32>) -> Result<(), StoreError> {
+        match !slots.is_empty() && self.shared.database.memtable.make_small(slots) >= MADE_SMALL_MAX {
+            true => self.begin_flush(),
+            false => Ok(()),
         }
+    }
+
+    fn begin_flush(&self) -> Result<(), StoreError> {
+        self.flusher.begin();
+        self.shared.check()
     }
 }
 
@@ -88,10 +100,7 @@ pub(crate) fn finish(folder: &Path, database: &Database) -> Result<Number, Store
     let records = wal::read_after(folder, applied)?;
     let Some(last) = records.last().map(|record| record.number) else { return Ok(applied) };
     tracing::info!(commits = records.len(), "the last host was killed; its last commits are brought to the tree");
-    for record in records {
-        database.apply_in_order(record.changes)?;
-    }
-    database.apply_in_order(mark(last))?;
+    Layer::again(records).apply(database)?;
     Ok(last)
 }
 

@@ -188,6 +188,11 @@ pub(crate) fn slot(slot: u32) -> Key {
     filling(slot, 0)
 }
 
+/// Whether it is of a slot or of what fills its page.
+pub(crate) fn is_slot(key: &[u8]) -> bool {
+    key.first() == Some(&SLOT)
+}
+
 /// The keys of what fills a slot's page; the slot itself has filling 0.
 pub(crate) fn filling(slot: u32, filling: u8) -> Key {
     let mut key = with_u32(SLOT, slot);

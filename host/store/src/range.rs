@@ -7,7 +7,8 @@ use sled::IVec;
 use crate::{
     database::Database,
     error::StoreError,
-    key::{self, KeyRange},
+    key::{self, Key, KeyRange},
+    memtable::Newest,
 };
 
 /// From which end a range is read.
@@ -37,8 +38,8 @@ impl<'a> Entries<'a> {
         Self { database, way, rest: range, tree, generation }
     }
 
-    /// The next entry with its value, none when it is deleted.
-    fn step(&mut self) -> Result<Option<(IVec, Option<IVec>)>, StoreError> {
+    /// The next entry with its value, none when it was deleted lately. Some that were are left out when `passes_deleted`.
+    pub(crate) fn step(&mut self, passes_deleted: bool) -> Result<Option<(IVec, Newest)>, StoreError> {
         loop {
             // This may wait for the disk, and nobody waits for it.
             let in_tree = match self.tree.peek() {
@@ -53,10 +54,9 @@ impl<'a> Entries<'a> {
                 self.tree = self.way.entries(self.database.tree(&self.rest));
                 continue;
             }
-            let newer = match self.way {
-                Way::Forward => layers.first(&self.rest),
-                Way::Backward => layers.last(&self.rest),
-            };
+            let is_before_tree = |key: &Key| in_tree.is_none_or(|in_tree| self.way.is_before(key, in_tree));
+            let passes = |key: &Key, newest: &Newest| passes_deleted && newest.is_none() && is_before_tree(key);
+            let newer = layers.next(&self.rest, self.way, passes);
             let newer = newer.filter(|(key, _)| in_tree.is_none_or(|in_tree| !self.way.is_before(in_tree, key)));
             let found = match newer {
                 Some((key, value)) => {
@@ -82,7 +82,7 @@ impl Iterator for Entries<'_> {
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            match self.step().transpose()? {
+            match self.step(true).transpose()? {
                 Ok((_, None)) => {}
                 Ok((key, Some(value))) => return Some(Ok((key, value))),
                 Err(error) => return Some(Err(error)),
@@ -101,7 +101,7 @@ impl Way {
     }
 
     /// Whether this key is answered before the other.
-    fn is_before(self, key: &[u8], other: &[u8]) -> bool {
+    pub(crate) fn is_before(self, key: &[u8], other: &[u8]) -> bool {
         match self {
             Self::Forward => key < other,
             Self::Backward => key > other,
@@ -122,11 +122,7 @@ mod tests {
     use std::{collections::BTreeMap, sync::Arc};
 
     use super::*;
-    use crate::{
-        database::Changes,
-        memtable::{Layer, Newest},
-        options::StoreOptions,
-    };
+    use crate::{database::Changes, memtable::Layer, options::StoreOptions};
 
     struct Random(u64);
 
@@ -140,7 +136,7 @@ mod tests {
     /// The thread that flushes, one step at a time.
     fn flush_a_little(database: &Database, frozen: &mut Option<Arc<Layer>>, is_applied: &mut bool) {
         match frozen {
-            None => *frozen = database.memtable.freeze(),
+            None => *frozen = database.memtable.freeze().expect("none is stuck"),
             Some(layer) if !*is_applied => {
                 layer.apply(database).expect("applies");
                 *is_applied = true;

@@ -93,7 +93,8 @@ impl Shared {
         }
         let lane = key::lane_of(queue, Priority::of(sequence));
         let until = KeyRange { start: lane, end: key::successor(&key::log(queue, sequence)) };
-        let Some((key, found)) = self.database.last(&until)? else { return Ok(None) };
+        // When the chunk that held it is deleted, none before it does.
+        let Some((key, Some(found))) = self.database.last_or_deleted(&until)? else { return Ok(None) };
         if self.gone.end_at(&key).is_some() {
             return Ok(None);
         }

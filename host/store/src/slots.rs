@@ -49,8 +49,8 @@ const CHANGES_OF_A_PAGE: usize = 9;
 /// Slots that are free and still have the space of what they held, which is at most 32 KiB for every second change.
 /// There are more while more are emptied than a commit makes small.
 const EMPTIED_MAX: usize = 128;
-/// Slots that one commit makes small, at some 16 us each.
-const MADE_SMALL_MAX: usize = 64;
+/// Slots that one commit gives back, at some 16 us each for the thread that flushes.
+const GIVEN_BACK_MAX: usize = 64;
 /// sled may move the page of a slot that is made small, with what it held.
 pub(crate) const BYTES_MOVED_MAX: usize = 32 * 1024;
 /// What stands for a slot that is taken.
@@ -178,7 +178,7 @@ impl Slots {
 
     /// Give back the space of what was emptied first, except of so many.
     fn give_back(&mut self, except: usize) {
-        let count = self.emptied.len().saturating_sub(except).min(MADE_SMALL_MAX);
+        let count = self.emptied.len().saturating_sub(except).min(GIVEN_BACK_MAX);
         for slot in self.emptied.drain(..count) {
             self.small.push(slot);
             self.free.push(slot);

@@ -107,6 +107,11 @@ impl Store {
         Reader { shared: Arc::clone(&self.shared) }
     }
 
+    #[cfg(test)]
+    pub(crate) fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.shared)
+    }
+
     /// Handlers' components.
     #[must_use]
     pub fn components(&self) -> Components {
@@ -118,12 +123,15 @@ impl Store {
         let mut commit = Commit::new(staging, &mut self.memory, self.options.chunk_bytes);
         writes.iter().try_for_each(|write| commit.stage(write))?;
         let Ready { changes, appended, trimmed } = commit.finish()?;
-        changes.map_or(Ok(()), |changes| self.journal.commit(changes))?;
-        self.journal.make_small(self.memory.slots.take_small());
-        self.shared.gone.replace(self.memory.sweep.open_ranges());
+        // Who reads sees the changes at once, so what they hide is hidden before.
+        let gone = self.memory.sweep.open_ranges();
+        self.shared.gone.add(&gone);
         for (queue, below) in trimmed {
             self.shared.tail.forget(queue, below);
         }
+        changes.map_or(Ok(()), |changes| self.journal.commit(changes))?;
+        self.journal.make_small(self.memory.slots.take_small())?;
+        self.shared.gone.replace(gone);
         for (queue, chunk) in appended {
             self.shared.tail.keep(queue, Arc::new(chunk));
         }
@@ -168,7 +176,10 @@ fn memory_of(shared: &Shared) -> Result<Memory, StoreError> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::Ordering;
+    use std::{
+        sync::atomic::Ordering,
+        time::{Duration, Instant},
+    };
 
     use wasmill_delivery::{
         name::{HandlerName, Sequence},
@@ -240,12 +251,12 @@ mod tests {
             let mut store = Store::open(folder.path(), StoreOptions::default()).expect("opens");
             store.commit(&put("before")).expect("is committed");
             let database = &store.shared.database;
-            let frozen = database.memtable.freeze().expect("something was committed");
+            let frozen = database.memtable.freeze().expect("no flush failed").expect("something was committed");
             frozen.apply(database).expect("applies");
             database.memtable.thaw();
             store.commit(&put("after")).expect("is committed");
             let database = &store.shared.database;
-            database.memtable.freeze().expect("something was committed");
+            database.memtable.freeze().expect("no flush failed").expect("something was committed");
             let keys = names.map(|name| crate::key::state(&handler, name));
             let after = keys.map(|key| (key.clone(), database.find_as_it_is(&key).expect("reads")));
             database.apply_in_order(after.into_iter().take(made)).expect("applies");
@@ -256,6 +267,97 @@ mod tests {
                 assert_eq!(found.as_deref(), Some(b"after".as_slice()), "{name}, {made} made");
             }
         }
+    }
+
+    /// A small entry makes sled write much more than it has.
+    #[test]
+    fn small_entries_are_waited_for_too_also_when_they_are_made_again() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut store = Store::open(folder.path(), StoreOptions::default()).expect("opens");
+        let before = waits(&store);
+        let put = |number: u32| Write::PutState {
+            handler: HandlerName::new("h").expect("good"),
+            key: format!("{number:08}"),
+            value: "x".into(),
+        };
+        for first in (0..60_000).step_by(2_000) {
+            store.commit(&(first..first + 2_000).map(put).collect::<Vec<_>>()).expect("is committed");
+        }
+        let again = Store::open(copy_of(folder.path()).path(), StoreOptions::default()).expect("opens");
+        let made_again = waits(&again);
+        store.journal.flusher.flush_here(&store.shared()).expect("is flushed");
+        let waited = waits(&store) - before;
+        // 60,000 of some 530 bytes are 7.6 times 4 MiB, and a wait ends what is there.
+        assert!(waited >= 7, "{waited} waits");
+        assert!(made_again >= 2, "{made_again} waits for what was not in the tree");
+    }
+
+    /// After a kill there is nothing to make again then, and what is free is given back.
+    #[test]
+    fn a_quiet_store_brings_all_to_the_tree() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut store = Store::open(folder.path(), StoreOptions::default()).expect("opens");
+        let (handler, key) = (HandlerName::new("h").expect("good"), "k".to_owned());
+        let entry = crate::key::state(&handler, &key);
+        store.commit(&[Write::PutState { handler, key, value: "x".into() }]).expect("is committed");
+        let shared = store.shared();
+        let is_there = || shared.database.tree(&crate::key::KeyRange::of_prefix(entry.clone())).next().is_some();
+        assert!(!is_there(), "it goes there at once");
+        let began = Instant::now();
+        while !is_there() || shared.database.memtable.find(&entry).is_some() {
+            assert!(began.elapsed() < Duration::from_secs(30), "it stays in memory");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    fn copy_of(folder: &Path) -> tempfile::TempDir {
+        let copy = tempfile::tempdir().expect("a folder");
+        std::fs::create_dir(copy.path().join("db")).expect("is made");
+        for name in ["FORMAT", "wal-0", "wal-1", "db/conf", "db/db"] {
+            std::fs::copy(folder.join(name), copy.path().join(name)).expect("is copied");
+        }
+        copy
+    }
+
+    /// Of a row of slots that are filled, emptied and filled again.
+    #[test]
+    fn wherever_a_flush_was_cut_off_the_next_host_has_all() {
+        const MESSAGES: u64 = 100;
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut store = Store::open(folder.path(), StoreOptions::default()).expect("opens");
+        let shared = store.shared();
+        let (queue, name) = (QueueId(1), "q".parse().expect("good"));
+        let record = QueueRecord { id: queue, name, config: QueueConfig::default() };
+        store.commit(&[Write::PutQueue { record }]).expect("is committed");
+        let (mut next, mut bytes_before) = (1, 0);
+        for round in 0..90 {
+            let messages = vec![message(200 + round * 7); usize::try_from(MESSAGES).expect("small")];
+            let bytes = messages.iter().map(|message| message.size_bytes()).sum::<u64>();
+            let append = Write::Append { queue, first: Sequence(next), bytes_before, messages };
+            (next, bytes_before) = (next + MESSAGES, bytes_before + bytes);
+            // More are behind in the middle, so that slots are made before and in what is cut off.
+            let behind = MESSAGES * if (20..60).contains(&round) { 30 } else { 5 };
+            let below = Sequence(u64::saturating_sub(next, behind).max(1));
+            store.commit(&[append, Write::Trim { queue, below }]).expect("is committed");
+            if round == 40 {
+                store.journal.flusher.flush_here(&shared).expect("is flushed");
+            }
+        }
+        let all = |store: &Store| store.reader().log_page(queue, Sequence(1), usize::MAX).expect("reads");
+        let expected = all(&store);
+        let layer = shared.database.memtable.freeze().expect("no flush failed").expect("something was committed");
+        let changes: Vec<_> = layer.in_order().collect();
+        let mut cuts = 0;
+        for (number, (key, newest)) in changes.iter().enumerate() {
+            shared.database.apply_in_order([(key.to_vec(), newest.clone())]).expect("applies");
+            if number % (changes.len() / 20) == 0 {
+                shared.database.make_durable().expect("is durable");
+                let cut = Store::open(copy_of(folder.path()).path(), StoreOptions::default()).expect("opens");
+                assert_eq!(all(&cut), expected, "{number} of {} changes were made", changes.len());
+                cuts += 1;
+            }
+        }
+        assert!(cuts >= 20 && expected.len() > 400, "{cuts} cuts, {} messages", expected.len());
     }
 
     #[test]

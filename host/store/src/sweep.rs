@@ -28,16 +28,21 @@ const ENTRIES_PER_COMMIT_MAX: usize = 256;
 pub(crate) struct Sweep {
     /// By what the keys of their owner begin with.
     open: BTreeMap<Key, KeyRange>,
-    /// How far each queue's log is swept: a trim begins there, and not at entries that are long gone.
+    /// How far each queue's log is swept, and the ids: the next sweep begins there, and not at entries that are long gone.
     fronts: BTreeMap<Key, Key>,
 }
 
 impl Sweep {
     /// Delete the chunks of one log, whose keys begin with `lane`, before the one with the key `end`.
     pub(crate) fn trim(&mut self, lane: Key, end: Key) {
-        let open = self.open.get(&lane).map(|range| &range.start);
-        let start = open.or_else(|| self.fronts.get(&lane)).unwrap_or(&lane).clone();
+        let start = self.start_of(&lane);
         self.extend(lane, KeyRange { start, end });
+    }
+
+    /// Where what is not swept of an owner begins.
+    fn start_of(&self, owner: &Key) -> Key {
+        let open = self.open.get(owner).map(|range| &range.start);
+        open.or_else(|| self.fronts.get(owner)).unwrap_or(owner).clone()
     }
 
     /// Delete a queue's logs.
@@ -52,9 +57,18 @@ impl Sweep {
 
     /// Delete the ids that were published before a time.
     pub(crate) fn forget_ids(&mut self, before: Timestamp) -> KeyRange {
-        let range = KeyRange { start: vec![key::DEDUP], end: key::dedup_at(before) };
-        self.extend(range.start.clone(), range.clone());
-        range
+        let owner = vec![key::DEDUP];
+        let (start, end) = (self.start_of(&owner), key::dedup_at(before));
+        self.extend(owner.clone(), KeyRange { start, end: end.clone() });
+        KeyRange { start: owner, end }
+    }
+
+    /// Ids of this time are there: they may be older than what is swept.
+    pub(crate) fn has_ids(&mut self, at: Timestamp) {
+        let owner = vec![key::DEDUP];
+        if self.fronts.get(&owner).is_some_and(|front| key::dedup_at(at) < *front) {
+            self.fronts.remove(&owner);
+        }
     }
 
     pub(crate) fn is_done(&self) -> bool {
@@ -98,9 +112,9 @@ impl Sweep {
         }
     }
 
-    /// Only trims need it; a log that is removed as a whole is not trimmed any more.
+    /// Only what is swept again and again needs it; a log that is removed as a whole is not trimmed any more.
     fn remember_front(&mut self, owner: Key, end: Key) {
-        if owner[0] == key::LOG && KeyRange::of_prefix(owner.clone()).end != end {
+        if matches!(owner[0], key::LOG | key::DEDUP) && KeyRange::of_prefix(owner.clone()).end != end {
             self.fronts.insert(owner, end);
         }
     }
@@ -126,6 +140,12 @@ fn sweep_range(range: &KeyRange, staging: &mut Staging<'_>, budget: &mut usize) 
 pub(crate) struct Gone(RwLock<Vec<KeyRange>>);
 
 impl Gone {
+    pub(crate) fn add(&self, ranges: &[KeyRange]) {
+        if !ranges.is_empty() {
+            self.0.write().unwrap_or_else(PoisonError::into_inner).extend_from_slice(ranges);
+        }
+    }
+
     pub(crate) fn replace(&self, ranges: Vec<KeyRange>) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = ranges;
     }
@@ -134,5 +154,30 @@ impl Gone {
     pub(crate) fn end_at(&self, key: &[u8]) -> Option<Key> {
         let ranges = self.0.read().unwrap_or_else(PoisonError::into_inner);
         ranges.iter().find(|range| range.contains(key)).map(|range| range.end.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// There are more and more of them that are long gone.
+    #[test]
+    fn ids_are_swept_from_where_the_last_sweep_ended() {
+        let mut sweep = Sweep::default();
+        let start = |sweep: &Sweep| sweep.open[&vec![key::DEDUP]].start.clone();
+        sweep.forget_ids(Timestamp(50));
+        assert_eq!(start(&sweep), [key::DEDUP]);
+        let (owner, range) = sweep.open.pop_first().expect("just begun");
+        sweep.remember_front(owner, range.end);
+        sweep.has_ids(Timestamp(50));
+        let hidden = sweep.forget_ids(Timestamp(60));
+        assert_eq!(start(&sweep), key::dedup_at(Timestamp(50)));
+        assert_eq!(hidden.start, [key::DEDUP]);
+        sweep.open.clear();
+        // A clock that was set back.
+        sweep.has_ids(Timestamp(49));
+        sweep.forget_ids(Timestamp(70));
+        assert_eq!(start(&sweep), [key::DEDUP]);
     }
 }

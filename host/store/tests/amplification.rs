@@ -7,6 +7,8 @@ mod common;
 use std::{
     path::Path,
     sync::{Mutex, PoisonError},
+    thread,
+    time::Duration,
 };
 
 use common::{Log, handler, handler_name, message, open, put_consumer, queue, raw};
@@ -95,10 +97,19 @@ fn written_for_a_cursor(messages: u64, ids: u128) -> u64 {
     let folder = tempfile::tempdir().unwrap();
     let options = StoreOptions { durability: Durability::Interval { flush_ms: 1 }, ..StoreOptions::default() };
     let mut store = Store::open(folder.path(), options).unwrap();
+    // Each commit alone.
     let mut flushed = |writes: &[Write]| {
+        let before = written();
         store.commit(writes).unwrap();
-        // There is one flush for what gathers meanwhile.
-        std::thread::sleep(std::time::Duration::from_millis(4));
+        for _ in 0..5_000 {
+            thread::sleep(Duration::from_millis(1));
+            if written() > before {
+                // To its end.
+                thread::sleep(Duration::from_millis(2));
+                return;
+            }
+        }
+        panic!("it is not flushed");
     };
     flushed(&[Write::PutQueue { record: queue(1) }]);
     // So many that ids and cursors have pages of their own.
@@ -109,7 +120,6 @@ fn written_for_a_cursor(messages: u64, ids: u128) -> u64 {
     for at in 0..20 {
         flushed(&[Write::PutDedup { at: Timestamp(at), ids: (0..ids).map(DedupId).collect() }]);
     }
-    (0..10).for_each(|_| flushed(&[]));
     let before = written();
     for floor in 1..=500 {
         flushed(&[Write::PutCursor { consumer: ConsumerId(1), cursor: Cursor::starting_at(Sequence(floor)) }]);

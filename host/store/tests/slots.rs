@@ -86,7 +86,7 @@ fn a_store_of_format_1_is_read_and_becomes_one_of_the_newest() {
     let folder = tempfile::tempdir().unwrap();
     with_two_chunks(folder.path());
     let format = folder.path().join("FORMAT");
-    assert_eq!(fs::read_to_string(&format).unwrap(), "wasmill store format 4\n");
+    assert_eq!(fs::read_to_string(&format).unwrap(), "wasmill store format 5\n");
     let db = raw(folder.path());
     for (key, slot) in pointers(&db) {
         db.insert(key, db.get(slot_key(slot)).unwrap().unwrap()).unwrap();
@@ -99,7 +99,7 @@ fn a_store_of_format_1_is_read_and_becomes_one_of_the_newest() {
     fs::write(&format, "wasmill store format 1\n").unwrap();
 
     let mut store = open(folder.path());
-    assert_eq!(fs::read_to_string(&format).unwrap(), "wasmill store format 4\n");
+    assert_eq!(fs::read_to_string(&format).unwrap(), "wasmill store format 5\n");
     assert_eq!(page(&store, 1, 1).len(), 100);
     let mut log = Log::default();
     drop(log.append(1, messages(1, 100, 300)));
