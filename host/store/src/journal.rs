@@ -23,9 +23,10 @@ pub(crate) struct Journal {
 
 /// After so many slots that are to be made small there is a flush, and
 const MADE_SMALL_MAX: usize = 256;
-/// after so many bytes of entries, also when no file of the log is full. See [`crate::memtable`].
-const GATHERED_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// The same for commits that are in no log, and go to the tree as one.
+/// after so many entries, also when no file of the log is full: who lists entries passes over those that are deleted. A file of long
+/// messages has some 2,500, and a flush before it is full would only delay the next.
+const ENTRIES_MAX: usize = 16 * 1024;
+/// After so many bytes of commits that are in no log, because they go to the tree as one: see [`crate::memtable`].
 const UNLOGGED_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// When nothing was committed for so long there is a flush too, so that the next host has nothing to make again.
 const QUIET: Duration = Duration::from_secs(1);
@@ -66,7 +67,7 @@ impl Journal {
             Room::Here => {}
         }
         wal.append(&changes)?;
-        match memtable.put(changes, wal.last()) >= GATHERED_BYTES_MAX {
+        match memtable.put(changes, wal.last()) >= ENTRIES_MAX {
             true => self.begin_flush(),
             false => Ok(()),
         }

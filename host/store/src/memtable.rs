@@ -61,7 +61,7 @@ pub(crate) struct Layer {
 }
 
 impl Memtable {
-    /// A commit that is durable as this one of the write-ahead log. Answers how many bytes have gathered.
+    /// A commit that is durable as this one of the write-ahead log. Answers how many entries have gathered.
     pub(crate) fn put(&self, changes: Changes, number: Number) -> usize {
         let changes = Prepared::new(changes);
         let mut layers = self.write();
@@ -69,7 +69,7 @@ impl Memtable {
         debug_assert!(!layer.is_one, "there is a log");
         layer.put(changes);
         layer.last = Some(number);
-        layer.bytes
+        layer.entries.len()
     }
 
     /// A commit that is in no log. Answers how many bytes have gathered.
