@@ -211,11 +211,14 @@ mod tests {
             panic!("as sled might");
         });
         panicked.join().expect_err("it panics");
-        for _ in 0..3 {
-            flusher.begin_next();
-        }
+        let (sender, receiver) = std::sync::mpsc::channel();
         let shared = store.shared();
-        let error = flusher.flush_here(&shared).expect_err("it is not known what the tree has").to_string();
+        thread::spawn(move || {
+            (0..3).for_each(|_| flusher.begin_next());
+            sender.send(flusher.flush_here(&shared))
+        });
+        let flushed = receiver.recv_timeout(Duration::from_secs(30)).expect("it waits for ever");
+        let error = flushed.expect_err("it is not known what the tree has").to_string();
         assert!(error.contains("a panic in the midst of a flush"), "{error}");
     }
 }
