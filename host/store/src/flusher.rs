@@ -67,11 +67,14 @@ impl Flusher {
         self.work.changed.notify_all();
     }
 
-    /// As [`Self::begin_next`], unless a flush is asked for that has not begun.
+    /// As [`Self::begin_next`]; when a flush is asked for that has not begun, wait until it has.
     pub(crate) fn begin(&self) {
-        if !self.work.lock().is_wanted {
-            self.begin_next();
+        let state = self.work.lock();
+        if !state.is_wanted {
+            drop(state);
+            return self.begin_next();
         }
+        drop(self.work.changed.wait_while(state, |state| state.is_wanted && !state.is_dead));
     }
 
     /// Flush what was committed until now on this thread, which is the only one that asks for flushes.
@@ -127,6 +130,7 @@ impl Work {
         let is_over = state.is_over;
         (state.is_wanted, state.is_flushing) = (false, true);
         drop(state);
+        self.changed.notify_all();
         let _flushing = Flushing { work: self, shared };
         if let Err(error) = flush(&shared.database) {
             shared.poison(&error);

@@ -21,12 +21,12 @@ pub(crate) struct Journal {
     shared: Arc<Shared>,
 }
 
-/// After so many slots that are to be made small there is a flush, and
+/// After so many slots that are to be made small there is a flush.
 const MADE_SMALL_MAX: usize = 256;
-/// after so many entries, also when no file of the log is full: who lists entries passes over those that are deleted. A file of long
-/// messages has some 2,500, and a flush before it is full would only delay the next.
+/// After so many entries there is a flush, also when no file of the log is full: who lists entries passes over those that are deleted. A
+/// file of long messages has some 2,500 entries, and a flush before it is full would only delay the next.
 const ENTRIES_MAX: usize = 16 * 1024;
-/// After so many bytes of commits that are in no log, because they go to the tree as one: see [`crate::memtable`].
+/// After so many bytes of commits that are in no log there is a flush: they go to the tree as one. See [`crate::memtable`].
 const UNLOGGED_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// When nothing was committed for so long there is a flush too, so that the next host has nothing to make again.
 const QUIET: Duration = Duration::from_secs(1);
@@ -46,10 +46,8 @@ impl Journal {
     pub(crate) fn commit(&mut self, changes: Changes) -> Result<(), StoreError> {
         let memtable = &self.shared.database.memtable;
         let Some(wal) = &mut self.wal else {
-            return match memtable.put_unlogged(changes) >= UNLOGGED_BYTES_MAX {
-                true => self.begin_flush(),
-                false => Ok(()),
-            };
+            let bytes = memtable.put_unlogged(changes);
+            return self.flush_when(bytes >= UNLOGGED_BYTES_MAX);
         };
         match wal.room_for(&changes) {
             Room::Nowhere => {
@@ -67,28 +65,27 @@ impl Journal {
             Room::Here => {}
         }
         wal.append(&changes)?;
-        match memtable.put(changes, wal.last()) >= ENTRIES_MAX {
-            true => self.begin_flush(),
-            false => Ok(()),
-        }
+        let entries = memtable.put(changes, wal.last());
+        self.flush_when(entries >= ENTRIES_MAX)
     }
 
     /// These slots are free, and to be made small in the tree.
     pub(crate) fn make_small(&mut self, slots: Vec<u32>) -> Result<(), StoreError> {
-        match !slots.is_empty() && self.shared.database.memtable.make_small(slots) >= MADE_SMALL_MAX {
-            true => self.begin_flush(),
-            false => Ok(()),
-        }
+        let is_due = !slots.is_empty() && self.shared.database.memtable.make_small(slots) >= MADE_SMALL_MAX;
+        self.flush_when(is_due)
     }
 
-    fn begin_flush(&self) -> Result<(), StoreError> {
-        self.flusher.begin();
-        self.shared.check()
+    fn flush_when(&self, is_due: bool) -> Result<(), StoreError> {
+        if is_due {
+            self.flusher.begin();
+            self.shared.check()?;
+        }
+        Ok(())
     }
 }
 
 /// Make the changes of the commits that the last host may not have brought to the tree. Answers which one was the last. They are durable
-/// there after [`Database::make_durable`], and until then in the log.
+/// there then.
 ///
 /// # Errors
 /// When the log is damaged, or the store was left by a host of format 3 that was killed. Nothing was changed then. And when the

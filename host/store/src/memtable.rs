@@ -41,6 +41,7 @@ pub(crate) struct Layers {
     frozen: Option<Arc<Layer>>,
     /// How often that was done. What was read in the tree before may be older than what was there.
     generation: u64,
+    /// How often something was put.
     changes: u64,
 }
 
@@ -54,10 +55,8 @@ pub(crate) struct Layer {
     bytes: usize,
     /// Slots that are free and to be made small.
     emptied: BTreeSet<u32>,
-    /// The last commit of the write-ahead log in it.
+    /// The last commit of the write-ahead log in it. None when it is in no log, so that the tree must get all of it or nothing.
     last: Option<Number>,
-    /// It is in no log, so the tree must get all of it or nothing.
-    is_one: bool,
 }
 
 impl Memtable {
@@ -66,7 +65,7 @@ impl Memtable {
         let changes = Prepared::new(changes);
         let mut layers = self.write();
         let layer = layers.changing();
-        debug_assert!(!layer.is_one, "there is a log");
+        debug_assert!(layer.last.is_some() || layer.entries.is_empty(), "what is in no log is in the tree before");
         layer.put(changes);
         layer.last = Some(number);
         layer.entries.len()
@@ -79,7 +78,6 @@ impl Memtable {
         let layer = layers.changing();
         debug_assert!(layer.last.is_none(), "what is in the log is in the tree before");
         layer.put(changes);
-        layer.is_one = true;
         layer.bytes
     }
 
@@ -252,12 +250,12 @@ impl Layer {
     /// Make it in the tree, durably. It is in a log, or made at once, so that a crash in the midst of it loses and tears nothing.
     pub(crate) fn apply(&self, database: &Database) -> Result<(), StoreError> {
         let mut given = Given { database, bytes: 0 };
-        if self.is_one {
-            // Those that nobody points to do no harm.
+        if self.last.is_some() {
+            self.in_order().try_for_each(|(key, newest)| given.change(&key, newest))?;
+        } else {
+            // Slots that nobody points to do no harm.
             self.made.iter().try_for_each(|key| given.change(key, Some(IVec::default())))?;
             database.apply_as_batch(self.entries.iter().map(|(key, newest)| (key.clone(), newest.clone())))?;
-        } else {
-            self.in_order().try_for_each(|(key, newest)| given.change(&key, newest))?;
         }
         for slot in self.emptied.iter().filter(|slot| !self.fills(**slot)) {
             slots::make_small(*slot, database)?;

@@ -8,7 +8,7 @@ use std::{
     process::{Child, Command, Stdio},
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -23,9 +23,13 @@ const STOP_PATIENCE: Duration = Duration::from_secs(30);
 /// How often memory is looked at.
 const SAMPLE_EVERY: Duration = Duration::from_millis(100);
 
-/// A port that nobody listens on now.
+/// A port that nobody listens on now, each time another one. The system gives those from 32768 on to connections, so one of these might
+/// be taken before its server is there.
 pub fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+    static NEXT: AtomicU16 = AtomicU16::new(20_000);
+    let ports = std::iter::from_fn(|| Some(NEXT.fetch_add(1, Ordering::Relaxed))).take_while(|port| *port < 32_768);
+    let mut free = ports.filter(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok());
+    free.next().context("no port from 20000 to 32767 is free")
 }
 
 /// A server and everything it started.

@@ -34,6 +34,31 @@ const GUARDED: [&str; 14] = [
     "clap",
 ];
 
+/// What lies at the top, besides what begins with a dot.
+const TOP: [&str; 12] = [
+    "ARCHITECTURE.md",
+    "Cargo.lock",
+    "Cargo.toml",
+    "README.md",
+    "deny.toml",
+    "examples",
+    "host",
+    "plugins",
+    "rustfmt.toml",
+    "sdk",
+    "tests",
+    "wit",
+];
+
+/// A program that was started there may have left something.
+#[test]
+fn nothing_else_lies_at_the_top() {
+    for file in sources(&[""]).expect("git") {
+        let top = file.path.split('/').next().unwrap_or_default();
+        assert!(top.starts_with('.') || TOP.contains(&top), "{} does not belong there", file.path);
+    }
+}
+
 #[test]
 fn dependencies_point_one_way() {
     let all = dependencies().expect("cargo metadata");

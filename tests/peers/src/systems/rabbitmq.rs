@@ -71,6 +71,7 @@ pub(super) async fn start(folder: &Path, kind: &'static str) -> Result<RabbitMq>
         .env("RABBITMQ_MNESIA_BASE", folder.join("mnesia"))
         .env("RABBITMQ_LOG_BASE", folder.join("log"))
         .env("RABBITMQ_PID_FILE", folder.join("pid"))
+        .env("ERL_CRASH_DUMP", folder.join("erl_crash.dump"))
         .env("RABBITMQ_NODENAME", "peers@localhost")
         .env("RABBITMQ_DIST_PORT", peers_port.to_string())
         .env("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", "-kernel inet_dist_use_interface {127,0,0,1}");
