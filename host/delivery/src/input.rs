@@ -345,6 +345,17 @@ impl StateWrite {
             Self::Set { key, .. } | Self::Delete { key } | Self::Add { key, .. } => key,
         }
     }
+
+    /// Its key and its value, in bytes.
+    #[must_use]
+    pub fn size_bytes(&self) -> u64 {
+        let value = match self {
+            Self::Set { value, .. } => value.len(),
+            Self::Delete { .. } => 0,
+            Self::Add { delta, .. } => size_of_val(delta),
+        };
+        (self.key().len() + value) as u64
+    }
 }
 
 /// The number of a tick. Each tick's writes are one commit.

@@ -1,6 +1,6 @@
 //! The one thread that owns the engine and the store.
 //!
-//! It takes everything that waits, steps the engine once, has the writes made durable in one commit, and only then
+//! It takes what waits ([`crate::inbox`]), steps the engine once, has the writes made durable in one commit, and only then
 //! lets answers and leases out. While it commits, the next commands gather: that is the group commit.
 
 use std::{
@@ -181,7 +181,7 @@ impl Pump {
         }
     }
 
-    /// One step with all that was left. Answers whether it was the last.
+    /// One step with what was taken. Answers whether it was the last.
     fn round(&mut self, mut engine: Engine, commands: Vec<Command>) -> Result<(Engine, bool), StoreError> {
         let mut batch = self.sort(commands);
         batch.inputs.append(&mut self.asked_for);

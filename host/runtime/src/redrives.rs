@@ -30,7 +30,7 @@ pub const REDRIVES_KEPT_MAX: usize = 32;
 const REFUSED_SHOWN_MAX: usize = 20;
 /// Deliveries are redriven in groups this far apart when the rate is high.
 const STEP: Duration = Duration::from_millis(20);
-/// Deliveries of one group: one commit takes all of them.
+/// Deliveries of one group: one commit takes all of them, as far as it takes so many bytes.
 const GROUP_MAX: usize = 64;
 
 /// The number of a redrive, from 1 in each run of the host.

@@ -81,7 +81,7 @@ impl Runner {
                 Err(retry_at) => wake = Some(wake.map_or(retry_at, |wake| wake.min(retry_at))),
             }
         }
-        // All at once, so that they share a commit.
+        // All at once, so that many share a commit.
         let taken = steps.into_iter().map(|(record, planned, step)| take(host, schedules, record, planned, step));
         for done in join_all(taken).await {
             match done? {

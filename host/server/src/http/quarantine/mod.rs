@@ -36,7 +36,7 @@ use super::{
     problem::Problem,
 };
 
-/// Redrives that wait for their commit at once: one commit takes all that wait.
+/// Redrives that wait for their commit at once: one commit takes all of them, as far as it takes so many bytes.
 const REDRIVES_AT_ONCE: usize = 64;
 /// Quarantined deliveries that are forgotten in one commit.
 const PURGE_AT_ONCE: usize = 1_000;
