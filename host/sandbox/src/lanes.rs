@@ -3,7 +3,8 @@
 //! Every call begins on the threads that are for quick ones. One that has computed for [`QUICK_MAX`] goes on
 //! elsewhere: on threads of a lower priority, where it has what nobody else wants of the machine, see
 //! [`crate::share`]. So handlers that burn their whole fuel cannot slow down the ones beside them, however many they are, and
-//! nothing has to be known of a handler beforehand. Waiting does not count.
+//! nothing has to be known of a handler beforehand. Waiting does not count. A call with several deliveries has that once for
+//! each, as it has its fuel: otherwise a hundred quick ones in a call would be one long one.
 
 use std::{
     future::{Future, poll_fn},
@@ -21,7 +22,7 @@ use tokio::{
 
 use crate::share::{Share, thread_time};
 
-/// What a call may compute before it makes room. Ten yields of a guest, more or less.
+/// What a call may compute for each of its deliveries before it makes room. Ten yields of a guest, more or less.
 const QUICK_MAX: Duration = Duration::from_millis(1);
 /// The nice value of the threads for long calls: the system gives a thread of 0 nine times as much.
 const NICE: i32 = 10;
@@ -58,11 +59,12 @@ impl std::fmt::Debug for SlowLane {
     }
 }
 
-/// Run a call to its end, here or in the slow lane.
-pub(crate) async fn run<F>(mut call: Pin<Box<F>>, slow: &SlowLane) -> F::Output
+/// Run a call with so many deliveries to its end, here or in the slow lane.
+pub(crate) async fn run<F>(mut call: Pin<Box<F>>, deliveries: usize, slow: &SlowLane) -> F::Output
 where
     F: Future<Output: Send> + Send + 'static,
 {
+    let quick_max = QUICK_MAX.saturating_mul(u32::try_from(deliveries).unwrap_or(u32::MAX));
     let mut computed = Duration::ZERO;
     let quick = poll_fn(|context| {
         let begun = Instant::now();
@@ -70,7 +72,7 @@ where
             Poll::Ready(output) => Poll::Ready(Some(output)),
             Poll::Pending => {
                 computed += begun.elapsed();
-                if computed < QUICK_MAX { Poll::Pending } else { Poll::Ready(None) }
+                if computed < quick_max { Poll::Pending } else { Poll::Ready(None) }
             }
         }
     });
@@ -140,13 +142,15 @@ mod tests {
     async fn a_call_that_computes_for_long_is_moved_and_no_other() {
         let (threads, lane) = slow_lane(1).unwrap();
         let slow = Some("wasmill-slow".to_owned());
-        assert_ne!(run(Box::pin(name_after(Duration::ZERO)), &lane).await, slow);
-        assert_eq!(run(Box::pin(name_after(QUICK_MAX * 50)), &lane).await, slow);
+        assert_ne!(run(Box::pin(name_after(Duration::ZERO)), 1, &lane).await, slow);
+        assert_eq!(run(Box::pin(name_after(QUICK_MAX * 50)), 1, &lane).await, slow);
+        assert_ne!(run(Box::pin(name_after(QUICK_MAX * 50)), 10_000, &lane).await, slow, "each delivery has its own");
+        assert_eq!(run(Box::pin(name_after(QUICK_MAX * 50)), 5, &lane).await, slow, "and no more than that");
         let waits = async {
             tokio::time::sleep(QUICK_MAX * 50).await;
             name_after(Duration::ZERO).await
         };
-        assert_ne!(run(Box::pin(waits), &lane).await, slow, "waiting does not count");
+        assert_ne!(run(Box::pin(waits), 1, &lane).await, slow, "waiting does not count");
         threads.shutdown_background();
     }
 
@@ -158,7 +162,7 @@ mod tests {
             let _alive = alive;
             name_after(Duration::from_secs(3_600)).await
         };
-        let dropped = tokio::time::timeout(Duration::from_millis(50), run(Box::pin(call), &lane)).await;
+        let dropped = tokio::time::timeout(Duration::from_millis(50), run(Box::pin(call), 1, &lane)).await;
         assert!(dropped.is_err());
         assert_eq!(tokio::time::timeout(Duration::from_secs(60), ended.recv()).await.unwrap(), None);
         threads.shutdown_background();

@@ -100,7 +100,7 @@ impl Session {
         let (instance, fresh) = self.take_instance(current);
         // Made where it goes: a call is kilobytes.
         let (mut instance, ended) = match self.program.slow_lane() {
-            Some(slow) => lanes::run(Box::pin(instance.call_within(deadline, delivery.clone())), slow).await,
+            Some(slow) => lanes::run(Box::pin(instance.call_within(deadline, delivery.clone())), 1, slow).await,
             None => Box::pin(instance.call_within(deadline, delivery.clone())).await,
         };
         let run = Run { delivery, started, fresh, fuel_given: self.context.limits.fuel_max };

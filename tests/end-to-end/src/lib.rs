@@ -106,15 +106,26 @@ impl TestHost {
     /// # Errors
     /// When it does not run, or the system does not say.
     pub fn processor_time(&self) -> Result<Duration> {
-        /// Linux counts hundredths of a second for programs, whatever it counts itself.
-        const TICK_MS: u64 = 10;
         let process = self.process.as_ref().context("the host does not run")?;
-        let stat = fs::read_to_string(format!("/proc/{}/stat", process.id()))?;
-        let (_, fields) = stat.rsplit_once(')').context("no name")?;
-        let fields: Vec<&str> = fields.split_whitespace().collect();
-        let ticks = fields.get(11).context("no user time")?.parse::<u64>()?
-            + fields.get(12).context("no system time")?.parse::<u64>()?;
-        Ok(Duration::from_millis(ticks * TICK_MS))
+        processor_time_in(&fs::read_to_string(format!("/proc/{}/stat", process.id()))?)
+    }
+
+    /// The time that all cores together have worked for those of its threads that have this name.
+    ///
+    /// # Errors
+    /// When it does not run, or the system does not say.
+    pub fn processor_time_of(&self, threads: &str) -> Result<Duration> {
+        let process = self.process.as_ref().context("the host does not run")?;
+        let mut all = Duration::ZERO;
+        for thread in fs::read_dir(format!("/proc/{}/task", process.id()))? {
+            let thread = thread?.path();
+            // One that has ended meanwhile has no files.
+            let Ok(name) = fs::read_to_string(thread.join("comm")) else { continue };
+            if name.trim_end() == threads {
+                all += processor_time_in(&fs::read_to_string(thread.join("stat"))?)?;
+            }
+        }
+        Ok(all)
     }
 
     /// A file of its folder.
@@ -122,6 +133,17 @@ impl TestHost {
     pub fn path(&self, name: &str) -> std::path::PathBuf {
         self.folder.path().join(name)
     }
+}
+
+/// The time in the system's line about a process or a thread.
+fn processor_time_in(stat: &str) -> Result<Duration> {
+    /// Linux counts hundredths of a second for programs, whatever it counts itself.
+    const TICK_MS: u64 = 10;
+    let (_, fields) = stat.rsplit_once(')').context("no name")?;
+    let fields: Vec<&str> = fields.split_whitespace().collect();
+    let ticks = fields.get(11).context("no user time")?.parse::<u64>()?
+        + fields.get(12).context("no system time")?.parse::<u64>()?;
+    Ok(Duration::from_millis(ticks * TICK_MS))
 }
 
 /// A handler of that name running that guest, with a queue and a consumer of its own. `more` goes into the handler's

@@ -133,6 +133,19 @@ fn behind_a_failure_nothing_of_its_key_commits_first() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn a_full_call_of_quick_deliveries_makes_no_room_as_a_long_one_does() -> Result<()> {
+    let host = host()?;
+    let client = host.client();
+    for _ in 0..5 {
+        run(client, std::iter::repeat_n("compute".to_owned(), 2_000))?;
+        client.wait_until_settled(PATIENCE)?;
+    }
+    let (quick, slow) = (host.processor_time_of("wasmill-handler")?, host.processor_time_of("wasmill-slow")?);
+    assert!(quick > slow * 4, "{quick:?} on the threads for quick calls, {slow:?} on those for long ones");
+    Ok(())
+}
+
 /// Prints how fast the same work is with and without batches: `cargo test --workspace --test batches speed -- --nocapture`.
 #[test]
 #[allow(clippy::print_stdout, reason = "the figure is for whoever runs it")]

@@ -74,7 +74,7 @@ impl Session {
         let (instance, fresh) = self.take_instance(current);
         let call = instance.call_batch_within(deadline, deliveries.to_vec());
         let (mut instance, ended) = match self.program.slow_lane() {
-            Some(slow) => lanes::run(Box::pin(call), slow).await,
+            Some(slow) => lanes::run(Box::pin(call), deliveries.len(), slow).await,
             None => call.await,
         };
         let (ended, mut answers) = match ended {

@@ -1,8 +1,8 @@
 //! Adds up the numbers of a call and publishes one summary to `summaries`: how many, their sum, and how many calls of this
 //! instance. Words in place of a number fail: `pill` panics, `retry` (at the first attempt), `defer` and `reject` ask for that, and
-//! `short` makes the answer a result too short.
+//! `short` makes the answer a result too short. `compute` keeps the processor busy for a tenth of a millisecond, more or less.
 
-use std::time::Duration;
+use std::{hint::black_box, time::Duration};
 
 use wasmill::{Context, Delivery, Outgoing, Result, defer, reject, retry};
 
@@ -30,6 +30,14 @@ fn add(delivery: &Delivery, sum: &mut i64) -> Result {
         "retry" | "short" => Ok(()),
         "defer" => Err(defer(Duration::from_millis(3_600_000))),
         "reject" => Err(reject("as asked")),
+        "compute" => {
+            let mut sum = 0x9e37_79b9_7f4a_7c15_u64;
+            for round in 0..100_000 {
+                sum = black_box(sum.rotate_left(5) ^ round);
+            }
+            black_box(sum);
+            Ok(())
+        }
         number => {
             *sum += number.parse::<i64>()?;
             Ok(())
