@@ -3,8 +3,8 @@
 //!
 //! **Handlers come first**: what they bring and ask for does not wait behind messages that were published before. Otherwise publishers
 //! that are quicker than the pump have each commit full of messages, handlers wait for their next run meanwhile, and a backlog grows
-//! that costs twice what handling it at once would have. Orders and queries do not wait either. Publishers that get less than half of a
-//! commit go first in the next.
+//! that costs twice what handling it at once would have. Orders do not wait behind messages either, and queries wait for nothing.
+//! Publishers that get less than half of a commit go first in the next.
 //!
 //! It is bounded by what is put in: publishes hold permits of a byte budget, everything else is bounded by what is in
 //! flight or by how many ask.
@@ -116,7 +116,9 @@ pub(crate) struct Inbox {
 
 #[derive(Default)]
 struct State {
-    /// Of handlers and of operators, and queries.
+    /// They bring nothing, so all that there are have room.
+    queries: Line,
+    /// Of handlers and of operators.
     work: Line,
     /// What publishes, and what comes last.
     publishes: Line,
@@ -154,21 +156,21 @@ impl Line {
 
 impl State {
     fn put(&mut self, command: Command, load: Load) {
-        let publishes = match command {
-            Command::Publish { .. } | Command::Stop => true,
-            Command::Order { .. } => !load.is_nothing() || command.is_last(),
-            Command::Lease { .. }
+        let line = match command {
+            Command::Query(_) => &mut self.queries,
+            Command::Publish { .. } | Command::Stop => &mut self.publishes,
+            Command::Order { .. } if !load.is_nothing() || command.is_last() => &mut self.publishes,
+            Command::Order { .. }
+            | Command::Lease { .. }
             | Command::CancelLease { .. }
             | Command::Settle { .. }
-            | Command::Return { .. }
-            | Command::Query(_) => false,
+            | Command::Return { .. } => &mut self.work,
         };
-        let line = if publishes { &mut self.publishes } else { &mut self.work };
         line.0.push_back((command, load));
     }
 
     fn is_empty(&self) -> bool {
-        self.work.is_empty() && self.publishes.is_empty()
+        self.queries.is_empty() && self.work.is_empty() && self.publishes.is_empty()
     }
 
     /// What goes into the next commit.
@@ -182,6 +184,7 @@ impl State {
         self.is_turn_of_publishes = !self.publishes.is_empty() && !had_room;
         taken.extend(first);
         taken.extend(more);
+        taken.extend(self.queries.take(Load::default(), true).0);
         taken
     }
 }
@@ -233,7 +236,8 @@ impl Inbox {
     pub(crate) fn close(&self) -> Vec<Command> {
         let mut state = self.lock();
         state.closed = true;
-        let left = [std::mem::take(&mut state.work), std::mem::take(&mut state.publishes)];
+        let State { queries, work, publishes, .. } = &mut *state;
+        let left = [queries, work, publishes].map(std::mem::take);
         left.into_iter().flat_map(|line| line.0).map(|(command, _)| command).collect()
     }
 
@@ -362,10 +366,20 @@ mod tests {
         let cancel = Command::CancelLease { ticket, consumer };
         let waiting = inbox([publish(500), publish(400), settle(0), lease, publish(300), cancel, returned(), query]);
         assert!(waiting.put(order(pause())));
-        assert_eq!(take(&waiting), ["settle 0", "lease", "cancel", "return", "query", "order 0", "publish 500"]);
+        assert_eq!(take(&waiting), ["settle 0", "lease", "cancel", "return", "order 0", "publish 500", "query"]);
         assert!(waiting.put(settle(0)));
         assert_eq!(take(&waiting), ["settle 0", "publish 400"]);
         assert_eq!(take(&waiting), ["publish 300"]);
+    }
+
+    #[test]
+    fn queries_wait_for_nothing() {
+        let query = || Command::Query(Box::new(|_| ()));
+        let waiting = inbox([settle(500), settle(500), query(), query()]);
+        assert_eq!(take(&waiting), ["settle 500", "query", "query"]);
+        assert_eq!(take(&waiting), ["settle 500"]);
+        assert_eq!(inbox([query()]).take(None).len(), 1);
+        assert_eq!(inbox([query(), publish(1)]).close().len(), 2);
     }
 
     #[test]

@@ -3,15 +3,17 @@
 //! Every call begins on the threads that are for quick ones. One that has computed for [`QUICK_MAX`] goes on
 //! elsewhere: on threads of a lower priority, where it has what nobody else wants of the machine, see
 //! [`crate::share`]. So handlers that burn their whole fuel cannot slow down the ones beside them, however many they are, and
-//! nothing has to be known of a handler beforehand. Waiting does not count. A call with several deliveries has that once for
-//! each, as it has its fuel: otherwise a hundred quick ones in a call would be one long one.
+//! nothing has to be known of a handler beforehand. Waiting does not count, for the processor neither.
+//!
+//! A call with several deliveries has that once for each, as it has its fuel: otherwise a hundred quick ones in a call would be one
+//! long one.
 
 use std::{
     future::{Future, poll_fn},
     pin::Pin,
     sync::Arc,
     task::Poll,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use rustix::process::nice;
@@ -60,19 +62,24 @@ impl std::fmt::Debug for SlowLane {
 }
 
 /// Run a call with so many deliveries to its end, here or in the slow lane.
+///
+/// Its first stretch, up to where the guest yields, is not measured: most calls have no other, and the time of a thread is a call of
+/// the system.
 pub(crate) async fn run<F>(mut call: Pin<Box<F>>, deliveries: usize, slow: &SlowLane) -> F::Output
 where
     F: Future<Output: Send> + Send + 'static,
 {
     let quick_max = QUICK_MAX.saturating_mul(u32::try_from(deliveries).unwrap_or(u32::MAX));
-    let mut computed = Duration::ZERO;
+    let mut computed: Option<Duration> = None;
     let quick = poll_fn(|context| {
-        let begun = Instant::now();
+        let begun = computed.map(|before| (before, thread_time()));
         match call.as_mut().poll(context) {
             Poll::Ready(output) => Poll::Ready(Some(output)),
             Poll::Pending => {
-                computed += begun.elapsed();
-                if computed < quick_max { Poll::Pending } else { Poll::Ready(None) }
+                let until_now =
+                    begun.map_or(Duration::ZERO, |(before, begun)| before + thread_time().saturating_sub(begun));
+                computed = Some(until_now);
+                if until_now < quick_max { Poll::Pending } else { Poll::Ready(None) }
             }
         }
     });
@@ -128,6 +135,8 @@ impl<T> Drop for Moved<T> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
 
     async fn name_after(busy: Duration) -> Option<String> {
@@ -151,6 +160,15 @@ mod tests {
             name_after(Duration::ZERO).await
         };
         assert_ne!(run(Box::pin(waits), 1, &lane).await, slow, "waiting does not count");
+        let holds_its_thread = async {
+            // To be woken takes some of the processor too, so it is few times.
+            for _ in 0..5 {
+                std::thread::sleep(QUICK_MAX * 10);
+                tokio::task::yield_now().await;
+            }
+            name_after(Duration::ZERO).await
+        };
+        assert_ne!(run(Box::pin(holds_its_thread), 1, &lane).await, slow, "nor does a thread without a processor");
         threads.shutdown_background();
     }
 

@@ -1,6 +1,6 @@
 //! Deliveries, as a program takes and settles them.
 
-use std::time::Duration;
+use std::{future::Future, time::Duration};
 
 use tokio::sync::mpsc;
 use wasmill_wire::{ClientFrame, Delivery, Exception, Failure, MESSAGES_MAX, Refusal, Settlement};
@@ -43,22 +43,27 @@ impl Subscription {
         self.ended.as_ref()
     }
 
-    /// They are done. Durable when this answers.
+    /// They are done. Durable when this answers. The host is told when this is awaited; it borrows nothing, so the next deliveries
+    /// can be taken meanwhile.
     ///
     /// # Errors
     /// The first that was refused, for instance because its lease was over (`stale-fence`): the others are done all the same.
     /// [`Error::Disconnected`] when the connection breaks before the answer.
-    pub async fn ack(&self, deliveries: &[Delivery]) -> Result<(), Error> {
+    pub fn ack(&self, deliveries: &[Delivery]) -> impl Future<Output = Result<(), Error>> + Send + use<> {
         let settlements = deliveries.iter().map(|delivery| Settlement(delivery.sequence, delivery.fence, None));
-        self.settle(settlements.collect()).await
+        self.settle(settlements.collect())
     }
 
-    /// It failed so. Durable when this answers.
+    /// It failed so. As [`Subscription::ack`] otherwise.
     ///
     /// # Errors
     /// As [`Subscription::ack`] has them.
-    pub async fn fail(&self, delivery: &Delivery, failure: Failure) -> Result<(), Error> {
-        self.settle(vec![Settlement(delivery.sequence, delivery.fence, Some(failure))]).await
+    pub fn fail(
+        &self,
+        delivery: &Delivery,
+        failure: Failure,
+    ) -> impl Future<Output = Result<(), Error>> + Send + use<> {
+        self.settle(vec![Settlement(delivery.sequence, delivery.fence, Some(failure))])
     }
 
     /// Hold them for so long from now on, in whole milliseconds.
@@ -78,19 +83,18 @@ impl Subscription {
         Ok(())
     }
 
-    async fn settle(&self, mut settlements: Vec<Settlement>) -> Result<(), Error> {
-        let subscription = self.name;
-        let mut refused = Ok(());
-        while !settlements.is_empty() {
-            let rest = settlements.split_off(settlements.len().min(MESSAGES_MAX));
-            let part = std::mem::replace(&mut settlements, rest);
-            let answer = self
-                .client
-                .request(move |request| ClientFrame::Settle { request, subscription, settlements: part })
-                .await?;
-            refused = refused.and(first_refusal(answer));
+    fn settle(&self, mut settlements: Vec<Settlement>) -> impl Future<Output = Result<(), Error>> + Send + use<> {
+        let (client, subscription) = (self.client.clone(), self.name);
+        async move {
+            let mut refused = Ok(());
+            while !settlements.is_empty() {
+                let rest = settlements.split_off(settlements.len().min(MESSAGES_MAX));
+                let part = std::mem::replace(&mut settlements, rest);
+                let frame = move |request| ClientFrame::Settle { request, subscription, settlements: part };
+                refused = refused.and(first_refusal(client.request(frame).await?));
+            }
+            refused
         }
-        refused
     }
 }
 

@@ -15,7 +15,7 @@ use wasmill_delivery::{
     time::Timestamp,
     topic::{Topic, TopicPattern},
 };
-use wasmill_store::{Durability, Store, StoreOptions};
+use wasmill_store::{Store, StoreOptions};
 
 /// Messages of one commit.
 pub const BATCH: u32 = 100;
@@ -38,9 +38,7 @@ impl Pump {
     /// # Errors
     /// When the store cannot be opened, or does not take what is declared.
     pub fn open(folder: &Path) -> Result<Self> {
-        // What a commit waits for the disk is not what is counted here.
-        let durability = Durability::Interval { flush_ms: 60_000 };
-        let store = Store::open(folder, StoreOptions { durability, ..StoreOptions::default() })?;
+        let store = Store::open(folder, StoreOptions::default())?;
         let engine = Some(Recovery::new(EngineLimits::default()).finish());
         let (queue, consumer) = (QueueId(0), ConsumerId(0));
         let mut pump = Self { engine, store, queue, consumer, published: 0, commits: 0 };

@@ -120,9 +120,11 @@ impl TestHost {
         for thread in fs::read_dir(format!("/proc/{}/task", process.id()))? {
             let thread = thread?.path();
             // One that has ended meanwhile has no files.
-            let Ok(name) = fs::read_to_string(thread.join("comm")) else { continue };
-            if name.trim_end() == threads {
-                all += processor_time_in(&fs::read_to_string(thread.join("stat"))?)?;
+            let (name, stat) = (fs::read_to_string(thread.join("comm")), fs::read_to_string(thread.join("stat")));
+            if let (Ok(name), Ok(stat)) = (name, stat)
+                && name.trim_end() == threads
+            {
+                all += processor_time_in(&stat)?;
             }
         }
         Ok(all)

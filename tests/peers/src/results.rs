@@ -154,9 +154,14 @@ pub fn targets(ratios: &[Ratio], medians: &[Median]) -> Vec<Target> {
     let one = Case { shape: Shape::Latency, ..Case::end_to_end(Work::Nothing, 256, 1, 1) }.to_string();
     let mut targets = Vec::new();
     for line in ["wasmill-batch", "wasmill-stream", "wasmill-http"] {
-        for (peer, wanted) in
-            [("nats-debian", 3.0), ("nats", 3.0), ("redis-always", 5.0), ("rabbitmq-quorum", 10.0), ("celery", 100.0)]
-        {
+        for (peer, wanted) in [
+            ("nats-debian", 3.0),
+            ("nats", 3.0),
+            ("nats-batch", 3.0),
+            ("redis-always", 5.0),
+            ("rabbitmq-quorum", 10.0),
+            ("celery", 100.0),
+        ] {
             let ratio = ratios.iter().find(|ratio| ratio.wasmill == line && ratio.to == peer && ratio.case == load);
             let seen = ratio.map(|ratio| ratio.median);
             let met = seen.map(|seen| seen >= wanted);

@@ -16,7 +16,7 @@ use crate::{
     results::median,
     systems::{
         Place,
-        wasmill::Host,
+        wasmill::{Handling, Host},
         wasmill_http::{publish, topic_url},
     },
 };
@@ -40,8 +40,10 @@ pub struct SoakArguments {
 const DATA_BYTES: usize = 256;
 /// Requests in a second; each carries what is due.
 const REQUESTS_PER_S: f64 = 50.0;
-/// Messages with which the full rate is measured.
-const FULL_MESSAGES: u64 = 100_000;
+/// Messages with which it is found out how many take [`FULL_S`].
+const PILOT_MESSAGES: u64 = 100_000;
+/// How long the full rate is measured, in seconds, about.
+const FULL_S: f64 = 10.0;
 
 #[derive(Serialize)]
 struct Seen {
@@ -76,12 +78,15 @@ pub async fn run(arguments: SoakArguments, place: &Place) -> Result<()> {
     let host = Host::start(place, &folder, &place.handlers, "").await?;
     // Receipts would pile up, so that the handler that publishes none is the one that runs for long.
     let case = Case::end_to_end(Work::Nothing, DATA_BYTES, 4, 1_000);
-    host.prepare(&case).await?;
+    host.prepare(&case, Handling::Components).await?;
     host.resume(&case).await?;
     let soak = Soak { host: &host, case, url: topic_url(&host, "work"), messages: Messages::new(DATA_BYTES)? };
     let rate = match arguments.rate {
         Some(rate) => rate,
-        None => soak.full_rate().await? / 2.0,
+        None => {
+            let pilot = soak.full_rate(PILOT_MESSAGES).await?;
+            soak.full_rate((pilot * FULL_S) as u64).await? / 2.0
+        }
     };
     eprintln!("{rate:.0} messages/s for {} minutes", arguments.minutes);
     let length = Duration::from_secs_f64(arguments.minutes * 60.0);
@@ -145,18 +150,19 @@ struct Soak<'a> {
 
 impl Soak<'_> {
     /// Messages in a second, end to end, with four publishers.
-    async fn full_rate(&self) -> Result<f64> {
+    async fn full_rate(&self, messages: u64) -> Result<f64> {
+        let before = self.host.settled(&self.case).await?;
         let begun = Instant::now();
         let batch = 500;
         let publishers = (0..self.case.producers).map(|producer| {
-            let share = self.case.share(producer, FULL_MESSAGES);
+            let share = self.case.share(producer, messages);
             crate::systems::wasmill_http::publish_batches(&self.url, share, batch, 2, |numbers| {
                 self.messages.lines(numbers)
             })
         });
         futures::future::try_join_all(publishers).await?;
-        self.host.wait_settled(&self.case, FULL_MESSAGES, false).await?;
-        Ok(FULL_MESSAGES as f64 / begun.elapsed().as_secs_f64())
+        self.host.wait_settled(&self.case, before + messages, false).await?;
+        Ok(messages as f64 / begun.elapsed().as_secs_f64())
     }
 
     /// Publish what is due, until the time is over; how many that were.

@@ -20,8 +20,8 @@ use crate::{
     error::HostError,
 };
 
-/// Deliveries that are leased, and read from the store, at once.
-const RUN_DELIVERIES_MAX: u32 = 128;
+/// Deliveries that are leased at once. Each run waits for a commit.
+const RUN_DELIVERIES_MAX: u32 = 512;
 /// A pull that does not wait looks so often: for a consumer with an order, the engine reads the log in one step and
 /// leases in the next.
 const LOOKS: usize = 2;

@@ -17,7 +17,7 @@ use crate::{
     process::{MemoryWatch, disk_mib},
     systems::{
         Place,
-        wasmill::Host,
+        wasmill::{Handling, Host},
         wasmill_http::{publish_batches, topic_url},
     },
 };
@@ -126,7 +126,7 @@ async fn publish_plain(fresh: &Fresh, messages: u64) -> Result<()> {
 
 async fn backlog(fresh: &Fresh, waiting: u64) -> Result<Figures> {
     let case = plain_case();
-    fresh.host.prepare(&case).await?;
+    fresh.host.prepare(&case, Handling::Components).await?;
     let begun = Instant::now();
     publish_plain(fresh, waiting).await?;
     let published = per_s(waiting, begun);
@@ -139,7 +139,7 @@ async fn backlog(fresh: &Fresh, waiting: u64) -> Result<Figures> {
 
 async fn message_size(fresh: &Fresh, bytes: u64, messages: u64) -> Result<Figures> {
     let case = plain_case();
-    fresh.host.prepare(&case).await?;
+    fresh.host.prepare(&case, Handling::Components).await?;
     fresh.host.resume(&case).await?;
     let messages = messages.min(POINT_BYTES / bytes);
     let made = Messages::new(usize::try_from(bytes)?)?;
@@ -203,7 +203,7 @@ async fn handlers(fresh: &Fresh, handlers: u64, messages: u64, place: &Place) ->
 
 async fn consumers(fresh: &Fresh, consumers: u64, messages: u64) -> Result<Figures> {
     let case = Case { consumers: u32::try_from(consumers)?, ..plain_case() };
-    fresh.host.prepare(&case).await?;
+    fresh.host.prepare(&case, Handling::Components).await?;
     fresh.host.resume(&case).await?;
     // So that the points take about the same time.
     let messages = (messages * 5 / consumers).clamp(1_000, messages);

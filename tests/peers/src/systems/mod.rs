@@ -3,10 +3,12 @@
 mod celery;
 pub mod in_process;
 mod nats;
+mod nats_batch;
 mod rabbitmq;
 mod redis;
 pub mod wasmill;
 pub mod wasmill_http;
+mod wasmill_pull;
 pub mod wasmill_stream;
 mod wasmill_system;
 
@@ -119,9 +121,11 @@ pub enum Kind {
     WasmillHttp,
     WasmillStream,
     WasmillBatch,
+    WasmillPull,
     WasmillInProcess,
     NatsDebian,
     Nats,
+    NatsBatch,
     NatsAlways,
     RedisEverysec,
     RedisAlways,
@@ -132,13 +136,15 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::WasmillHttp,
         Self::WasmillStream,
         Self::WasmillBatch,
+        Self::WasmillPull,
         Self::WasmillInProcess,
         Self::NatsDebian,
         Self::Nats,
+        Self::NatsBatch,
         Self::NatsAlways,
         Self::RedisEverysec,
         Self::RedisAlways,
@@ -153,9 +159,11 @@ impl Kind {
             Self::WasmillHttp => "wasmill-http",
             Self::WasmillStream => "wasmill-stream",
             Self::WasmillBatch => "wasmill-batch",
+            Self::WasmillPull => "wasmill-pull",
             Self::WasmillInProcess => "wasmill-in-process",
             Self::NatsDebian => "nats-debian",
             Self::Nats => "nats",
+            Self::NatsBatch => "nats-batch",
             Self::NatsAlways => "nats-always",
             Self::RedisEverysec => "redis-everysec",
             Self::RedisAlways => "redis-always",
@@ -167,7 +175,10 @@ impl Kind {
     }
 
     pub const fn is_wasmill(self) -> bool {
-        matches!(self, Self::WasmillHttp | Self::WasmillStream | Self::WasmillBatch | Self::WasmillInProcess)
+        matches!(
+            self,
+            Self::WasmillHttp | Self::WasmillStream | Self::WasmillBatch | Self::WasmillPull | Self::WasmillInProcess
+        )
     }
 
     /// Settings, in words.
@@ -178,9 +189,11 @@ impl Kind {
                 "fsync before the answer; the streaming client wasmill-client, two frames under way per producer"
             }
             Self::WasmillBatch => "the same, with a handler that takes up to 100 messages in a call",
+            Self::WasmillPull => "the same client, and native consumers that take deliveries over it",
             Self::WasmillInProcess => "fsync before the answer; called in its own process (wasmill bench)",
             Self::NatsDebian => "JetStream on file, Debian's server, its default: no fsync for up to 2 minutes",
             Self::Nats => "JetStream on file, newest server, its default: no fsync for up to 2 minutes",
+            Self::NatsBatch => "the same, by jetstream-extra: fast ingest, AckPolicy::All with one worker",
             Self::NatsAlways => "JetStream on file, newest server, sync_interval: always",
             Self::RedisEverysec => "Streams, appendonly yes, appendfsync everysec",
             Self::RedisAlways => "Streams, appendonly yes, appendfsync always",
@@ -204,9 +217,11 @@ impl Kind {
             }
             Self::WasmillStream => Arc::new(wasmill_stream::start(place, &folder, &place.handlers).await?),
             Self::WasmillBatch => Arc::new(wasmill_stream::start(place, &folder, &place.batch_handlers).await?),
+            Self::WasmillPull => Arc::new(wasmill_pull::start(place, &folder).await?),
             Self::WasmillInProcess => anyhow::bail!("it is not a server"),
             Self::NatsDebian => Arc::new(nats::start("nats-server".as_ref(), &folder, None).await?),
             Self::Nats => Arc::new(nats::start(&place.venv.join("bin/nats-server"), &folder, None).await?),
+            Self::NatsBatch => Arc::new(nats_batch::start(&place.venv.join("bin/nats-server"), &folder).await?),
             Self::NatsAlways => {
                 Arc::new(nats::start(&place.venv.join("bin/nats-server"), &folder, Some("always")).await?)
             }

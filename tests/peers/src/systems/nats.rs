@@ -41,7 +41,7 @@ const ACK_PATIENCE: Duration = Duration::from_secs(120);
 
 pub(super) struct Nats {
     server: Mutex<Server>,
-    url: String,
+    pub(super) url: String,
 }
 
 pub(super) async fn start(binary: &Path, folder: &Path, sync_interval: Option<&str>) -> Result<Nats> {
@@ -89,7 +89,7 @@ impl Nats {
     }
 }
 
-fn group(consumer: u32) -> String {
+pub(super) fn group(consumer: u32) -> String {
     format!("group-{consumer}")
 }
 

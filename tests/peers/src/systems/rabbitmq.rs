@@ -12,10 +12,9 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use async_trait::async_trait;
-use futures::{FutureExt as _, StreamExt as _};
+use futures::StreamExt as _;
 use lapin::{
     BasicProperties, Channel, Connection, ConnectionProperties, ExchangeKind, PublisherConfirm,
-    message::Delivery,
     options::{
         BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions, ConfirmSelectOptions,
         ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions,
@@ -36,7 +35,9 @@ use crate::{
 /// Deliveries of one worker that it may hold.
 const PREFETCH: u16 = 1_000;
 /// Messages that are acknowledged together at most.
-const ACKNOWLEDGE_MAX: usize = 250;
+const ACKNOWLEDGE_MAX: u64 = 250;
+/// Messages of one worker that are handled and whose publishes are not all confirmed.
+const PUBLISHES_MAX: usize = 500;
 const PERSISTENT: u8 = 2;
 /// Where Debian's package keeps the scripts that do not change the user.
 const SCRIPT: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
@@ -221,27 +222,31 @@ async fn work_off(link: Link, work: Work, consumer: u32, tally: Arc<Tally>) -> R
     let (queue, options) = (queue(consumer), BasicConsumeOptions::default());
     let mut deliveries =
         channel.basic_consume(queue.as_str().into(), "".into(), options, FieldTable::default()).await?;
+    let mut handled: VecDeque<(u64, Option<PublisherConfirm>)> = VecDeque::new();
+    let mut done = 0;
     loop {
-        let mut batch: Vec<Delivery> = vec![deliveries.next().await.context("the consumer was cancelled")??];
-        while batch.len() < ACKNOWLEDGE_MAX
-            && let Some(next) = deliveries.next().now_or_never()
-        {
-            batch.push(next.context("the consumer was cancelled")??);
-        }
-        let mut confirms = Vec::new();
-        for delivery in &batch {
-            if work == Work::Forward {
-                confirms.push(publish(channel, "out", &work::forward(&delivery.data)?).await?);
-            }
+        let next = tokio::select! {
+            biased;
+            next = deliveries.next(), if handled.len() < PUBLISHES_MAX => Some(next.context("the consumer was cancelled")??),
+            () = std::future::ready(()), if !handled.is_empty() => None,
+        };
+        if let Some(delivery) = next {
+            let confirm = match work {
+                Work::Nothing => None,
+                Work::Forward => Some(publish(channel, "out", &work::forward(&delivery.data)?).await?),
+            };
             tally.handled(consumer, number_of(&delivery.data));
+            handled.push_back((delivery.delivery_tag, confirm));
+        } else if let Some((tag, confirm)) = handled.pop_front() {
+            if let Some(confirm) = confirm {
+                confirmed(confirm).await?;
+            }
+            done += 1;
+            if done == ACKNOWLEDGE_MAX || handled.is_empty() {
+                channel.basic_ack(tag, BasicAckOptions { multiple: true }).await?;
+                tally.acknowledged(std::mem::take(&mut done));
+            }
         }
-        for confirm in confirms {
-            confirmed(confirm).await?;
-        }
-        if let Some(last) = batch.last() {
-            channel.basic_ack(last.delivery_tag, BasicAckOptions { multiple: true }).await?;
-        }
-        tally.acknowledged(batch.len() as u64);
     }
 }
 

@@ -1,4 +1,5 @@
-//! Redis Streams: pipelines of XADD, XREADGROUP with COUNT, and per batch one pipeline that publishes and acknowledges.
+//! Redis Streams: pipelines of XADD over several connections, XREADGROUP with COUNT, and per batch one pipeline that publishes and
+//! acknowledges, with the next read behind it.
 
 use std::{
     ops::Range,
@@ -22,6 +23,9 @@ use crate::{
     work,
 };
 
+/// Connections of one producer, each with a pipeline of its part of what may be in flight. Redis reads some 16 KiB of a connection and
+/// syncs once for all of them, so that one with a long pipeline waits for the disk more often.
+const CONNECTIONS: u32 = 4;
 /// Messages of one read.
 const READ_MAX: u32 = 1_000;
 /// How long a read waits on the server.
@@ -92,12 +96,13 @@ impl System for Redis {
     }
 
     async fn produce(&self, case: &Case, share: Range<u64>) -> Result<()> {
-        let connection = self.connect().await?;
+        let under_way = CONNECTIONS.min(case.in_flight);
+        let connections = futures::future::try_join_all((0..under_way).map(|_| self.connect())).await?;
         let messages = &Messages::new(case.data_bytes)?;
-        let batch = case.batch();
+        let batch = u64::from(case.in_flight / under_way);
         let begins = share.clone().step_by(batch as usize);
-        let mut batches = stream::iter(begins.map(|begin| {
-            let mut connection = connection.clone();
+        let mut batches = stream::iter(begins.enumerate().map(|(nth, begin)| {
+            let mut connection = connections[nth % connections.len()].clone();
             let end = (begin + batch).min(share.end);
             async move {
                 let mut pipeline = Pipeline::with_capacity((end - begin) as usize);
@@ -107,7 +112,7 @@ impl System for Redis {
                 pipeline.exec_async(&mut connection).await
             }
         }))
-        .buffer_unordered(case.batches());
+        .buffer_unordered(connections.len());
         while let Some(answer) = batches.next().await {
             answer?;
         }
@@ -151,10 +156,12 @@ async fn work_off(
     let mut read = redis::cmd("XREADGROUP");
     read.arg("GROUP").arg(&group).arg(worker).arg("COUNT").arg(READ_MAX).arg("BLOCK").arg(BLOCK_MS);
     read.arg("STREAMS").arg("work").arg(">");
+    let mut other = connection.clone();
+    let mut answer: Value = read.query_async(&mut connection).await?;
     loop {
-        let answer: Value = read.query_async(&mut connection).await?;
         let entries = entries(&answer).context("XREADGROUP answered what is no stream")?;
         if entries.is_empty() {
+            answer = read.query_async(&mut connection).await?;
             continue;
         }
         let mut pipeline = Pipeline::with_capacity(entries.len() + 1);
@@ -168,8 +175,14 @@ async fn work_off(
         for (id, _) in &entries {
             acknowledge.arg(*id);
         }
-        let acknowledged: Vec<u64> = pipeline.query_async(&mut connection).await?;
-        tally.acknowledged(acknowledged.iter().sum());
+        // The next read goes with it, and waits on the server.
+        let acknowledge = async {
+            let acknowledged: Vec<u64> = pipeline.query_async(&mut other).await?;
+            tally.acknowledged(acknowledged.iter().sum());
+            anyhow::Ok(())
+        };
+        let next = async { anyhow::Ok(read.query_async(&mut connection).await?) };
+        ((), answer) = tokio::try_join!(biased; acknowledge, next)?;
     }
 }
 

@@ -37,6 +37,15 @@ pub async fn retry_until(what: &str, patience: Duration, ask: impl AsyncFn() -> 
     }
 }
 
+/// Who handles what is published.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Handling {
+    /// Components in the host.
+    Components,
+    /// Clients that take deliveries.
+    Pulled,
+}
+
 /// A host.
 pub struct Host {
     server: Mutex<Server>,
@@ -98,8 +107,8 @@ impl Host {
         self.ask(Method::PUT, path, Some(body)).await.map(drop)
     }
 
-    /// The queues of a case, empty, its consumers paused.
-    pub async fn prepare(&self, case: &Case) -> Result<()> {
+    /// The queues of a case, empty, with nobody consuming.
+    pub async fn prepare(&self, case: &Case, handling: Handling) -> Result<()> {
         for queue in ["work", "out"] {
             self.remove(queue).await?;
         }
@@ -112,6 +121,10 @@ impl Host {
             Work::Forward => "forward",
         };
         for consumer in 0..case.consumers {
+            if handling == Handling::Pulled {
+                self.put(&consumer_path(consumer), json!({ "in_flight_max": IN_FLIGHT_MAX })).await?;
+                continue;
+            }
             self.put(&consumer_path(consumer), json!({ "handler": handler, "in_flight_max": IN_FLIGHT_MAX })).await?;
             self.ask(Method::POST, &format!("{}/pause", consumer_path(consumer)), None).await?;
         }
@@ -186,6 +199,11 @@ impl Host {
 /// The sequence of the first message of a queue.
 const FIRST_SEQUENCE: u64 = 1;
 
+/// The name of a consumer.
+pub fn group(consumer: u32) -> String {
+    format!("group-{consumer}")
+}
+
 fn consumer_path(consumer: u32) -> String {
-    format!("/v1/queues/work/consumers/group-{consumer}")
+    format!("/v1/queues/work/consumers/{}", group(consumer))
 }

@@ -6,7 +6,10 @@ use anyhow::Result;
 use async_trait::async_trait;
 use tokio::task::JoinSet;
 
-use super::{Audit, Handlers, OneByOne, Place, System, wasmill::Host};
+use super::{
+    Audit, Handlers, OneByOne, Place, System,
+    wasmill::{Handling, Host},
+};
 use crate::{case::Case, tally::Tally};
 
 /// A way to publish to a host. Each call has connections of its own.
@@ -35,7 +38,7 @@ impl<D: Door> System for Wasmill<D> {
     }
 
     async fn prepare(&self, case: &Case, _messages: u64) -> Result<()> {
-        self.host.prepare(case).await
+        self.host.prepare(case, Handling::Components).await
     }
 
     async fn consume(&self, case: &Case, _tally: &Arc<Tally>) -> Result<JoinSet<Result<()>>> {

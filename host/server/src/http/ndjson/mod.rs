@@ -27,8 +27,8 @@ use super::{App, body, problem::Problem};
 
 /// Lines of one commit.
 pub(super) const BATCH_LINES_MAX: usize = 1_000;
-/// Data of one commit, in bytes.
-const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Data of one commit, in bytes. What is above 2 MiB in one piece is too long for the store's log.
+const BATCH_BYTES_MAX: usize = 1024 * 1024;
 /// Batches that are being committed while the next one is gathered.
 const BATCHES_IN_FLIGHT_MAX: usize = 2;
 /// What a line may have besides its data: names, headers, white space, in bytes.
