@@ -58,7 +58,7 @@ struct Seen {
 }
 
 /// From the second fifth of the run to the last, memory and disk may grow so many times; what leaks grows on.
-const GROWTH_MAX: f64 = 1.25;
+const GROWTH_MAX: f64 = 1.1;
 
 #[derive(Clone, Copy, Serialize)]
 struct Sample {
